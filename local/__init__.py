@@ -1,0 +1,1 @@
+"""Azure on your machine: what does the agent talk to when there is no Azure account?"""
