@@ -1,0 +1,227 @@
+"""What can go wrong, once: each class carries its code, HTTP status and whether a retry can help.
+
+    AgentError
+    ├── RequestError                   the caller can mend it
+    │   ├── InvalidRequestError        400
+    │   ├── MethodNotAllowedError      405
+    │   ├── PayloadTooLargeError       413
+    │   └── UnsupportedMediaTypeError  415
+    ├── SettingsError                  the operator can mend it: an app setting
+    ├── IdentityError                  no token for the model or the session pool
+    ├── ModelError
+    │   ├── ModelUnreachableError
+    │   ├── ModelFailedError
+    │   ├── ModelThrottledError
+    │   ├── ModelAccessError           a role is missing
+    │   ├── DeploymentNotFoundError
+    │   ├── ContextTooLongError
+    │   └── ContentFilteredError
+    ├── PoolError
+    │   ├── PoolUnreachableError
+    │   ├── PoolFailedError
+    │   ├── PoolFullError
+    │   ├── PoolAccessError            a role is missing
+    │   └── PoolFileNotFoundError
+    └── DeadlineExceededError
+
+Code that a model wrote and that raises is none of these: it is a result, which the model can
+repair.
+The messages are for the caller: they name settings, fields and roles, never values, addresses or
+what a service answered.
+"""
+
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """Base of all errors that end a request.
+
+    Attributes:
+        code: stable name for programs, as in `problem+json`.
+        status: HTTP status of the answer.
+        title: what the code means, the same for every occurrence.
+        retryable: the same request may succeed later.
+        retry_after_s: when, in whole seconds; None if not retryable.
+        field: the field of the request that is wrong, where there is one.
+    """
+
+    code: ClassVar[str] = "InternalError"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "The request failed."
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, detail: str, *, retry_after_s: int | None = None, field: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = (retry_after_s or 5) if self.retryable else None
+        self.field = field
+
+
+class RequestError(AgentError):
+    """The request is wrong; the caller can mend it."""
+
+    code = "InvalidRequest"
+    status = 400
+    title = "The request is not valid."
+
+
+class InvalidRequestError(RequestError):
+    """A parameter or the body is missing, malformed or over its limit."""
+
+
+class MethodNotAllowedError(RequestError):
+    """The route exists, the method does not."""
+
+    code = "MethodNotAllowed"
+    status = 405
+    title = "The route does not have this method."
+
+
+class PayloadTooLargeError(RequestError):
+    """The body has more bytes than the route takes."""
+
+    code = "PayloadTooLarge"
+    status = 413
+    title = "The body is too large."
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is not of a type that the route reads."""
+
+    code = "UnsupportedMediaType"
+    status = 415
+    title = "The body's content type is not supported."
+
+
+class SettingsError(AgentError):
+    """App settings are missing or wrong; the detail names each and what it should be."""
+
+    code = "SettingsInvalid"
+    title = "The app is not configured."
+
+
+class IdentityError(AgentError):
+    """The identity gave no token."""
+
+    code = "TokenUnavailable"
+    status = 503
+    title = "The app's identity could not get a token."
+    retryable = True
+
+
+class ModelError(AgentError):
+    """The model did not answer."""
+
+
+class ModelUnreachableError(ModelError):
+    """No connection to the model, or it broke."""
+
+    code = "ModelUnreachable"
+    status = 503
+    title = "The model could not be reached."
+    retryable = True
+
+
+class ModelFailedError(ModelError):
+    """The model answered with an error of its own."""
+
+    code = "ModelFailed"
+    status = 502
+    title = "The model failed."
+
+
+class ModelThrottledError(ModelError):
+    """The deployment's tokens or requests per minute are used up."""
+
+    code = "ModelThrottled"
+    status = 429
+    title = "The model is throttled."
+    retryable = True
+
+
+class ModelAccessError(ModelError):
+    """The identity's token was refused."""
+
+    code = "ModelAccessDenied"
+    status = 502
+    title = "The model refused the app's identity."
+
+
+class DeploymentNotFoundError(ModelError):
+    """The account has no deployment of the configured name."""
+
+    code = "DeploymentNotFound"
+    status = 502
+    title = "The model deployment does not exist."
+
+
+class ContextTooLongError(ModelError):
+    """The conversation and the question are longer than the model's context window."""
+
+    code = "ContextTooLong"
+    status = 400
+    title = "The conversation is too long for the model."
+
+
+class ContentFilteredError(ModelError):
+    """Azure OpenAI's content filter refused the prompt."""
+
+    code = "ContentFiltered"
+    status = 400
+    title = "The content filter refused the prompt."
+
+
+class PoolError(AgentError):
+    """The session pool did not do its part."""
+
+
+class PoolUnreachableError(PoolError):
+    """No connection to the session pool, or it broke."""
+
+    code = "PoolUnreachable"
+    status = 503
+    title = "The session pool could not be reached."
+    retryable = True
+
+
+class PoolFailedError(PoolError):
+    """The session pool answered with an error, or with something that is not its protocol."""
+
+    code = "PoolFailed"
+    status = 502
+    title = "The session pool failed."
+
+
+class PoolFullError(PoolError):
+    """Every session is held by somebody."""
+
+    code = "PoolFull"
+    status = 503
+    title = "The session pool has no free session."
+    retryable = True
+
+
+class PoolAccessError(PoolError):
+    """The identity's token was refused."""
+
+    code = "PoolAccessDenied"
+    status = 502
+    title = "The session pool refused the app's identity."
+
+
+class PoolFileNotFoundError(PoolError):
+    """The session has no such file."""
+
+    code = "FileNotFound"
+    status = 404
+    title = "The session has no such file."
+
+
+class DeadlineExceededError(AgentError):
+    """The turn took longer than TURN_TIMEOUT_SECONDS."""
+
+    code = "DeadlineExceeded"
+    status = 504
+    title = "The turn took too long."

@@ -1,0 +1,134 @@
+"""What happens during a turn. `agent.turn` yields these; `agent.web` makes bytes of them."""
+
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from agent.errors import AgentError
+
+ExecutionStatus = Literal["Succeeded", "Failed"]
+# Why the answer ended: the model's own reasons, and the two budgets of the turn.
+FinishReason = Literal["stop", "length", "content_filter", "tool_rounds", "deadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of Python in the session.
+
+    Attributes:
+        code: what the model wrote.
+        status: `Failed` when the code raised or ran out of time; the model was told.
+        stdout: what it printed, cut by the pool at EXECUTION_OUTPUT_MAX_CHARS.
+        stderr: warnings, and the traceback of code that failed.
+        result: the value of the last expression as text; None if it has none or is an image.
+        duration_ms: as the pool measured it.
+    """
+
+    code: str
+    status: ExecutionStatus
+    stdout: str
+    stderr: str
+    result: str | None
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Something that the caller gets besides text.
+
+    Attributes:
+        name: file name, unique within the turn.
+        media_type: for example `image/png`.
+        size_bytes: length of the content.
+        url: where the content is; a `data:` URL holds it.
+    """
+
+    name: str
+    media_type: str
+    size_bytes: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnWarning:
+    """Something that the caller should know about an answer that was given all the same."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of all model calls of the turn, as Azure OpenAI counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Both together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The model wrote some more of the message `message_id`; each model call writes one message."""
+
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStarted:
+    """The model's code was sent to the session."""
+
+    execution_id: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFinished:
+    """The session answered."""
+
+    execution_id: str
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class FileCreated:
+    """An execution made a figure or a file."""
+
+    execution_id: str
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The last event of a turn that has an answer.
+
+    Attributes:
+        output: the last message of the model, whole.
+        finish_reason: why it ended.
+        usage: tokens of all model calls.
+        warnings: what the caller should know.
+    """
+
+    output: str
+    finish_reason: FinishReason
+    usage: Usage
+    warnings: tuple[TurnWarning, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """The last event of a turn that has no answer."""
+
+    error: AgentError
+
+
+Event = TextDelta | ExecutionStarted | ExecutionFinished | FileCreated | TurnFinished | TurnFailed

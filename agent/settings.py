@@ -1,0 +1,73 @@
+"""App settings: the name, unit and default of each; read once, by `agent.runtime`.
+
+In Azure they are the function app's application settings (infra/ writes them), on a laptop the
+`Values` of local.settings.json. https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+"""
+
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agent.errors import SettingsError
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _secure(url: str) -> str:
+    """An address that tokens may be sent to: https, or this machine."""
+    parts = urlsplit(url)
+    loopback = parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+    if not parts.hostname or not (parts.scheme == "https" or loopback):
+        raise ValueError("must be an https:// address, or http:// on 127.0.0.1, ::1 or localhost")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be an address without user, query or fragment")
+    return url.rstrip("/")
+
+
+Endpoint = Annotated[str, AfterValidator(_secure)]
+
+
+class Settings(BaseSettings):
+    """What the operator decides. An empty value counts as not set."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    azure_openai_endpoint: Endpoint
+    azure_openai_chat_deployment_name: str
+    azure_openai_api_version: str = "2024-10-21"
+
+    # Without it the agent answers without a code interpreter.
+    pool_management_endpoint: Endpoint | None = None
+
+    # Client id of the user-assigned managed identity; without it the system-assigned one.
+    azure_client_id: str | None = None
+
+    # Azure's load balancer cuts an HTTP call that is silent for 230 s:
+    # https://learn.microsoft.com/azure/azure-functions/functions-scale#timeout
+    turn_timeout_seconds: float = Field(default=210, ge=5, le=225)
+    tool_rounds: int = Field(default=8, ge=1, le=50)
+
+    input_max_chars: int = Field(default=100_000, ge=1, le=2_000_000)
+    # What one execution may print, in stdout and in stderr, before the pool cuts it.
+    execution_output_max_chars: int = Field(default=100_000, ge=1_000, le=10_000_000)
+    # What the model reads of it: head and tail.
+    model_output_max_chars: int = Field(default=16_000, ge=200, le=1_000_000)
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsError: names every setting that is missing or wrong, without its value.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            faults = [f"{str(e['loc'][0]).upper()}: {_plain(e['msg'])}" for e in error.errors()]
+            raise SettingsError("App settings to mend: " + "; ".join(faults) + ".") from None
+
+
+def _plain(message: str) -> str:
+    return {"Field required": "is missing"}.get(message, message.removeprefix("Value error, "))
