@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+_MISDIRECTED = (
+    b'{"error":{"code":"MisdirectedRequest","message":"The Host header must name loopback."}}'
+)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -15,25 +19,24 @@ class PortInUseError(Exception):
     """Something else listens on the port that was asked for."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(
-            f"port {port} on 127.0.0.1 is in use: stop what listens there or choose another port"
-        )
+        super().__init__(f"port {port} is in use: stop what listens there or choose another port")
         self.port = port
 
 
 class LoopbackHostOnly:
     """Refuses requests whose Host header names another machine.
 
-    Without this a web page in the developer's browser could reach the stand-ins by a DNS name of its
-    own that resolves to 127.0.0.1 (DNS rebinding).
+    Without this a web page in the developer's browser could reach the stand-ins by a DNS name of
+    its own that resolves to 127.0.0.1 (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 421 instead of the app if the Host header names another machine."""
         if scope["type"] == "http" and not self._names_loopback(scope):
-            body = b'{"error":{"code":"MisdirectedRequest","message":"The Host header must name loopback."}}'
+            body = _MISDIRECTED
             headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
             await send({"type": "http.response.start", "status": 421, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -62,25 +65,26 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serve(
-    app: ASGIApp, port: int = 0, *, tls_files: tuple[str, str] | None = None
+    app: ASGIApp,
+    port: int = 0,
+    *,
+    tls_files: tuple[str, str] | None = None,
+    also_ipv6: bool = False,
+    grace_s: int = 2,
 ) -> AsyncIterator[str]:
-    """Serve `app` on 127.0.0.1 while the block runs; the value is its base URL.
+    """Serve `app` on loopback while the block runs; the value is its base URL on 127.0.0.1.
 
     Args:
         app: an ASGI application; its lifespan events are not sent.
         port: 0 takes a free one.
         tls_files: certificate and key files (PEM); https instead of http.
+        also_ipv6: listen on ::1 too where the machine has it, for clients of "localhost".
+        grace_s: how long running requests may go on after the block has ended.
 
     Raises:
         PortInUseError: something else listens on `port`.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-    except OSError as error:
-        listener.close()
-        raise PortInUseError(port) from error
+    listeners = _listen(port, also_ipv6=also_ipv6)
     config = uvicorn.Config(
         LoopbackHostOnly(app),
         lifespan="off",
@@ -88,20 +92,50 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=grace_s,
         ssl_certfile=tls_files[0] if tls_files else None,
         ssl_keyfile=tls_files[1] if tls_files else None,
     )
     server = _Server(config)
-    task = asyncio.create_task(server.serve([listener]))
+    task = asyncio.create_task(server.serve(listeners))
     try:
         while not server.started:
             await asyncio.sleep(0.001)
             if task.done():
                 await task
         scheme = "https" if tls_files else "http"
-        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"{scheme}://127.0.0.1:{listeners[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         await task
+        for listener in listeners:
+            listener.close()
+
+
+def _listen(port: int, *, also_ipv6: bool) -> list[socket.socket]:
+    listener = _listener(socket.AF_INET, "127.0.0.1", port)
+    if not also_ipv6:
+        return [listener]
+    port = listener.getsockname()[1]
+    try:
+        return [listener, _listener(socket.AF_INET6, "::1", port)]
+    except PortInUseError:
         listener.close()
+        raise
+    except OSError:
+        return [listener]  # this machine has no IPv6 loopback
+
+
+def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        # Two sockets with SO_REUSEADDR may be bound to one port; the second to listen is refused.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(port) from error
+        raise
+    return listener

@@ -1,0 +1,186 @@
+"""`python -m local.functions_host`: serve a function app on http://localhost:7071."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from local.functions_host.body_limit import DEFAULT_MAX_BODY_BYTES, BodyLimit
+from local.functions_host.errors import FunctionAppError
+from local.functions_host.host import FunctionsHost
+from local.functions_host.keys import FunctionKey
+from local.functions_host.routes import HttpFunction
+from local.functions_host.settings import HostJson, LocalSettings
+from local.functions_host.worker import Worker
+from local.processes import stop_with_parent
+from local.serving import PortInUseError, serve
+
+DEFAULT_PORT = 7071
+KEY_SETTING = "LOCAL_FUNCTION_KEY"
+_BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+_SCRIPT_SETTING = "PYTHON_SCRIPT_FILE_NAME"
+
+# The app reads its settings from the environment of its process, so a host must write them there.
+_environment = os.environ  # noqa: TID251 - a command line of local/
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM; the value is the exit code."""
+    arguments = _arguments()
+    if arguments.stop_with_parent:
+        stop_with_parent()
+    _log_like_core_tools()
+    try:
+        asyncio.run(_serve(arguments))
+    except (FunctionAppError, PortInUseError) as error:
+        print(f"The function app cannot be served: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass  # Ctrl-C while the app was being indexed, or a second one
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.functions_host",
+        description="Serve a Python function app on this machine, as Azure Functions would.",
+    )
+    parser.add_argument(
+        "app_dir", nargs="?", type=Path, default=Path(), help="default: this folder"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        help=f"default: LocalHttpPort of local.settings.json, else {DEFAULT_PORT}; 0 takes any",
+    )
+    parser.add_argument(
+        "--key",
+        help=f"function key that callers must send; default: the app setting {KEY_SETTING}, "
+        "and without it everybody may call",
+    )
+    parser.add_argument(
+        "--cors", metavar="ORIGINS", help="origins whose web pages may call, with commas between"
+    )
+    parser.add_argument(
+        "--grace",
+        type=int,
+        default=5,
+        metavar="SECONDS",
+        help="how long running requests may go on after Ctrl-C (default: 5)",
+    )
+    parser.add_argument("--stop-with-parent", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    app_dir: Path = arguments.app_dir.resolve()
+    host_json, settings = HostJson.read(app_dir), LocalSettings.read(app_dir)
+    port = _first(arguments.port, settings.port, DEFAULT_PORT)
+    _apply(settings, app_dir, port)
+    key = FunctionKey(arguments.key or _environment.get(KEY_SETTING) or None)
+    host = FunctionsHost(
+        Worker(app_dir, _environment.get(_SCRIPT_SETTING, "function_app.py")), host_json, key
+    )
+    origins = arguments.cors.split(",") if arguments.cors else settings.cors_origins
+    app = _with_cors(_with_body_limit(host), origins, credentials=settings.cors_credentials)
+
+    async with serve(app, port, also_ipv6=True, grace_s=arguments.grace) as base_url:
+        functions = await host.load()
+        stopped = _stopped_by_signal()
+        _print_functions(functions, base_url.replace("127.0.0.1", "localhost"))
+        if not key.is_set:
+            _print(
+                f"Anyone on this machine may call: no function key is set (--key, {KEY_SETTING})."
+            )
+        await stopped.wait()
+    _exit_at_the_latest_in(seconds=2)
+
+
+def _apply(settings: LocalSettings, app_dir: Path, port: int) -> None:
+    """Make the app settings the environment; what is set there already wins, as in Core Tools."""
+    for name, value in settings.values.items():
+        if name in _environment:
+            _print(f"Skipping '{name}' from local settings: it is set in the environment.")
+        else:
+            _environment[name] = value
+    _environment.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
+    _environment.setdefault("FUNCTIONS_WORKER_RUNTIME", "python")
+    _environment.setdefault("WEBSITE_HOSTNAME", f"localhost:{port}")
+    _environment["AzureWebJobsScriptRoot"] = str(app_dir)
+
+
+def _with_body_limit(app: ASGIApp) -> ASGIApp:
+    text = _environment.get(_BODY_LIMIT_SETTING, str(DEFAULT_MAX_BODY_BYTES))
+    if not (text.isascii() and text.isdigit()):
+        raise FunctionAppError(f"{_BODY_LIMIT_SETTING} is {text!r}, not a number of bytes")
+    return BodyLimit(app, int(text))
+
+
+def _with_cors(app: ASGIApp, origins: Iterable[str], *, credentials: bool) -> ASGIApp:
+    allowed = [origin.strip() for origin in origins]
+    if not allowed:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=allowed,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        allow_credentials=credentials,
+    )
+
+
+def _stopped_by_signal() -> asyncio.Event:
+    """Return an event that the first SIGINT or SIGTERM sets; a second one ends the process."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        stopped.set()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signal_number)
+
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop)
+    return stopped
+
+
+def _exit_at_the_latest_in(*, seconds: float) -> None:
+    """End the process even if a function without `async` still runs in its thread."""
+    watchdog = threading.Timer(seconds, os._exit, [0])
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _print_functions(functions: Iterable[HttpFunction], base_url: str) -> None:
+    lines = [f"\t{f.name}: [{','.join(f.methods)}] {base_url}/{f.template}" for f in functions]
+    _print("\n".join(["", "Functions:", "", *lines, ""]))
+
+
+def _log_like_core_tools() -> None:
+    formatter = logging.Formatter("[%(asctime)s.%(msecs)03dZ] %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # The library writes two lines per invocation under this name; the host writes its own.
+    logging.getLogger("azure.functions").setLevel(logging.WARNING)
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
