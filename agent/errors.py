@@ -18,10 +18,12 @@
     │   └── ContentFilteredError
     ├── PoolError
     │   ├── PoolUnreachableError
-    │   ├── PoolFailedError
+    │   ├── PoolTimeoutError
+    │   ├── PoolFailedError            it answered with an error of its own
+    │   ├── PoolRefusedError           it did not take the request, or does not speak the protocol
     │   ├── PoolFullError
     │   ├── PoolAccessError            a role is missing
-    │   └── PoolFileNotFoundError
+    │   └── PoolNotFoundError
     └── DeadlineExceededError
 
 Code that a model wrote and that raises is none of these: it is a result, which the model can
@@ -41,7 +43,7 @@ class AgentError(Exception):
         status: HTTP status of the answer.
         title: what the code means, the same for every occurrence.
         retryable: the same request may succeed later.
-        retry_after_s: when, in whole seconds; None if not retryable.
+        retry_after_s: when, in whole seconds, if the service said so.
         field: the field of the request that is wrong, where there is one.
     """
 
@@ -55,7 +57,7 @@ class AgentError(Exception):
     ) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.retry_after_s = (retry_after_s or 5) if self.retryable else None
+        self.retry_after_s = retry_after_s
         self.field = field
 
 
@@ -186,12 +188,29 @@ class PoolUnreachableError(PoolError):
     retryable = True
 
 
+class PoolTimeoutError(PoolError):
+    """The session pool did not answer in the time that the execution and the way may take."""
+
+    code = "PoolTimeout"
+    status = 504
+    title = "The session pool did not answer in time."
+
+
 class PoolFailedError(PoolError):
-    """The session pool answered with an error, or with something that is not its protocol."""
+    """The session pool answered with an error of its own."""
 
     code = "PoolFailed"
     status = 502
     title = "The session pool failed."
+    retryable = True
+
+
+class PoolRefusedError(PoolError):
+    """The session pool did not take the request, or answered outside its protocol."""
+
+    code = "PoolRefused"
+    status = 502
+    title = "The session pool did not take the request."
 
 
 class PoolFullError(PoolError):
@@ -211,12 +230,12 @@ class PoolAccessError(PoolError):
     title = "The session pool refused the app's identity."
 
 
-class PoolFileNotFoundError(PoolError):
-    """The session has no such file."""
+class PoolNotFoundError(PoolError):
+    """The session pool has no such session or file, or is not at that address."""
 
-    code = "FileNotFound"
-    status = 404
-    title = "The session has no such file."
+    code = "PoolNotFound"
+    status = 502
+    title = "The session pool has no such thing."
 
 
 class DeadlineExceededError(AgentError):

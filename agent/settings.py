@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     # What the model reads of it: head and tail.
     model_output_max_chars: int = Field(default=16_000, ge=200, le=1_000_000)
 
+    # Log questions, code and outputs: for a developer's own machine.
+    log_content: bool = False
+
     @classmethod
     def load(cls) -> Self:
         """The settings of this process.

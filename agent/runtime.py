@@ -1,0 +1,112 @@
+"""Opens every client once per worker, and closes them; the only reader of Settings.
+
+Azure Functions has no shutdown hook: a worker that ends leaves its connections to the operating
+system, and `close` is for tests and benchmarks.
+"""
+
+import asyncio
+import gc
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from openai import AsyncAzureOpenAI, DefaultAsyncHttpxClient
+
+from agent.code_interpreter import OutputLimits
+from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
+from agent.kernel import chat_service
+from agent.sessions import SessionsClient
+from agent.settings import Settings
+from agent.telemetry import configure_logging, logger
+from agent.turn import TurnOptions, TurnServices
+
+
+class Runtime:
+    """The clients of one worker, an `async with` object.
+
+    Attributes:
+        turns: what each turn needs.
+        input_max_chars: the longest question that is taken.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._background: set[asyncio.Task[None]] = set()
+        self.input_max_chars = settings.input_max_chars
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        configure_logging(content=settings.log_content)
+        credential = open_credential(settings.azure_client_id)
+        await self._stack.enter_async_context(credential)
+        # One client: one TLS context (20 ms of CPU each) and one set of connections.
+        http = await self._stack.enter_async_context(DefaultAsyncHttpxClient())
+        openai = AsyncAzureOpenAI(
+            azure_endpoint=settings.azure_openai_endpoint,
+            api_version=settings.azure_openai_api_version,
+            azure_ad_token_provider=token_provider(credential, MODEL_SCOPE),
+            http_client=http,
+        )
+        sessions = settings.pool_management_endpoint and SessionsClient(
+            settings.pool_management_endpoint, http, token_provider(credential, POOL_SCOPE)
+        )
+        self.turns = TurnServices(
+            model=chat_service(openai, settings.azure_openai_chat_deployment_name),
+            sessions=sessions or None,
+            options=TurnOptions(
+                timeout_s=settings.turn_timeout_seconds,
+                tool_rounds=settings.tool_rounds,
+                output=OutputLimits(
+                    execution_max_chars=settings.execution_output_max_chars,
+                    model_max_chars=settings.model_output_max_chars,
+                ),
+            ),
+            in_background=self._start,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._stack.aclose()
+
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        # The event loop keeps only weak references to its tasks.
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+_opened: Runtime | None = None
+_opening = asyncio.Lock()
+
+
+async def get() -> Runtime:
+    """The runtime of this worker, opened by the first call.
+
+    Raises:
+        SettingsError: on every call until the app settings are right.
+    """
+    global _opened  # noqa: PLW0603 - one per worker is what this module is for
+    if _opened is None:
+        async with _opening:
+            if _opened is None:
+                _opened = await Runtime(Settings.load()).__aenter__()
+                # What is loaded stays: a collection would otherwise walk it (80 ms) in a request.
+                gc.freeze()
+                logger.info("ready, session pool: %s", _opened.turns.sessions or "none")
+    return _opened
+
+
+async def close() -> None:
+    """Close what `get` opened, after what still runs in the background."""
+    global _opened
+    runtime, _opened = _opened, None
+    if runtime is not None:
+        await runtime.__aexit__(None, None, None)

@@ -1,0 +1,79 @@
+"""The JSON that callers send and receive."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from agent.events import ExecutionStatus, FinishReason
+
+
+class ChatRequest(BaseModel):
+    """A question."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    input: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="The question, in plain words."
+    )
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class ExecutionSchema(_Answer):
+    """One run of Python."""
+
+    code: str
+    status: ExecutionStatus
+    stdout: str
+    stderr: str
+    result: str | None = Field(description="Value of the last expression, as text.")
+    duration_ms: int
+
+
+class FileSchema(_Answer):
+    """A figure or a file that an execution made."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    url: str = Field(description="Where the content is; a data: URL holds it.")
+
+
+class UsageSchema(_Answer):
+    """Tokens of all model calls of the turn."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class WarningSchema(_Answer):
+    """Something to know about an answer that was given all the same."""
+
+    code: str
+    message: str
+
+
+class ChatAnswer(_Answer):
+    """The answer of one turn."""
+
+    output: str = Field(description="The model's answer.")
+    conversation_id: str | None = Field(description="null: this turn had no memory.")
+    executions: list[ExecutionSchema]
+    files: list[FileSchema]
+    usage: UsageSchema
+    finish_reason: FinishReason
+    warnings: list[WarningSchema]
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 `application/problem+json`."""
+
+    code: str = Field(description="Stable name, for programs.")
+    status: int
+    title: str
+    detail: str
+    operation_id: str = Field(description="Finds this request in the logs.")
+    field: str | None = Field(default=None, description="The field of the request that is wrong.")

@@ -1,0 +1,211 @@
+"""One turn: the model and its tool calls, until there is an answer.
+
+An async generator of typed events; JSON, server-sent events and the OpenAI-compatible answer are
+encoders of the same stream. Closing it early closes the model's stream and abandons the execution.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.resources import files
+
+from agent.code_interpreter import CodeInterpreter, OutputLimits
+from agent.errors import AgentError
+from agent.events import (
+    Event,
+    FinishReason,
+    TextDelta,
+    TurnFailed,
+    TurnFinished,
+    TurnWarning,
+    Usage,
+)
+from agent.kernel import (
+    ChatHistory,
+    FunctionCallContent,
+    Kernel,
+    OpenAIChatCompletion,
+    build_kernel,
+)
+from agent.model import ModelMessage, ask
+from agent.sessions import SessionsClient
+from agent.telemetry import log_content, logger, tracer
+
+# Of a turn's time, what is kept for the model's last answer: no code runs into it.
+ANSWER_RESERVE_S = 30
+ANSWER_RESERVE_SHARE = 0.2
+DELETE_SESSION_TIMEOUT_S = 30
+
+_INSTRUCTIONS = files(__package__).joinpath("instructions.md").read_text("utf-8")
+_INSTRUCTIONS_WITHOUT_INTERPRETER = (
+    files(__package__).joinpath("instructions_without_interpreter.md").read_text("utf-8")
+)
+_NO_MORE_TOOLS = "You cannot run more code in this turn. Answer now with what you have found out."
+_NO_INTERPRETER = TurnWarning(
+    "CodeInterpreterNotConfigured",
+    "No code was run: the app has no session pool. Set POOL_MANAGEMENT_ENDPOINT.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """The budgets of a turn."""
+
+    timeout_s: float
+    tool_rounds: int
+    output: OutputLimits
+
+
+@dataclass(frozen=True, slots=True)
+class TurnServices:
+    """What every turn of this worker shares.
+
+    Attributes:
+        model: the chat completion service.
+        sessions: the session pool, None where none is configured.
+        options: the budgets.
+        in_background: runs a coroutine to its end, after the turn if need be.
+    """
+
+    model: OpenAIChatCompletion
+    sessions: SessionsClient | None
+    options: TurnOptions
+    in_background: Callable[[Coroutine[None, None, None]], None]
+
+
+async def run_turn(services: TurnServices, question: str) -> AsyncGenerator[Event]:
+    """Answer one question, without memory; its session is given back at the end, whatever that is.
+
+    Yields:
+        Events as they happen; the last one is `TurnFinished` or `TurnFailed`.
+    """
+    turn = _Turn(services, question)
+    span = tracer.start_span("turn")
+    try:
+        async with aclosing(turn.events()) as events:
+            async for event in events:
+                yield event
+    except AgentError as error:
+        logger.warning("turn failed: %s", error.code)
+        span.set_attribute("error.type", error.code)
+        yield TurnFailed(error)
+    except Exception:
+        logger.exception("turn failed")
+        span.set_attribute("error.type", AgentError.code)
+        yield TurnFailed(AgentError("Something unforeseen happened. The log has the details."))
+    finally:
+        span.end()
+        turn.give_back_session()
+
+
+class _Turn:
+    def __init__(self, services: TurnServices, question: str) -> None:
+        options = services.options
+        self._services = services
+        now = asyncio.get_running_loop().time()
+        self._deadline = now + options.timeout_s
+        reserve_s = min(ANSWER_RESERVE_S, options.timeout_s * ANSWER_RESERVE_SHARE)
+        self._tools_deadline = self._deadline - reserve_s
+        self._identifier = secrets.token_hex(24)
+        # The interpreter puts events here while a tool call runs; None ends the call.
+        self._outbox: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._interpreter = (
+            CodeInterpreter(
+                services.sessions,
+                self._identifier,
+                options.output,
+                deadline=self._deadline,
+                execution_deadline=self._tools_deadline,
+                emit=self._outbox.put_nowait,
+            )
+            if services.sessions
+            else None
+        )
+        self._history = ChatHistory(
+            system_message=_INSTRUCTIONS if self._interpreter else _INSTRUCTIONS_WITHOUT_INTERPRETER
+        )
+        self._history.add_user_message(question)
+        log_content("question", question)
+
+    def give_back_session(self) -> None:
+        if self._interpreter and self._interpreter.used:
+            self._services.in_background(self._delete_session())
+
+    async def _delete_session(self) -> None:
+        assert self._services.sessions  # noqa: S101 - there was an interpreter  # pragma: no branch
+        deadline = asyncio.get_running_loop().time() + DELETE_SESSION_TIMEOUT_S
+        try:
+            await self._services.sessions.delete_session(self._identifier, deadline=deadline)
+        except AgentError as error:
+            # Its cooldown ends it.
+            logger.warning("session not given back: %s", error.code)
+
+    async def events(self) -> AsyncGenerator[Event]:
+        kernel = build_kernel(self._services.model, self._interpreter)
+        usage = Usage()
+        budget: FinishReason | None = None
+        for round_ in range(self._services.options.tool_rounds + 1):
+            budget = self._used_up(round_)
+            tools = self._interpreter is not None and budget is None
+            if self._interpreter is not None and not tools:
+                self._history.add_system_message(_NO_MORE_TOOLS)
+            message = ModelMessage()
+            message_id = f"msg-{secrets.token_hex(8)}"
+            answer = ask(
+                self._services.model,
+                kernel,
+                self._history,
+                message,
+                tools=tools,
+                deadline=self._deadline,
+            )
+            async with aclosing(answer):
+                async for text in answer:
+                    yield TextDelta(message_id, text)
+            usage += message.usage
+            if not message.calls or not tools:
+                break
+            self._history.add_message(message.as_history())
+            for call in message.calls:
+                async with aclosing(self._call_tool(kernel, call)) as events:
+                    async for event in events:
+                        yield event
+        log_content("answer", message.text)
+        yield TurnFinished(
+            output=message.text,
+            finish_reason=budget or _finish_reason(message.finish_reason),
+            usage=usage,
+            warnings=() if self._interpreter else (_NO_INTERPRETER,),
+        )
+
+    def _used_up(self, rounds: int) -> FinishReason | None:
+        """Which budget for tools is used up."""
+        if self._interpreter is None:
+            return None
+        if rounds == self._services.options.tool_rounds:
+            return "tool_rounds"
+        if asyncio.get_running_loop().time() + 1 > self._tools_deadline:
+            return "deadline"
+        return None
+
+    async def _call_tool(self, kernel: Kernel, call: FunctionCallContent) -> AsyncGenerator[Event]:
+        """Let Semantic Kernel call the tool and add its result to the history."""
+        task = asyncio.create_task(kernel.invoke_function_call(call, self._history))
+        task.add_done_callback(lambda _: self._outbox.put_nowait(None))
+        try:
+            while event := await self._outbox.get():
+                yield event
+            await task
+        finally:
+            task.cancel()
+        if self._interpreter and self._interpreter.failure:
+            raise self._interpreter.failure
+
+
+def _finish_reason(reason: str) -> FinishReason:
+    match reason:
+        case "length" | "content_filter":
+            return reason
+    return "stop"

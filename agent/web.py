@@ -1,0 +1,202 @@
+"""HTTP to and from the agent's own types: requests into schemas, events into bytes, errors once."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.errors import (
+    AgentError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    PayloadTooLargeError,
+    UnsupportedMediaTypeError,
+)
+from agent.events import Event, ExecutionFinished, FileCreated, TurnFailed, TurnFinished
+from agent.schemas import (
+    ChatAnswer,
+    ChatRequest,
+    ExecutionSchema,
+    FileSchema,
+    Problem,
+    UsageSchema,
+    WarningSchema,
+)
+from agent.telemetry import logger
+
+DEFAULT_RETRY_AFTER_S = 5
+# nginx's status for a caller that is gone; nobody reads it but the host's log.
+CLIENT_CLOSED_REQUEST = 499
+# A character is at most 6 bytes in JSON (\\uXXXX is one UTF-16 unit of it), and some room.
+_BYTES_PER_CHAR = 12
+_BODY_ROOM_BYTES = 4096
+
+type Handler = Callable[[Request], Awaitable[Response]]
+
+
+async def answer(request: Request, handlers: dict[str, Handler]) -> Response:
+    """Call the handler of the request's method; whatever it raises becomes a problem."""
+    try:
+        handler = handlers.get(request.method)
+        if handler is None:
+            raise MethodNotAllowedError(f"Use {' or '.join(handlers)}.")
+        return await handler(request)
+    except MethodNotAllowedError as error:
+        return _problem(request, error, {"Allow": ", ".join(handlers)})
+    except AgentError as error:
+        return _problem(request, error)
+    except Exception:
+        logger.exception("request failed")
+        return _problem(
+            request, AgentError("Something unforeseen happened. The log has the details.")
+        )
+
+
+def read_query(request: Request, max_chars: int) -> ChatRequest:
+    """The question in `?input=`."""
+    unknown = set(request.query_params) - {"input", "code"}  # code: a function key
+    if unknown:
+        name = sorted(unknown)[0]
+        raise InvalidRequestError(f"{_quoted(name)} is not a parameter of this route.", field=name)
+    values = request.query_params.getlist("input")
+    if len(values) != 1:
+        raise InvalidRequestError("Give one query parameter `input`.", field="input")
+    return _checked(lambda: ChatRequest(input=values[0]), max_chars)
+
+
+async def read_json(request: Request, max_chars: int) -> ChatRequest:
+    """The question in a JSON body."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
+    body = await _read_body(request, max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES)
+    return _checked(lambda: ChatRequest.model_validate_json(body), max_chars)
+
+
+async def as_json(request: Request, events: AsyncGenerator[Event]) -> Response:
+    """Run the turn to its end and answer with JSON; give up when the caller hangs up."""
+    turn = asyncio.create_task(_collect(events))
+    hang_up = asyncio.create_task(_wait_for_hang_up(request))
+    try:
+        await asyncio.wait({turn, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not turn.done():
+            logger.info("the caller hung up")
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        return Response(turn.result().model_dump_json(), media_type="application/json")
+    finally:
+        hang_up.cancel()
+        turn.cancel()
+        await asyncio.wait({turn})
+
+
+async def _collect(events: AsyncGenerator[Event]) -> ChatAnswer:
+    executions: list[ExecutionSchema] = []
+    files: list[FileSchema] = []
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case ExecutionFinished():
+                    executions.append(ExecutionSchema.model_validate(event.execution))
+                case FileCreated():
+                    files.append(FileSchema.model_validate(event.file))
+                case TurnFailed():
+                    raise event.error
+                case TurnFinished():
+                    return ChatAnswer(
+                        output=event.output,
+                        conversation_id=None,
+                        executions=executions,
+                        files=files,
+                        usage=UsageSchema.model_validate(event.usage),
+                        finish_reason=event.finish_reason,
+                        warnings=[WarningSchema.model_validate(w) for w in event.warnings],
+                    )
+    raise AssertionError("a turn ends with TurnFinished or TurnFailed")
+
+
+async def _wait_for_hang_up(request: Request) -> None:
+    # A handler that does not stream is not cancelled by the Functions worker: it has to ask.
+    # The body is read by now, so the next message is the one that says the caller is gone.
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise PayloadTooLargeError(f"The body has more than {max_bytes:,} bytes.")
+    return bytes(body)
+
+
+def _checked(make: Callable[[], ChatRequest], max_chars: int) -> ChatRequest:
+    try:
+        chat = make()
+    except ValidationError as error:
+        raise _invalid(error) from None
+    if len(chat.input) > max_chars:
+        raise PayloadTooLargeError(
+            f"`input` has {len(chat.input):,} characters; the limit is {max_chars:,}.",
+            field="input",
+        )
+    return chat
+
+
+def _invalid(error: ValidationError) -> InvalidRequestError:
+    """The first fault, in words for somebody who does not know pydantic."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(map(str, fault["loc"])) or None
+    match fault["type"]:
+        case "json_invalid":
+            return InvalidRequestError("The body is not valid JSON.")
+        case "missing":
+            text = f"`{field}` is missing."
+        case "extra_forbidden":
+            text = f"{_quoted(field or '')} is not a field of this request."
+        case "string_too_short":
+            text = f"`{field}` is empty."
+        case "model_type" | "dict_type" | "model_attributes_type":
+            text = 'The body must be a JSON object, for example {"input": "What is 2+2?"}.'
+        case _:
+            text = f"`{field}`: {fault['msg']}."
+    return InvalidRequestError(text, field=field)
+
+
+def _quoted(name: str) -> str:
+    """A name that the caller made up, short enough to read."""
+    return f"`{name if len(name) <= 64 else name[:64] + '…'}`"
+
+
+def _problem(
+    request: Request, error: AgentError, headers: dict[str, str] | None = None
+) -> Response:
+    headers = dict(headers or {})
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
+    problem = Problem(
+        code=error.code,
+        status=error.status,
+        title=error.title,
+        detail=error.detail,
+        operation_id=operation_id(request),
+        field=error.field,
+    )
+    return Response(
+        problem.model_dump_json(exclude_none=True),
+        status_code=error.status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def operation_id(request: Request) -> str:
+    """What Application Insights calls operation_Id: the trace id, else the invocation's id."""
+    parts = request.headers.get("traceparent", "").split("-")
+    if len(parts) >= 4 and re.fullmatch("[0-9a-f]{32}", parts[1]):
+        return parts[1]
+    return request.headers.get("x-ms-invocation-id", "")

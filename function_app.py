@@ -1,0 +1,28 @@
+"""The HTTP surface: which routes there are. What they do is in agent/routes.py."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
+
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import Request, Response
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+# All of them, so that a wrong one gets a 405 that says which are right: the host alone answers 404.
+METHODS = list(func.HttpMethod)
+
+
+@app.route("chat", methods=METHODS)
+async def chat(request: Request) -> Response:
+    """Answer one question."""
+    return await (await _routes()).chat(request)
+
+
+async def _routes() -> Any:
+    return await asyncio.wrap_future(_loading)
+
+
+# Semantic Kernel is imported while the host still starts; only a first request may wait for it.
+_loading = ThreadPoolExecutor(1, "import-agent").submit(import_module, "agent.routes")
