@@ -170,6 +170,7 @@ def _log_like_core_tools() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # The library writes two lines per invocation under this name; the host writes its own.
     logging.getLogger("azure.functions").setLevel(logging.WARNING)
 

@@ -146,7 +146,8 @@ def _constraint(kind: str, argument: str) -> Constraint:
     }
     if kind in plain:
         return plain[kind]
-    bounds = [int(bound) for bound in argument.split(",")] if argument else []
+    integers = re.fullmatch(r"-?\d+(,-?\d+)*", argument)
+    bounds = [int(bound) for bound in argument.split(",")] if integers else []
     match kind, bounds:
         case "length", [exact]:
             return lambda value: len(value) == exact
@@ -162,7 +163,7 @@ def _constraint(kind: str, argument: str) -> Constraint:
             return lambda value: _is_integer(value, _INT64_MAX) and int(value) <= high
         case "range", [low, high]:
             return lambda value: _is_integer(value, _INT64_MAX) and low <= int(value) <= high
-    raise ValueError(f"this host does not know the constraint {kind!r} with {argument!r}")
+    raise ValueError(f"this host does not know the constraint {kind}({argument})")
 
 
 def _is_integer(value: str, largest: int) -> bool:

@@ -87,8 +87,12 @@ class _Host(BaseModel):
     cors_credentials: bool = Field(False, alias="CORSCredentials")
 
 
-# Core Tools takes numbers and booleans too and hands them on as text.
-type _Text = Annotated[str, BeforeValidator(lambda v: v if v is None else str(v))]
+def _text(value: object) -> object:
+    """Take numbers and booleans as text, as Core Tools does."""
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
+type _Text = Annotated[str, BeforeValidator(_text)]
 
 
 class _SettingsFile(BaseModel):

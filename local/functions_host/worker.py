@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import azure_functions_runtime as runtime  # type: ignore[import-untyped]  # it has no py.typed
+import azure_functions_runtime as runtime
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -132,7 +132,9 @@ class Worker:
         try:
             importlib.import_module(Path(self._script_file_name).stem)
         except (Exception, SystemExit) as error:
-            raise FunctionAppError(_traceback_from(self._app_dir, error)) from None
+            raise FunctionAppError(
+                f"{self._script_file_name} failed.\n{_traceback_from(self._app_dir, error)}"
+            ) from None
 
     def _serve_in_this_process(self) -> None:
         """Take over the ASGI app that the library would serve on a second port."""
