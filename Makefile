@@ -1,9 +1,39 @@
-# Two commands do all the set-up: `make run` and `make test`.
+# Two commands do everything, from install to the end: `make run` and `make test`.
 
+PYTHON_OF_VENV := .venv/bin/python
 LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python-version 3.13 --python-platform x86_64-manylinux_2_28
 
-.PHONY: lock
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench verify-azure lock setup clean
+
+help: ## Show these targets.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: setup ## Start the agent and all it needs on this machine, ask it a question, serve.
+	@exec $(PYTHON_OF_VENV) -m local run
+
+test: setup ## Run all tests.
+	@$(PYTHON_OF_VENV) -m pytest -q
+
+check: setup ## Lint, format and types.
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy .
+
+bench: setup ## Compare with the least a function app can do, and with the tutorial's way.
+	@$(PYTHON_OF_VENV) -m bench
+
+verify-azure: setup ## Run the contract tests against the Azure that the app settings name.
+	@AZURE_VERIFY=1 $(PYTHON_OF_VENV) -m pytest -q tests/contract
+
 lock: ## Write the exact pins from pyproject.toml.
 	.venv/bin/$(LOCK) pyproject.toml -o requirements.txt
 	.venv/bin/$(LOCK) pyproject.toml --group test -c requirements.txt -o requirements-dev.txt
+
+setup:
+	@local/setup.sh
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
