@@ -1,0 +1,56 @@
+"""The Bicep compiler and the configurations it is run on."""
+
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+PROJECT = Path(__file__).parents[2]
+INFRA = PROJECT / "infra"
+CONFIGURATIONS = sorted(Path(__file__).parent.glob("*.bicepparam"))
+
+# Any subscription and tenant: names and ids in the snapshots are computed from them.
+SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"
+TENANT_ID = "00000000-0000-0000-0000-000000000001"
+
+HOW_TO_GET_IT = (
+    "the Bicep compiler is not on PATH, in ~/.azure/bin or in ~/.azd/bin: "
+    "`az bicep install` or `azd provision` brings it"
+)
+
+
+def find_compiler() -> Path | None:
+    """The compiler on PATH, or where Azure CLI and azd keep theirs."""
+    places = (None, str(Path.home() / ".azure/bin"), str(Path.home() / ".azd/bin"))
+    found = (shutil.which("bicep", path=place) for place in places)
+    return next((Path(path) for path in found if path), None)
+
+
+class Bicep:
+    """Runs the compiler, as a user would on the command line."""
+
+    def __init__(self, executable: Path) -> None:
+        self._executable = executable
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run one command and give what it printed; a failure is the caller's to judge."""
+        # Without ICU on the machine .NET does not start otherwise.
+        command = ["env", "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1", self._executable, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def snapshots(
+        self, mode: Literal["validate", "overwrite"]
+    ) -> dict[str, subprocess.CompletedProcess[str]]:
+        """Predict every configuration's deployment, and compare with or replace its snapshot."""
+
+        def snapshot(configuration: Path) -> subprocess.CompletedProcess[str]:
+            return self.run(
+                "snapshot", configuration, "--mode", mode,
+                "--subscription-id", SUBSCRIPTION_ID, "--tenant-id", TENANT_ID,
+                "--location", "eastus2",
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            results = pool.map(snapshot, CONFIGURATIONS)
+            return {c.stem: r for c, r in zip(CONFIGURATIONS, results, strict=True)}

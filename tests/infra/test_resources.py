@@ -1,0 +1,180 @@
+"""What is deployed: kinds, sizes and the switches that keep it safe."""
+
+import pytest
+
+from tests.infra.prediction import PREDICTIONS, Prediction
+
+
+def test_model_is_deployed_on_an_account_that_tokens_can_reach(default: Prediction) -> None:
+    account = default.one("CognitiveServices/accounts")
+    deployment = default.one("CognitiveServices/accounts/deployments")
+
+    assert (account.body["kind"], account.body["sku"]) == ("OpenAI", {"name": "S0"})
+    assert account.properties["customSubDomainName"] == account.name
+    assert deployment.body["sku"] == {"name": "GlobalStandard", "capacity": 30}
+    assert deployment.properties["model"] == {
+        "format": "OpenAI",
+        "name": "gpt-5.4-mini",
+        "version": "2026-03-17",
+    }
+
+
+def test_app_runs_on_flex_consumption_with_python_3_13(default: Prediction) -> None:
+    plan = default.one("Web/serverfarms")
+    config = default.one("Web/sites").properties["functionAppConfig"]
+
+    assert plan.body["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
+    assert plan.properties["reserved"] is True
+    assert config["runtime"] == {"name": "python", "version": "3.13"}
+    assert config["scaleAndConcurrency"]["triggers"]["http"] == {"perInstanceConcurrency": 16}
+    assert config["scaleAndConcurrency"]["alwaysReady"] == []
+    assert config["deployment"]["storage"]["authentication"]["type"] == "UserAssignedIdentity"
+
+
+def test_size_and_scale_are_what_the_parameters_say() -> None:
+    busy = PREDICTIONS["private-network"]
+    scale = busy.one("Web/sites").properties["functionAppConfig"]["scaleAndConcurrency"]
+    pool = busy.one("App/sessionPools").properties
+
+    assert scale == {
+        "maximumInstanceCount": 100,
+        "instanceMemoryMB": 4096,
+        "alwaysReady": [{"name": "http", "instanceCount": 2}],
+        "triggers": {"http": {"perInstanceConcurrency": 32}},
+    }
+    assert pool["scaleConfiguration"] == {"maxConcurrentSessions": 200}
+    lifecycle = pool["dynamicPoolConfiguration"]["lifecycleConfiguration"]
+    assert lifecycle == {"lifecycleType": "Timed", "cooldownPeriodInSeconds": 900}
+
+
+def test_sessions_cannot_reach_the_network(prediction: Prediction) -> None:
+    pool = prediction.one("App/sessionPools").properties
+
+    assert pool["containerType"] == "PythonLTS"
+    assert pool["sessionNetworkConfiguration"] == {"status": "EgressDisabled"}
+
+
+def test_keys_are_switched_off_wherever_there_is_a_switch(prediction: Prediction) -> None:
+    storage = prediction.one("Storage/storageAccounts").properties
+    publishing = prediction.all("Web/sites/basicPublishingCredentialsPolicies")
+
+    assert storage["allowSharedKeyAccess"] is False
+    assert storage["allowBlobPublicAccess"] is False
+    assert all(
+        account.properties["disableLocalAuth"] is True
+        for account in prediction.all("CognitiveServices/accounts")
+    )
+    assert prediction.one("Insights/components").properties["DisableLocalAuth"] is True
+    workspace = prediction.one("OperationalInsights/workspaces").properties
+    assert workspace["features"] == {"disableLocalAuth": True}
+    assert {(p.name.split("/")[1], p.properties["allow"]) for p in publishing} == (
+        {("ftp", False), ("scm", False)} if prediction.all("Web/sites") else set()
+    )
+    for registry in prediction.all("ContainerRegistry/registries"):
+        assert registry.properties["adminUserEnabled"] is False
+        assert registry.properties["anonymousPullEnabled"] is False
+
+
+def test_traffic_is_encrypted_with_tls_1_2_or_later(prediction: Prediction) -> None:
+    storage = prediction.one("Storage/storageAccounts").properties
+
+    assert storage["supportsHttpsTrafficOnly"] is True
+    assert storage["minimumTlsVersion"] == "TLS1_2"
+    for site in prediction.all("Web/sites"):
+        assert site.properties["httpsOnly"] is True
+        config = site.properties["siteConfig"]
+        assert (config["minTlsVersion"], config["scmMinTlsVersion"]) == ("1.2", "1.2")
+        assert config["ftpsState"] == "Disabled"
+    for app in prediction.all("App/containerApps"):
+        assert app.properties["configuration"]["ingress"]["allowInsecure"] is False
+
+
+def test_whatever_has_diagnostic_settings_sends_them_to_the_workspace(
+    prediction: Prediction,
+) -> None:
+    logged = {
+        setting.id.split("/providers/Microsoft.Insights/diagnosticSettings/")[0]
+        for setting in prediction.all("Insights/diagnosticSettings")
+        if setting.properties["logs"] == [{"categoryGroup": "allLogs", "enabled": True}]
+    }
+
+    assert logged == {
+        resource.id
+        for resource_type in (
+            "App/managedEnvironments",
+            "CognitiveServices/accounts",
+            "ContainerRegistry/registries",
+            "Storage/storageAccounts/blobServices",
+            "Web/sites",
+        )
+        for resource in prediction.all(resource_type)
+    }
+
+
+def test_no_key_and_no_secret_is_read_set_or_put_out(prediction: Prediction) -> None:
+    text = str([resource.body for resource in prediction.resources]) + str(prediction.outputs)
+
+    for word in ("listKeys", "listAccountSas", "AccountKey", "SharedAccess", "sharedKey", "[list"):
+        assert word not in text
+    assert not prediction.all("KeyVault/vaults")
+    assert not [name for name in prediction.outputs if "KEY" in name or "SECRET" in name]
+
+
+def test_container_host_runs_the_image_that_was_deployed_last() -> None:
+    container = PREDICTIONS["container-host"]
+    app = container.one("App/containerApps")
+    (main,) = app.properties["template"]["containers"]
+
+    assert app.body["kind"] == "functionapp"
+    assert main["image"] == "crexample.azurecr.io/agent/api-container:azd-deploy-1"
+    assert container.one("ContainerRegistry/registries").body["sku"] == {"name": "Basic"}
+    assert not container.all("Web/sites")
+
+
+def test_private_network_closes_storage_and_model_and_opens_endpoints_to_them() -> None:
+    private = PREDICTIONS["private-network"]
+    closed = [private.one("Storage/storageAccounts"), private.one("CognitiveServices/accounts")]
+    connections = [
+        endpoint.properties["privateLinkServiceConnections"][0]["properties"]
+        for endpoint in private.all("Network/privateEndpoints")
+    ]
+
+    assert {r.properties["publicNetworkAccess"] for r in closed} == {"Disabled"}
+    assert {r.properties["networkAcls"]["defaultAction"] for r in closed} == {"Deny"}
+    assert {(c["privateLinkServiceId"], *c["groupIds"]) for c in connections} == {
+        (closed[0].id, "blob"),
+        (closed[1].id, "account"),
+    }
+    subnets = private.one("Network/virtualNetworks").properties["subnets"]
+    assert {
+        subnet["name"]: [d["properties"]["serviceName"] for d in delegations]
+        for subnet in subnets
+        if (delegations := subnet["properties"].get("delegations"))
+    } == {"functions": ["Microsoft.App/environments"], "containers": ["Microsoft.App/environments"]}
+    assert "functionsSubnetId" in private.one("Web/sites").properties["virtualNetworkSubnetId"]
+    environment = private.one("App/managedEnvironments").properties["vnetConfiguration"]
+    assert "containersSubnetId" in environment["infrastructureSubnetId"]
+
+
+@pytest.mark.parametrize("resource_type", ["Web/sites/config", "App/containerApps/authConfigs"])
+def test_sign_in_refuses_strangers_and_needs_no_secret(resource_type: str) -> None:
+    auth = PREDICTIONS["sign-in"].one(resource_type).properties
+    provider = auth["identityProviders"]["azureActiveDirectory"]
+
+    assert auth["platform"] == {"enabled": True}
+    assert auth["globalValidation"]["unauthenticatedClientAction"] == "Return401"
+    assert provider["registration"]["clientId"] == "33333333-3333-3333-3333-333333333333"
+    assert provider["registration"].get("clientSecretSettingName") in {
+        None,
+        "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID",  # the managed identity's client id, not a secret
+    }
+    assert not PREDICTIONS["default"].all(resource_type)
+
+
+def test_existing_account_is_used_as_it_is() -> None:
+    existing = PREDICTIONS["existing-account"]
+
+    assert not existing.all("CognitiveServices/accounts")
+    assert not existing.all("CognitiveServices/accounts/deployments")
+    assert existing.outputs["AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"] == "chat"
+    assert "'rg-models'" in existing.outputs["AZURE_OPENAI_ENDPOINT"]

@@ -1,0 +1,74 @@
+"""infra/ compiles, keeps every linter rule, is formatted, and deploys what the snapshots say."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.bicep import CONFIGURATIONS, INFRA, PROJECT, Bicep
+
+
+def test_template_compiles_without_a_word_from_compiler_or_linter(
+    build: subprocess.CompletedProcess[str],
+) -> None:
+    assert (build.returncode, build.stderr) == (0, "")
+
+
+def test_every_linter_rule_is_an_error_and_none_is_silenced_in_a_file() -> None:
+    text = re.sub(r"^\s*//.*$", "", (INFRA / "bicepconfig.json").read_text(), flags=re.MULTILINE)
+    core = json.loads(text)["analyzers"]["core"]
+
+    assert core["enabled"] is True
+    assert len(core["rules"]) >= 42
+    assert {rule["level"] for rule in core["rules"].values()} == {"error"}
+    assert not [f.name for f in INFRA.rglob("*.bicep") if "#disable" in f.read_text()]
+
+
+def test_every_file_is_formatted(bicep: Bicep, tmp_path: Path) -> None:
+    shutil.copytree(INFRA, tmp_path / "infra")
+    shutil.copytree(PROJECT / "tests/infra", tmp_path / "tests/infra")
+
+    for pattern in ("infra/**/*.bicep", "tests/infra/*.bicepparam"):
+        bicep.run("format", "--pattern", tmp_path / pattern)
+
+    files = [*INFRA.rglob("*.bicep"), *CONFIGURATIONS]
+    assert [
+        str(file.relative_to(PROJECT))
+        for file in files
+        if (tmp_path / file.relative_to(PROJECT)).read_text() != file.read_text()
+    ] == []
+
+
+def test_nothing_is_fetched_to_compile() -> None:
+    sources = "".join(file.read_text() for file in INFRA.rglob("*.bicep"))
+
+    assert not re.findall(r"'(?:br|ts)[:/]|^extension ", sources, flags=re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def validations(bicep: Bicep) -> dict[str, subprocess.CompletedProcess[str]]:
+    return bicep.snapshots("validate")
+
+
+@pytest.mark.parametrize("name", [c.stem for c in CONFIGURATIONS])
+def test_snapshot_shows_what_is_deployed(
+    validations: dict[str, subprocess.CompletedProcess[str]], name: str
+) -> None:
+    result = validations[name]
+
+    assert result.returncode == 0, (
+        f"{result.stdout}{result.stderr}\n"
+        "If this change is meant, `python -m tests.infra` writes the snapshots anew."
+    )
+
+
+def test_snapshots_name_no_machine() -> None:
+    snapshots = {c: c.with_suffix(".snapshot.json").read_text() for c in CONFIGURATIONS}
+
+    assert all('diagnostics": []' in text for text in snapshots.values())
+    for text in snapshots.values():
+        assert str(PROJECT) not in text
+        assert not re.search(r'"(?:[A-Z]:\\|/(?:home|root|tmp|Users|var|work)/)|file:', text)
