@@ -1,0 +1,127 @@
+"""Which topic a question belongs to, and what the stand-in says about the outcome."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from local.azure_openai.requests import (
+    AssistantMessage,
+    ChatRequest,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+    text_of,
+)
+from local.azure_openai.stand_in import algebra, dates, fences, plots, tables
+from local.azure_openai.stand_in.outcomes import Outcome, read_outcome
+from local.azure_openai.stand_in.plans import Plan, Question, Topic
+from local.azure_openai.steps import CallTool, Say, Step, code_tool
+
+_TOPICS: Final[Sequence[Topic]] = (
+    fences.plan,
+    plots.plan,
+    tables.plan,
+    algebra.plan,
+    dates.plan,
+)
+_WHO: Final = "the local stand-in model, a small program and not a language model"
+_ABILITIES: Final = (
+    "I can tell the date and time, calculate, solve, differentiate, integrate, factor and simplify"
+    " formulas, plot a function, look into an uploaded CSV file, and run Python code that you put"
+    " between ``` fences."
+)
+_QUOTED_MAX_CHARS: Final = 4_000
+_NO_TOOL: Final = (
+    "Answering this takes running Python, and this request offers me no tool with a string"
+    " parameter 'code' to run it with."
+)
+_NOTHING_TO_RUN: Final = 'print("There is nothing in the question that I can compute.")\n'
+
+
+class StandInModel:
+    """A deterministic program in a language model's place.
+
+    It plans code by patterns, has the caller's tool run it, and reports what came back. It makes no
+    second attempt when the code fails: it says that it failed.
+    """
+
+    name: ClassVar[str] = "local-stand-in"
+
+    def __call__(self, request: ChatRequest) -> Step:
+        """The next step in this conversation."""
+        asked_at = _last_question(request)
+        plan = None if asked_at is None else _plan(request, asked_at)
+        results = _trailing_results(request)
+        if results:
+            answer = _report(plan, [read_outcome(text) for text in results])
+        elif plan is None:
+            answer = f"I am {_WHO}. {_ABILITIES}"
+        elif code_tool(request) is not None:
+            return CallTool(code=plan.code)
+        else:
+            answer = _NO_TOOL
+        if request.must_call and code_tool(request) is not None:
+            return CallTool(code=plan.code if plan and not results else _NOTHING_TO_RUN)
+        return Say(_introduced(request, answer))
+
+
+def _last_question(request: ChatRequest) -> int | None:
+    asked = [i for i, message in enumerate(request.messages) if isinstance(message, UserMessage)]
+    return asked[-1] if asked else None
+
+
+def _plan(request: ChatRequest, asked_at: int) -> Plan | None:
+    context = [
+        text_of(message.content)
+        for message in request.messages[:asked_at]
+        if isinstance(message, SystemMessage | UserMessage)
+    ]
+    question = Question(text_of(request.messages[asked_at].content), "\n".join(context))
+    for topic in _TOPICS:
+        plan = topic(question)
+        if plan is not None:
+            return plan
+    return None
+
+
+def _trailing_results(request: ChatRequest) -> list[str]:
+    results: list[str] = []
+    for message in reversed(request.messages):
+        if not isinstance(message, ToolMessage):
+            break
+        results.insert(0, text_of(message.content))
+    return results
+
+
+def _report(plan: Plan | None, outcomes: Sequence[Outcome]) -> str:
+    failures = [outcome.error or "no reason was given" for outcome in outcomes if outcome.failed]
+    if failures:
+        return "The code failed:\n\n" + "\n".join(_block(failure) for failure in failures)
+    output = "\n".join(outcome.output for outcome in outcomes if outcome.output)
+    lead = plan.lead if plan else "The tool ran."
+    if not output:
+        return "The code ran and printed nothing."
+    if plan and plan.is_sentence and not _is_long(output):
+        return f"{lead} {output}."
+    if not _is_long(output):
+        return f"{lead} {output}"
+    return f"{lead}\n\n{_block(output)}"
+
+
+def _is_long(text: str) -> bool:
+    return "\n" in text or len(text) > _QUOTED_MAX_CHARS
+
+
+def _block(text: str) -> str:
+    if len(text) > _QUOTED_MAX_CHARS:
+        text = f"{text[:_QUOTED_MAX_CHARS]}\n[... {len(text) - _QUOTED_MAX_CHARS:,} more]"
+    fence = "````" if "```" in text else "```"
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _introduced(request: ChatRequest, answer: str) -> str:
+    """The answer; the first one of a conversation says who gives it."""
+    said_before = any(
+        isinstance(message, AssistantMessage) and text_of(message.content).strip()
+        for message in request.messages
+    )
+    return answer if said_before or _WHO in answer else f"{answer}\n\n(I am {_WHO}.)"

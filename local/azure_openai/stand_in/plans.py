@@ -1,0 +1,36 @@
+"""What the stand-in intends to do about a question: code to run, and how to tell its outcome."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a topic looks at.
+
+    Attributes:
+        text: the last user message.
+        context: system messages and earlier user messages; they may name uploaded files.
+    """
+
+    text: str
+    context: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Python for the tool, and the words around what it returns.
+
+    Attributes:
+        code: complete; user text is in it only as string literals, except code the user wrote.
+        lead: precedes the output, for example "The answer is".
+        is_sentence: whether lead and a one-line output make one sentence.
+    """
+
+    code: str
+    lead: str
+    is_sentence: bool = False
+
+
+# A topic plans what it understands, and leaves the rest to others.
+Topic = Callable[[Question], Plan | None]
