@@ -1,10 +1,14 @@
-"""Child processes that never outlive the process which started them."""
+"""How processes end: on a signal in good order, and never after the one that started them."""
 
+import asyncio
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -20,3 +24,38 @@ def stop_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent_pid:  # it ended before the kernel knew of our wish
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def until_signal[T](work: Coroutine[Any, Any, T]) -> T | None:
+    """Run `work` to its end or until SIGINT or SIGTERM cancels it.
+
+    A second signal ends the process at once, whatever `work` is cleaning up.
+
+    Returns:
+        What `work` returns; None if a signal ended it.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    signalled = False
+
+    def stop() -> None:
+        nonlocal signalled
+        signalled = True
+        task.cancel()
+        _remove_handlers()
+
+    def _remove_handlers() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if signalled:
+            return None
+        raise
+    finally:
+        _remove_handlers()

@@ -112,6 +112,17 @@ async def serve(
             listener.close()
 
 
+def refuse_ports_in_use(*ports: int) -> None:
+    """Find out early which port cannot be had.
+
+    Raises:
+        PortInUseError: something listens on one of them.
+    """
+    for port in ports:
+        for listener in _listen(port, also_ipv6=True):
+            listener.close()
+
+
 def _listen(port: int, *, also_ipv6: bool) -> list[socket.socket]:
     listener = _listener(socket.AF_INET, "127.0.0.1", port)
     if not also_ipv6:
@@ -127,7 +138,9 @@ def _listen(port: int, *, also_ipv6: bool) -> list[socket.socket]:
 
 
 def _listener(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only on sockets that name their protocol; with it on,
+    # an answer of two parts waits 40 ms for the peer's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from local.functions_host import DEFAULT_PORT
 from local.functions_host.body_limit import DEFAULT_MAX_BODY_BYTES, BodyLimit
 from local.functions_host.errors import FunctionAppError
 from local.functions_host.host import FunctionsHost
@@ -21,10 +21,9 @@ from local.functions_host.keys import FunctionKey
 from local.functions_host.routes import HttpFunction
 from local.functions_host.settings import HostJson, LocalSettings
 from local.functions_host.worker import Worker
-from local.processes import stop_with_parent
+from local.processes import stop_with_parent, until_signal
 from local.serving import PortInUseError, serve
 
-DEFAULT_PORT = 7071
 KEY_SETTING = "LOCAL_FUNCTION_KEY"
 _BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 _SCRIPT_SETTING = "PYTHON_SCRIPT_FILE_NAME"
@@ -45,7 +44,7 @@ def main() -> int:
         print(f"The function app cannot be served: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass  # Ctrl-C while the app was being indexed, or a second one
+        pass  # Ctrl-C while the app was being indexed
     return 0
 
 
@@ -95,13 +94,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
     async with serve(app, port, also_ipv6=True, grace_s=arguments.grace) as base_url:
         functions = await host.load()
-        stopped = _stopped_by_signal()
-        _print_functions(functions, base_url.replace("127.0.0.1", "localhost"))
-        if not key.is_set:
-            _print(
-                f"Anyone on this machine may call: no function key is set (--key, {KEY_SETTING})."
-            )
-        await stopped.wait()
+        # Only now: a signal ends an app that hangs while it is indexed as it ends any process.
+        await until_signal(_announce(functions, base_url.replace("127.0.0.1", "localhost"), key))
     _exit_at_the_latest_in(seconds=2)
 
 
@@ -138,20 +132,6 @@ def _with_cors(app: ASGIApp, origins: Iterable[str], *, credentials: bool) -> AS
     )
 
 
-def _stopped_by_signal() -> asyncio.Event:
-    """Return an event that the first SIGINT or SIGTERM sets; a second one ends the process."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-
-    def stop() -> None:
-        stopped.set()
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signal_number)
-
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, stop)
-    return stopped
-
-
 def _exit_at_the_latest_in(*, seconds: float) -> None:
     """End the process even if a function without `async` still runs in its thread."""
     watchdog = threading.Timer(seconds, os._exit, [0])
@@ -159,9 +139,13 @@ def _exit_at_the_latest_in(*, seconds: float) -> None:
     watchdog.start()
 
 
-def _print_functions(functions: Iterable[HttpFunction], base_url: str) -> None:
+async def _announce(functions: Iterable[HttpFunction], base_url: str, key: FunctionKey) -> None:
+    """Print where the functions are, then wait to be cancelled."""
     lines = [f"\t{f.name}: [{','.join(f.methods)}] {base_url}/{f.template}" for f in functions]
     _print("\n".join(["", "Functions:", "", *lines, ""]))
+    if not key.is_set:
+        _print(f"Anyone on this machine may call: no function key is set (--key, {KEY_SETTING}).")
+    await asyncio.Event().wait()
 
 
 def _log_like_core_tools() -> None:
