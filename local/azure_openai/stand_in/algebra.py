@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from local.azure_openai.stand_in.expressions import READER, formula, only_letter
+from local.azure_openai.stand_in.expressions import MAX_QUESTION_CHARS, READER, formula, only_letter
 from local.azure_openai.stand_in.plans import Plan, Question
 
 _LEAD_IN: Final = r"(?:please\s+|can you\s+|could you\s+)*"
@@ -37,6 +37,8 @@ _VERBS: Final = {"factor": "factor", "factorise": "factor", "factorize": "factor
 
 def plan(question: Question) -> Plan | None:
     """Has SymPy work it out, exactly where it can."""
+    if len(question.text) > MAX_QUESTION_CHARS:
+        return None
     text = " ".join(question.text.split())
     for topic in (_solve, _derive, _integrate, _rewrite, _compute):
         found = topic(text)
@@ -98,6 +100,11 @@ def _rewrite(text: str) -> Plan | None:
         return None
     verb = _VERBS.get(match["verb"].lower(), match["verb"].lower())
     body = f"print({verb}(read({expression!r})))\n"
+    if verb == "factor" and expression.isdigit():
+        body = (
+            f"primes = factorint({int(expression)})\n"
+            'print(" * ".join(f"{prime}**{power}" for prime, power in primes.items()))\n'
+        )
     return Plan(READER + body, "The result is", is_sentence=True)
 
 
@@ -109,9 +116,8 @@ def _compute(text: str) -> Plan | None:
     if set(re.findall(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])", expression)) - {"e"}:
         return None  # letters are for the other topics
     body = (
-        f"value = read({expression!r})\n"
-        "exact = str(value)\n"
-        "rounded = str(N(value, 20)) if value.is_number and not value.is_integer else exact\n"
-        'print(exact if rounded == exact else f"{exact} = {rounded} (rounded)")\n'
+        f"value = sympify(read({expression!r}))\n"
+        "plain = value.is_integer or not value.is_finite\n"
+        'print(value if plain else f"{value} = {N(value, 20)} (20 digits)")\n'
     )
     return Plan(READER + body, "The answer is", is_sentence=True)

@@ -10,12 +10,14 @@ from typing import Final
 # Letters, digits and the signs of arithmetic; no underscore, quote, bracket or attribute dot.
 _FORMULA: Final = re.compile(r"(?:[A-Za-z0-9+\-*/^%(),!=\s]|\.(?=\d))+")
 _MAX_CHARS: Final = 500
+# Longer questions hold no formula; searching them for one would only cost time.
+MAX_QUESTION_CHARS: Final = 1_000
 # Words in a formula are functions and constants of SymPy; other words make it prose.
 _WORDS: Final = frozenset(
     (
         *("sqrt", "cbrt", "root", "exp", "log", "ln", "abs", "floor", "ceiling", "pi", "oo"),
         *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
-        *("factorial", "binomial", "gcd", "lcm", "isprime", "factorint", "max", "min"),
+        *("factorial", "binomial", "gcd", "lcm", "max", "min"),
     )
 )
 _SPOKEN: Final = (
@@ -35,10 +37,11 @@ from sympy.parsing.sympy_parser import (
     convert_xor,
     implicit_multiplication,
     parse_expr,
+    rationalize,
     standard_transformations,
 )
 
-RULES = (*standard_transformations, convert_xor, implicit_multiplication)
+RULES = (*standard_transformations, convert_xor, implicit_multiplication, rationalize)
 
 
 def read(text):

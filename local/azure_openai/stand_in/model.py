@@ -16,7 +16,8 @@ from local.azure_openai.stand_in.outcomes import Outcome, read_outcome
 from local.azure_openai.stand_in.plans import Plan, Question, Topic
 from local.azure_openai.steps import CallTool, Say, Step, code_tool
 
-_TOPICS: Final[Sequence[Topic]] = (
+# In this order: what the user wrote as code first, what is easiest to mistake last.
+TOPICS: Final[Sequence[Topic]] = (
     fences.plan,
     plots.plan,
     tables.plan,
@@ -76,7 +77,7 @@ def _plan(request: ChatRequest, asked_at: int) -> Plan | None:
         if isinstance(message, SystemMessage | UserMessage)
     ]
     question = Question(text_of(request.messages[asked_at].content), "\n".join(context))
-    for topic in _TOPICS:
+    for topic in TOPICS:
         plan = topic(question)
         if plan is not None:
             return plan

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from local.azure_openai.stand_in.expressions import READER, formula, only_letter
+from local.azure_openai.stand_in.expressions import MAX_QUESTION_CHARS, READER, formula, only_letter
 from local.azure_openai.stand_in.plans import Plan, Question
 
 _ASKED: Final = re.compile(
@@ -34,6 +34,8 @@ plt.show()
 
 def plan(question: Question) -> Plan | None:
     """Draws 500 points; from -10 to 10 unless the question says otherwise."""
+    if len(question.text) > MAX_QUESTION_CHARS:
+        return None
     match = _ASKED.fullmatch(" ".join(question.text.split()))
     if match is None:
         return None

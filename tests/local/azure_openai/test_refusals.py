@@ -1,0 +1,216 @@
+"""What is not Azure's wire format, or not emulated, is refused and named."""
+
+from typing import Any
+
+import pytest
+
+from local.azure_openai import AzureOpenAI, RateLimits, Say
+from local.managed_identity import ManagedIdentity, TokenVerifier
+from tests.local.azure_openai.conftest import AUDIENCE, CHAT, HELLO, TOOL, Connect
+
+ASKED = {
+    "role": "assistant",
+    "tool_calls": [
+        {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        {"id": "call_2", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+    ],
+}
+FIRST = {"role": "tool", "tool_call_id": "call_1", "content": "1"}
+SECOND = {"role": "tool", "tool_call_id": "call_2", "content": "2"}
+
+
+@pytest.fixture
+def service(verifier: TokenVerifier) -> AzureOpenAI:
+    return AzureOpenAI(verifier, model=lambda request: Say("fine"))
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "told"),
+    [
+        ({}, "messages", "Missing required parameter"),
+        ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": "hi"}, "messages", "valid list"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content", "required"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0]", "'robot'"),
+        ({"messages": [{**HELLO[0], "colour": 1}]}, "messages[0].colour", "not permitted"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].type",
+            "'text'",
+        ),
+        ({"messages": [{"role": "assistant"}]}, "messages.[0].content", "got null"),
+        ({"messages": HELLO, "temperature": 2.5}, "temperature", "less than or equal to 2"),
+        ({"messages": HELLO, "temperature": "hot"}, "temperature", "valid number"),
+        ({"messages": HELLO, "max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"messages": HELLO, "stream": "yes"}, "stream", "valid boolean"),
+        ({"messages": HELLO, "tools": []}, "tools", "at least 1 item"),
+        (
+            {"messages": HELLO, "tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools[0].function.name",
+            "match pattern",
+        ),
+        (
+            {"messages": HELLO, "tools": [TOOL], "tool_choice": "always"},
+            "tool_choice",
+            "'required'",
+        ),
+        ({"messages": HELLO, "tool_choice": "auto"}, "tool_choice", "when 'tools' are"),
+        (
+            {"messages": HELLO, "parallel_tool_calls": True},
+            "parallel_tool_calls",
+            "when 'tools' are",
+        ),
+        (
+            {
+                "messages": HELLO,
+                "tools": [TOOL],
+                "tool_choice": {"type": "function", "function": {"name": "other"}},
+            },
+            "tool_choice",
+            "'other' not found",
+        ),
+        ({"messages": HELLO, "stream_options": {}}, "stream_options", "when 'stream'"),
+        (
+            {"messages": HELLO, "max_tokens": 1, "max_completion_tokens": 1},
+            "max_tokens",
+            "at the same time",
+        ),
+        ({"messages": HELLO, "no_such_thing": 1}, None, "argument supplied: no_such_thing"),
+        ({"messages": HELLO, "n": 2}, "n", "not emulated"),
+        ({"messages": HELLO, "logprobs": True}, "logprobs", "not emulated"),
+        (
+            {"messages": HELLO, "response_format": {"type": "json_object"}},
+            "response_format",
+            "not emulated",
+        ),
+        ({"messages": HELLO, "reasoning_effort": "high"}, "reasoning_effort", "not emulated"),
+        ({"messages": [FIRST]}, "messages.[0].role", "preceding message with 'tool_calls'"),
+        ({"messages": [*HELLO, ASKED]}, "messages.[1].tool_calls", "call_1, call_2"),
+        ({"messages": [ASKED, FIRST, *HELLO]}, "messages.[0].tool_calls", "messages: call_2"),
+        ({"messages": [ASKED, FIRST, FIRST]}, "messages.[2].role", "must be a response"),
+        ({"messages": [ASKED, ASKED, FIRST]}, "messages.[0].tool_calls", "call_1, call_2"),
+    ],
+)
+async def test_bad_body_is_refused_with_the_field_that_is_wrong(
+    service: AzureOpenAI, call: Connect, body: dict[str, Any], param: str | None, told: str
+) -> None:
+    async with call(service) as client:
+        response = await client.post(CHAT, json=body)
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert told in error["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe"])
+async def test_body_that_is_no_json_object_is_refused(
+    service: AzureOpenAI, call: Connect, body: bytes
+) -> None:
+    async with call(service) as client:
+        response = await client.post(CHAT, content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [ASKED, SECOND, FIRST]},
+        {"messages": [*HELLO, ASKED, FIRST, SECOND, {"role": "assistant", "content": "Done."}]},
+        {"messages": [{"role": "developer", "content": "Be brief."}, *HELLO]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
+        {"messages": [{"role": "assistant", "content": ""}, *HELLO]},
+        {"messages": HELLO, "n": 1, "logprobs": False, "response_format": {"type": "text"}},
+        {"messages": HELLO, "temperature": 0, "top_p": 1, "seed": 4, "user": "u", "stop": "x"},
+        {"messages": HELLO, "tool_choice": "none"},
+    ],
+)
+async def test_good_body_is_answered(
+    service: AzureOpenAI, call: Connect, body: dict[str, Any]
+) -> None:
+    async with call(service) as client:
+        response = await client.post(CHAT, json=body)
+    assert response.json()["choices"][0]["message"]["content"] == "fine"
+
+
+async def test_request_without_a_token_is_refused_before_its_body_is_read(
+    service: AzureOpenAI, call: Connect
+) -> None:
+    async with call(service) as client:
+        client.headers.pop("authorization")
+        response = await client.post(CHAT, content=b"{")
+    assert response.status_code == 401
+    assert response.json() == {
+        "error": {
+            "code": "401",
+            "message": "Unauthorized. Access token is missing, invalid, audience is incorrect"
+            f" ({AUDIENCE}), or have expired.",
+        }
+    }
+    assert "no bearer token" in response.headers["x-local-azure-reason"]
+
+
+async def test_expired_token_is_refused(
+    service: AzureOpenAI, call: Connect, identity: ManagedIdentity
+) -> None:
+    async with call(service) as client:
+        expired = f"Bearer {identity.mint(AUDIENCE, lifetime_s=-1)}"
+        response = await client.post(
+            CHAT, json={"messages": HELLO}, headers={"authorization": expired}
+        )
+    assert response.status_code == 401
+    assert response.headers["x-local-azure-reason"] == "the token has expired"
+
+
+async def test_api_key_is_refused(service: AzureOpenAI, call: Connect) -> None:
+    async with call(service) as client:
+        client.headers.pop("authorization")
+        response = await client.post(CHAT, json={"messages": HELLO}, headers={"api-key": "k"})
+    assert response.status_code == 403
+    assert response.json()["error"]["code"] == "AuthenticationTypeDisabled"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", CHAT.replace("/local/", "/other/"), 404, "DeploymentNotFound"),
+        ("POST", CHAT.split("?")[0], 404, "404"),
+        ("POST", CHAT.replace("2024-10-21", "2019-01-01"), 404, "404"),
+        ("POST", "/openai/v1/chat/completions?api-version=2024-10-21", 404, "404"),
+        ("POST", "/elsewhere", 404, "404"),
+        ("POST", CHAT.replace("chat/completions", "embeddings"), 501, "NotEmulated"),
+        ("POST", "/openai/v1/responses", 501, "NotEmulated"),
+        ("DELETE", "/openai/files/1", 501, "NotEmulated"),
+        ("GET", "/openai/models", 404, "404"),
+    ],
+)
+async def test_unknown_paths_and_operations_are_told_apart(
+    service: AzureOpenAI, call: Connect, method: str, path: str, status: int, code: str
+) -> None:
+    async with call(service) as client:
+        response = await client.request(method, path, json={"messages": HELLO, "model": "local"})
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == code
+    assert "apim-request-id" in response.headers
+
+
+@pytest.mark.parametrize("path", ["/openai/models?api-version=2024-10-21", "/openai/v1/models"])
+async def test_models_are_listed(service: AzureOpenAI, call: Connect, path: str) -> None:
+    async with call(service) as client:
+        body = (await client.get(path)).json()
+    assert [model["id"] for model in body["data"]] == ["local-stand-in"]
+
+
+async def test_minute_that_is_used_up_throttles_until_it_ends(
+    verifier: TokenVerifier, call: Connect
+) -> None:
+    service = AzureOpenAI(
+        verifier, model=lambda request: Say("ok"), limits=RateLimits(requests_per_minute=1)
+    )
+    async with call(service) as client:
+        assert (await client.post(CHAT, json={"messages": HELLO})).status_code == 200
+        refused = await client.post(CHAT, json={"messages": HELLO})
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
