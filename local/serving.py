@@ -56,11 +56,34 @@ class LoopbackHostOnly:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the event loop: several of these share one process."""
+    """Leaves signals to whoever runs the event loop, and stops at once: a test starts many."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Have `serve` end."""
+        self.should_exit = True
+        self._stopped.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        seconds = 0
+        while not await self.on_tick(seconds * 10):  # it renews the Date header at every tenth tick
+            seconds += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), timeout=1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+        else:
+            for server in self.servers:
+                server.close()
 
 
 @contextlib.asynccontextmanager
@@ -106,7 +129,7 @@ async def serve(
         scheme = "https" if tls_files else "http"
         yield f"{scheme}://127.0.0.1:{listeners[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.stop()
         await task
         for listener in listeners:
             listener.close()

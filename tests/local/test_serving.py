@@ -1,0 +1,170 @@
+"""How stand-ins listen: on loopback, for loopback."""
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from local.serving import PortInUseError, refuse_ports_in_use, serve
+
+
+async def hello(request: Request) -> Response:
+    return PlainTextResponse("hello")
+
+
+@pytest.fixture
+def app() -> Starlette:
+    return Starlette(routes=[Route("/", hello)])
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient() as client:
+        yield client
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "localhost:1", "[::1]:1"])
+async def test_a_request_for_loopback_is_answered(
+    app: Starlette, client: httpx.AsyncClient, host: str
+) -> None:
+    async with serve(app) as url:
+        assert (await client.get(url, headers={"host": host})).text == "hello"
+
+
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "evil.example:80", "localhost.evil.example", "localhost:x", "::1"]
+)
+async def test_a_request_for_another_host_is_misdirected(
+    app: Starlette, client: httpx.AsyncClient, host: str
+) -> None:
+    async with serve(app) as url:
+        answer = await client.get(url, headers={"host": host})
+        assert answer.status_code == 421
+        assert answer.json()["error"]["code"] == "MisdirectedRequest"
+
+
+async def test_only_loopback_is_listened_on(app: Starlette) -> None:
+    async with serve(app, also_ipv6=True) as url:
+        port = f":{int(url.rpartition(':')[2]):04X}"
+        tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+        lines = [line.split() for table in tables for line in table.read_text().splitlines()]
+        listening = {line[1].partition(":")[0] for line in lines if line[1].endswith(port)}
+        ipv4, ipv6 = "0100007F", "00000000000000000000000001000000"
+        assert ipv4 in listening
+        assert listening <= {ipv4, ipv6}
+
+
+async def test_a_port_in_use_is_refused(app: Starlette) -> None:
+    async with serve(app) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(PortInUseError, match=f"port {port} is in use"):
+            async with serve(app, port):
+                pass
+        with pytest.raises(PortInUseError):
+            refuse_ports_in_use(port)
+    refuse_ports_in_use(port)
+    async with serve(app, port):
+        pass
+
+
+async def test_a_port_in_use_on_ipv6_alone_is_refused(app: Starlette) -> None:
+    try:
+        other = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback: {error}")
+    with other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUseError):
+            async with serve(app, port, also_ipv6=True):
+                pass
+    refuse_ports_in_use(port)
+
+
+async def test_a_running_request_may_end_within_the_grace(client: httpx.AsyncClient) -> None:
+    begun, released = asyncio.Event(), asyncio.Event()
+
+    async def waits(request: Request) -> Response:
+        begun.set()
+        await released.wait()
+        return PlainTextResponse("done")
+
+    async with serve(Starlette(routes=[Route("/", waits)])) as url:
+        answer = asyncio.create_task(client.get(url))
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.2, released.set)
+    assert (await answer).text == "done"
+
+
+async def test_a_stream_without_end_is_cut_when_the_grace_is_over(
+    client: httpx.AsyncClient,
+) -> None:
+    async def endless(request: Request) -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"first"
+            await asyncio.Event().wait()
+
+        return StreamingResponse(chunks())
+
+    async with serve(Starlette(routes=[Route("/", endless)]), grace_s=0) as url:
+        stream = client.stream("GET", url)
+        answer = await stream.__aenter__()
+        chunks = answer.aiter_bytes()
+        assert await anext(chunks) == b"first"
+    with pytest.raises(httpx.RemoteProtocolError):
+        await anext(chunks)
+    await stream.__aexit__(None, None, None)
+
+
+async def test_tls_is_served_with_the_given_certificate(app: Starlette, tmp_path: Path) -> None:
+    certificate = certificate_for_localhost(tmp_path)
+    context = ssl.create_default_context(cafile=certificate[0])
+    async with (
+        serve(app, tls_files=certificate) as url,
+        httpx.AsyncClient(verify=context) as client,
+    ):
+        assert url.startswith("https://")
+        assert (await client.get(url)).text == "hello"
+
+
+def certificate_for_localhost(folder: Path) -> tuple[str, str]:
+    """Make a certificate for 127.0.0.1; returns its file and its key's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(certificate_file), str(key_file)
