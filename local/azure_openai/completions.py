@@ -1,12 +1,13 @@
 """The two wire shapes of an answer: one JSON object, or server-sent events with its pieces."""
 
-import json
 import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from local.azure_openai.content_filter import ANSWER_FILTERED, ANSWER_SAFE, PROMPT_RESULTS
 from local.azure_openai.steps import Reply
@@ -69,7 +70,7 @@ class Completion:
             "choices": [choice],
             "usage": self.usage.as_wire(),
         }
-        return json.dumps(body, ensure_ascii=False).encode()
+        return _json(body)
 
     def as_events(self) -> Iterator[bytes]:
         """The chunks in Azure's order, and `[DONE]`.
@@ -139,7 +140,7 @@ class Completion:
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return to_json(value)
 
 
 def _event(value: dict[str, Any]) -> bytes:

@@ -48,6 +48,18 @@ class Relay:
         """Where chat completions are POSTed."""
         return self.url.rstrip("/").removesuffix(_PATH) + _PATH
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str]) -> "Relay | None":
+        """The relay that LOCAL_MODEL_URL, LOCAL_MODEL_NAME and LOCAL_MODEL_KEY ask for, if any.
+
+        Raises:
+            ValueError: one of the first two is missing or wrong; the message names it.
+        """
+        url, name = settings.get("LOCAL_MODEL_URL", ""), settings.get("LOCAL_MODEL_NAME", "")
+        if not url and not name:
+            return None
+        return cls(url, name, settings.get("LOCAL_MODEL_KEY") or None)
+
     def response(
         self, request: Mapping[str, Any], headers: Mapping[str, str], hang_ups: HangUps
     ) -> Response:

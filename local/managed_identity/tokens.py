@@ -1,9 +1,11 @@
 """Access tokens: signed JWTs with the claims of Microsoft Entra ID that the stand-ins look at."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -65,6 +67,8 @@ class TokenVerifier:
         bare = [audience.rstrip("/") for audience in audiences]
         self._audiences = [*bare, *(f"{audience}/" for audience in bare)]
         self._clock = clock
+        # Callers keep a token for hours: its signature is checked once, its expiry every time.
+        self._signed_claims = lru_cache(maxsize=128)(self._decode)
 
     def verify(self, authorization: str | None) -> Claims:
         """The claims of the token in an `Authorization` header.
@@ -75,14 +79,28 @@ class TokenVerifier:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenRefusedError("there is no bearer token in the Authorization header")
+        claims = self._signed_claims(token)
+        now = self._clock()
+        if now > int(claims["exp"]):
+            raise TokenRefusedError("the token has expired")
+        if now < int(claims["nbf"]) - CLOCK_SKEW_S:
+            raise TokenRefusedError("the token is not valid yet")
+        return Claims(
+            audience=claims["aud"],
+            client_id=claims["appid"],
+            object_id=claims["oid"],
+            expires_at=int(claims["exp"]),
+        )
+
+    def _decode(self, token: str) -> Mapping[str, Any]:
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 self._public_key,
                 algorithms=[ALGORITHM],
                 audience=self._audiences,
                 issuer=ISSUER,
-                # Validity is checked below, against a clock that tests can turn.
+                # Validity in time is for `verify`, against a clock that tests can turn.
                 options={
                     "require": ["aud", "exp", "nbf", "appid", "oid"],
                     "verify_exp": False,
@@ -95,17 +113,7 @@ class TokenVerifier:
             raise TokenRefusedError(f"the token is not for {wanted}") from error
         except jwt.InvalidTokenError as error:
             raise TokenRefusedError(f"the token is not valid: {error}") from error
-        now = self._clock()
-        if now > int(claims["exp"]):
-            raise TokenRefusedError("the token has expired")
-        if now < int(claims["nbf"]) - CLOCK_SKEW_S:
-            raise TokenRefusedError("the token is not valid yet")
-        return Claims(
-            audience=claims["aud"],
-            client_id=claims["appid"],
-            object_id=claims["oid"],
-            expires_at=int(claims["exp"]),
-        )
+        return claims
 
 
 class TokenIssuer:

@@ -178,8 +178,23 @@ async def test_stream_that_breaks_at_the_server_breaks_here(
 
 @pytest.mark.parametrize(
     ("url", "name", "told"),
-    [("127.0.0.1:11434", "llama3", "LOCAL_MODEL_URL"), ("http://h/v1", "", "LOCAL_MODEL_NAME")],
+    [
+        ("127.0.0.1:11434", "llama3", "LOCAL_MODEL_URL"),
+        ("http://h/v1", "", "LOCAL_MODEL_NAME"),
+        ("", "llama3", "LOCAL_MODEL_URL"),
+    ],
 )
 def test_wrong_setting_is_named(url: str, name: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Relay(url, name)
+        Relay.from_settings({"LOCAL_MODEL_URL": url, "LOCAL_MODEL_NAME": name})
+
+
+def test_relay_is_made_of_settings_when_they_ask_for_one() -> None:
+    settings = {"LOCAL_MODEL_URL": "http://h:1/v1/", "LOCAL_MODEL_NAME": "m"}
+    relay = Relay.from_settings(settings)
+    assert relay == Relay("http://h:1/v1/", "m")
+    assert relay.chat_url == "http://h:1/v1/chat/completions"
+    assert Relay.from_settings({}) is None
+    keyed = Relay.from_settings({**settings, "LOCAL_MODEL_KEY": "sk-1"})
+    assert keyed is not None
+    assert keyed.key == "sk-1"
