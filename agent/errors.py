@@ -3,7 +3,11 @@
     AgentError
     ├── RequestError                   the caller can mend it
     │   ├── InvalidRequestError        400
+    │   ├── SignInRequiredError        401
+    │   ├── ConversationNotFoundError  404, also for a conversation of somebody else
+    │   ├── FileNotStoredError         404
     │   ├── MethodNotAllowedError      405
+    │   ├── ConversationBusyError      409
     │   ├── PayloadTooLargeError       413
     │   └── UnsupportedMediaTypeError  415
     ├── SettingsError                  the operator can mend it: an app setting
@@ -24,6 +28,12 @@
     │   ├── PoolFullError
     │   ├── PoolAccessError            a role is missing
     │   └── PoolNotFoundError
+    ├── StoreError                     the conversations' store did not do its part
+    │   ├── StoreUnreachableError
+    │   ├── StoreAccessError           a role is missing
+    │   ├── StoreNotFoundError         the container or the folder is not there
+    │   ├── HoldLostError              somebody else may have gone on with the conversation
+    │   └── ConversationUnreadableError  what is stored was not written by this app
     └── DeadlineExceededError
 
 Code that a model wrote and that raises is none of these: it is a result, which the model can
@@ -71,6 +81,39 @@ class RequestError(AgentError):
 
 class InvalidRequestError(RequestError):
     """A parameter or the body is missing, malformed or over its limit."""
+
+
+class SignInRequiredError(RequestError):
+    """App Service Authentication is on, and nobody is signed in."""
+
+    code = "SignInRequired"
+    status = 401
+    title = "The request needs a signed-in user."
+
+
+class ConversationNotFoundError(RequestError):
+    """The caller has no conversation of that id: unknown, deleted or somebody else's."""
+
+    code = "ConversationNotFound"
+    status = 404
+    title = "There is no such conversation."
+
+
+class FileNotStoredError(RequestError):
+    """The conversation has no file of that name."""
+
+    code = "FileNotFound"
+    status = 404
+    title = "The conversation has no such file."
+
+
+class ConversationBusyError(RequestError):
+    """Another turn of the conversation is running; `retry_after_s` is always set."""
+
+    code = "ConversationBusy"
+    status = 409
+    title = "Another turn of the conversation is running."
+    retryable = True
 
 
 class MethodNotAllowedError(RequestError):
@@ -236,6 +279,56 @@ class PoolNotFoundError(PoolError):
     code = "PoolNotFound"
     status = 502
     title = "The session pool has no such thing."
+
+
+class StoreError(AgentError):
+    """The store of the conversations failed, or answered with an error of its own."""
+
+    code = "StoreFailed"
+    status = 503
+    title = "The conversations' store failed."
+    retryable = True
+
+
+class StoreUnreachableError(StoreError):
+    """No connection to the store, or it broke, or it took too long."""
+
+    code = "StoreUnreachable"
+    title = "The conversations' store could not be reached."
+
+
+class StoreAccessError(StoreError):
+    """The store refused the app's identity, or the folder is not the app's to write."""
+
+    code = "StoreAccessDenied"
+    status = 502
+    title = "The conversations' store refused the app."
+    retryable = False
+
+
+class StoreNotFoundError(StoreError):
+    """The container does not exist."""
+
+    code = "StoreNotFound"
+    status = 502
+    title = "The conversations' store does not exist."
+    retryable = False
+
+
+class HoldLostError(StoreError):
+    """The turn lost its hold on the conversation, so it was not added to the history."""
+
+    code = "HoldLost"
+    title = "The turn lost its hold on the conversation."
+
+
+class ConversationUnreadableError(StoreError):
+    """What is stored under the conversation's name was not written by this app."""
+
+    code = "ConversationUnreadable"
+    status = 500
+    title = "The stored conversation cannot be read."
+    retryable = False
 
 
 class DeadlineExceededError(AgentError):
