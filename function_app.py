@@ -15,9 +15,9 @@ METHODS = list(func.HttpMethod)
 
 
 @app.route("chat", methods=METHODS)
-async def chat(request: Request) -> Response:
+async def chat(req: Request) -> Response:
     """Answer one question."""
-    return await (await _routes()).chat(request)
+    return await (await _routes()).chat(req)
 
 
 async def _routes() -> Any:

@@ -1,0 +1,87 @@
+"""A function app in a process of its own, and what that process costs."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+ROOT = Path(__file__).parents[1]
+FULL_ENVIRONMENT = ROOT / ".local" / "bench-env"
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class App:
+    """One of the apps to compare.
+
+    Attributes:
+        name: its column.
+        folder: with its function_app.py.
+        python: of the environment it is installed in.
+    """
+
+    name: str
+    folder: Path
+    python: Path
+
+
+@dataclass(frozen=True)
+class RunningApp:
+    """A started host."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def cpu_s(self) -> float:
+        """User and system time of the process so far."""
+        # Fields 14 and 15 of proc_pid_stat(5), counted behind the name in parentheses.
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def rss_mb(self) -> float:
+        """Resident memory now."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise ValueError("no VmRSS")
+
+
+@contextmanager
+def running(app: App, settings: Mapping[str, str]) -> Iterator[RunningApp]:
+    """Start the app on the functions host; it may still be loading when the block begins."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    process = subprocess.Popen(  # noqa: S603 - our own host
+        [app.python, "-m", "local.functions_host", app.folder, "--port", str(port)],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=sys.stderr if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,
+    )
+    try:
+        yield RunningApp(process, f"http://127.0.0.1:{port}/api/chat")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def first_answer(app: RunningApp) -> None:
+    """Ask until there is an answer."""
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            reply = httpx2.post(app.url, json={"input": "What time is it?"}, timeout=60)
+            if reply.status_code == httpx2.codes.OK:
+                return
+        except httpx2.TransportError:
+            reply = None
+        if app.process.poll() is not None or time.monotonic() > give_up:
+            raise TimeoutError(f"no answer: {reply.text if reply else 'no connection'}")
+        time.sleep(0.02)

@@ -1,0 +1,69 @@
+"""The least that a turn can cost: the three calls, one client, one token, nothing else."""
+
+import json
+import os
+import uuid
+
+import aiohttp
+import azure.functions as func
+from azurefunctions.extensions.http.fastapi import JSONResponse, Request
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+_env = os.environ  # noqa: TID251 - not part of the product
+_clients: list[aiohttp.ClientSession] = []
+_tokens: dict[str, str] = {}
+
+
+@app.route("chat", methods=["POST"])
+async def chat(req: Request) -> JSONResponse:
+    """Model, pool, model."""
+    if not _clients:
+        _clients.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+    question = (await req.json())["input"]
+    messages = [{"role": "user", "content": question}]
+    first = await _complete(messages)
+    code = json.loads(first["tool_calls"][0]["function"]["arguments"])["code"]
+    ran = await _call(
+        f"{_env['POOL_MANAGEMENT_ENDPOINT']}/executions",
+        "https://dynamicsessions.io",
+        {"codeInputType": "Inline", "executionType": "Synchronous", "code": code},
+        {"api-version": "2025-10-02-preview", "identifier": uuid.uuid4().hex},
+    )
+    result = {
+        "role": "tool",
+        "tool_call_id": first["tool_calls"][0]["id"],
+        "content": ran["result"]["stdout"],
+    }
+    answer = await _complete([*messages, first, result])
+    return JSONResponse({"output": answer["content"]})
+
+
+async def _complete(messages: list[dict]) -> dict:
+    endpoint, deployment = _env["AZURE_OPENAI_ENDPOINT"], _env["AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"]
+    parameters = {"code": {"type": "string"}}
+    tool = {"name": "run", "parameters": {"type": "object", "properties": parameters}}
+    body = {"messages": messages, "tools": [{"type": "function", "function": tool}]}
+    reply = await _call(
+        f"{endpoint}/openai/deployments/{deployment}/chat/completions",
+        "https://cognitiveservices.azure.com",
+        body,
+        {"api-version": "2024-10-21"},
+    )
+    return reply["choices"][0]["message"]
+
+
+async def _call(url: str, audience: str, body: dict, params: dict) -> dict:
+    headers = {"Authorization": f"Bearer {await _token(audience)}"}
+    async with _clients[0].post(url, json=body, params=params, headers=headers) as reply:
+        reply.raise_for_status()
+        return await reply.json()
+
+
+async def _token(audience: str) -> str:
+    if audience not in _tokens:
+        params = {"api-version": "2019-08-01", "resource": audience}
+        headers = {"X-IDENTITY-HEADER": _env["IDENTITY_HEADER"]}
+        url = _env["IDENTITY_ENDPOINT"]
+        async with _clients[0].get(url, params=params, headers=headers) as reply:
+            _tokens[audience] = (await reply.json())["access_token"]
+    return _tokens[audience]

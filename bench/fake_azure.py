@@ -1,0 +1,201 @@
+"""An Azure that costs nothing: `python -m bench.fake_azure` answers every call after a delay.
+
+Model, session pool (TLS) and managed identity in a process of their own, so that their CPU time is
+not the app's. The answers are fixed: what is measured is the app. One line of JSON on stdout says
+where they are.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from local.serving import serve
+
+CODE = "import datetime; print(datetime.datetime.now())"
+ANSWER = "It is noon."
+
+
+class FakeAzure:
+    """The three services and how often each was called."""
+
+    def __init__(self, model_s: float, pool_s: float) -> None:
+        """Args: the delay of a model call and of an execution, in seconds."""
+        self.model_s = model_s
+        self.pool_s = pool_s
+        self.calls = dict.fromkeys(("token", "model", "execute", "delete"), 0)
+        self._ids = itertools.count()
+
+    def model(self) -> Starlette:
+        """Chat completions: first a tool call, then a sentence."""
+        path = "/openai/deployments/{deployment}/chat/completions"
+        return Starlette(
+            routes=[
+                Route(path, self._complete, methods=["POST"]),
+                Route("/calls", self._report),
+                Route("/delays", self._set_delays, methods=["POST"]),
+            ]
+        )
+
+    def pool(self) -> Starlette:
+        """Both generations of the execution call, and the deletion of a session."""
+        return Starlette(
+            routes=[
+                Route("/pool/executions", self._execute, methods=["POST"]),
+                Route("/pool/code/execute", self._execute_old, methods=["POST"]),
+                Route("/pool/session", self._delete, methods=["DELETE"]),
+            ]
+        )
+
+    def identity(self) -> Starlette:
+        """The App Service token endpoint."""
+        return Starlette(routes=[Route("/msi/token", self._token)])
+
+    async def _report(self, _: Request) -> Response:
+        return JSONResponse(self.calls)
+
+    async def _set_delays(self, request: Request) -> Response:
+        body = await request.json()
+        self.model_s, self.pool_s = body["model_s"], body["pool_s"]
+        return Response(status_code=204)
+
+    async def _token(self, request: Request) -> Response:
+        self.calls["token"] += 1
+        # A date is what the protocol wants here.
+        expires_on = int(time.time()) + 86400  # noqa: TID251
+        return JSONResponse(
+            {
+                "access_token": "token",
+                "expires_on": str(expires_on),
+                "resource": request.query_params["resource"],
+                "token_type": "Bearer",
+            }
+        )
+
+    async def _complete(self, request: Request) -> Response:
+        self.calls["model"] += 1
+        body = await request.json()
+        await asyncio.sleep(self.model_s)
+        answered = any(message["role"] == "tool" for message in body["messages"])
+        common = {"id": f"c{next(self._ids)}", "created": 1, "model": "fake"}
+        call = {
+            "id": f"call_{next(self._ids)}",
+            "type": "function",
+            "function": {
+                "name": body["tools"][0]["function"]["name"] if body.get("tools") else "none",
+                "arguments": json.dumps({"code": CODE}),
+            },
+        }
+        reason = "stop" if answered else "tool_calls"
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        if body.get("stream"):
+            deltas: list[dict[str, object]] = (
+                [{"role": "assistant", "content": word} for word in ANSWER.split(" ")]
+                if answered
+                else [{"role": "assistant", "tool_calls": [{"index": 0, **call}]}]
+            )
+            return StreamingResponse(
+                _stream(common, deltas, reason, usage), media_type="text/event-stream"
+            )
+        message = {"role": "assistant", "content": ANSWER if answered else None}
+        if not answered:
+            message["tool_calls"] = [call]  # type: ignore[assignment] # JSON of mixed values
+        choice = {"index": 0, "finish_reason": reason, "message": message}
+        return JSONResponse(
+            {**common, "object": "chat.completion", "choices": [choice], "usage": usage}
+        )
+
+    async def _execute(self, request: Request) -> Response:
+        self.calls["execute"] += 1
+        await request.body()
+        await asyncio.sleep(self.pool_s)
+        result = {
+            "stdout": "12:00\n",
+            "stderr": "",
+            "executionResult": "",
+            "executionTimeInMilliseconds": 5,
+        }
+        return JSONResponse(
+            {
+                "id": str(next(self._ids)),
+                "identifier": request.query_params["identifier"],
+                "executionType": "Synchronous",
+                "status": "Succeeded",
+                "result": result,
+            },
+            headers={"x-ms-session-guid": "guid"},
+        )
+
+    async def _execute_old(self, request: Request) -> Response:
+        self.calls["execute"] += 1
+        await request.body()
+        await asyncio.sleep(self.pool_s)
+        return JSONResponse(
+            {
+                "$id": "1",
+                "properties": {
+                    "$id": "2",
+                    "status": "Success",
+                    "stdout": "12:00\n",
+                    "stderr": "",
+                    "result": "",
+                    "executionTimeInMilliseconds": 5,
+                },
+            }
+        )
+
+    async def _delete(self, _: Request) -> Response:
+        self.calls["delete"] += 1
+        return Response(status_code=204)
+
+
+async def _stream(
+    common: dict[str, object],
+    deltas: list[dict[str, object]],
+    reason: str,
+    usage: dict[str, int],
+) -> AsyncIterator[bytes]:
+    chunk = {**common, "object": "chat.completion.chunk"}
+    for delta in deltas:
+        yield _event({**chunk, "choices": [{"index": 0, "delta": delta}]})
+    last = {"index": 0, "delta": {}, "finish_reason": reason}
+    yield _event({**chunk, "choices": [last]})
+    yield _event({**chunk, "choices": [], "usage": usage})
+    yield b"data: [DONE]\n\n"
+
+
+def _event(chunk: dict[str, object]) -> bytes:
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("certificate", help="PEM files for 127.0.0.1")
+    parser.add_argument("key")
+    arguments = parser.parse_args()
+    azure, tls = FakeAzure(0, 0), (arguments.certificate, arguments.key)
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(serve(azure.model(), tls_files=tls))
+        pool = await stack.enter_async_context(serve(azure.pool(), tls_files=tls))
+        identity = await stack.enter_async_context(serve(azure.identity()))
+        where = {
+            "AZURE_OPENAI_ENDPOINT": model,
+            "POOL_MANAGEMENT_ENDPOINT": f"{pool}/pool",
+            "IDENTITY_ENDPOINT": f"{identity}/msi/token",
+        }
+        print(json.dumps(where), flush=True)
+        # Whoever started this closes its stdin to end it.
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
