@@ -11,6 +11,7 @@ AzureOpenAIError
 └── ServiceError             500, 502, 503
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -114,7 +115,7 @@ class ThrottledError(AzureOpenAIError):
             f" deployment. Please retry after {retry_after_s:g} seconds.",
         )
         self.headers = {
-            "retry-after": f"{retry_after_s:g}",
+            "retry-after": str(math.ceil(retry_after_s)),
             "retry-after-ms": f"{retry_after_s * 1000:.0f}",
         }
 

@@ -54,6 +54,7 @@ from local.managed_identity import TokenRefusedError, TokenVerifier
 AUDIENCE: Final = "https://cognitiveservices.azure.com"
 DEPLOYMENT: Final = "local"
 REGION: Final = "local"
+CONTEXT_TOKENS: Final = 128_000
 API_VERSIONS: Final = frozenset(
     {
         "2024-06-01",
@@ -82,6 +83,7 @@ class AzureOpenAI:
         model: who answers: a function from the request to one step, or a relay to a real server.
         model_name: what answers say in `model`; a relay's server says it itself.
         limits: requests and tokens per minute.
+        context_tokens: what a request may have, by the estimate of `usage`.
 
     Attributes:
         app: the ASGI application; serve it on loopback.
@@ -97,6 +99,7 @@ class AzureOpenAI:
         model: Model | Relay | None = None,
         model_name: str = StandInModel.name,
         limits: RateLimits | None = None,
+        context_tokens: int = CONTEXT_TOKENS,
     ) -> None:
         self.deployment = deployment
         self.faults = Faults()
@@ -104,6 +107,7 @@ class AzureOpenAI:
         self._verifier = verifier
         self._model = StandInModel() if model is None else model
         self._model_name = self._model.name if isinstance(self._model, Relay) else model_name
+        self._context_tokens = context_tokens
         self._rates = RateCounter(limits or RateLimits())
         chat = "/chat/completions"
         self.app = Starlette(
@@ -178,6 +182,7 @@ class AzureOpenAI:
         chat = read_chat_request(body)
         conversation.check(chat)
         prompt = prompt_tokens(chat)
+        self._check_length(prompt)
         self._rates.admit(prompt)
         reply = self._reply(self._model, chat)
         if any(isinstance(fault, AnswerFiltered) for fault in faults):
@@ -257,6 +262,16 @@ class AzureOpenAI:
                 "DeploymentNotFound",
                 "The API deployment for this resource does not exist. If you created the"
                 " deployment within the last 5 minutes, please wait a moment and try again.",
+            )
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self._context_tokens:
+            raise InvalidRequestError(
+                f"This model's maximum context length is {self._context_tokens} tokens. However,"
+                f" your messages resulted in {tokens} tokens. Please reduce the length of the"
+                " messages.",
+                param="messages",
+                code="context_length_exceeded",
             )
 
     def _headers(self) -> dict[str, str]:

@@ -51,7 +51,7 @@ class StandInModel:
         """The next step in this conversation."""
         asked_at = _last_question(request)
         plan = None if asked_at is None else _plan(request, asked_at)
-        results = _trailing_results(request)
+        results = _last_results(request)
         if results:
             answer = _report(plan, [read_outcome(text) for text in results])
         elif plan is None:
@@ -84,12 +84,14 @@ def _plan(request: ChatRequest, asked_at: int) -> Plan | None:
     return None
 
 
-def _trailing_results(request: ChatRequest) -> list[str]:
+def _last_results(request: ChatRequest) -> list[str]:
+    """What the tools returned since anybody spoke; instructions may have been added after it."""
     results: list[str] = []
     for message in reversed(request.messages):
-        if not isinstance(message, ToolMessage):
+        if isinstance(message, ToolMessage):
+            results.insert(0, text_of(message.content))
+        elif not isinstance(message, SystemMessage):
             break
-        results.insert(0, text_of(message.content))
     return results
 
 

@@ -38,6 +38,7 @@ async def test_fault_befalls_so_many_requests_and_then_all_is_fine(
     async with call(service) as client:
         responses = [await client.post(CHAT, json=ASK) for _ in range(4)]
     assert [response.status_code for response in responses] == [429, 429, 503, 200]
+    assert responses[0].headers["retry-after"] == "1"  # whole seconds, as HTTP wants them
     assert responses[0].headers["retry-after-ms"] == "250"
     script.assert_done()  # a refused request takes no step
 

@@ -202,6 +202,19 @@ async def test_models_are_listed(service: AzureOpenAI, call: Connect, path: str)
     assert [model["id"] for model in body["data"]] == ["local-stand-in"]
 
 
+async def test_conversation_that_is_too_long_is_refused(
+    verifier: TokenVerifier, call: Connect
+) -> None:
+    service = AzureOpenAI(verifier, model=lambda request: Say("ok"), context_tokens=100)
+    body = {"messages": [{"role": "user", "content": "x" * 4 * 101}]}
+    async with call(service) as client:
+        response = await client.post(CHAT, json=body)
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert "maximum context length is 100 tokens" in error["message"]
+
+
 async def test_minute_that_is_used_up_throttles_until_it_ends(
     verifier: TokenVerifier, call: Connect
 ) -> None:

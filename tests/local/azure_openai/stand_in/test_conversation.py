@@ -176,6 +176,12 @@ def test_plot_is_announced_with_the_note_about_its_image() -> None:
     assert text.startswith("This is sin(x) from 0 to 10. [image: image-1.png")
 
 
+def test_instruction_after_the_result_does_not_hide_it() -> None:
+    messages = after("what is 2+2", execution(stdout="4"))
+    no_more = {"role": "system", "content": "You cannot run more code. Answer now."}
+    assert say([*messages, no_more], tools=None).startswith("The answer is 4.")
+
+
 def test_results_of_several_calls_are_reported_together() -> None:
     text = say(
         after("what is 2+2", execution(stdout="4"), '{"status": "Failed", "error": "kaput"}')
