@@ -1,5 +1,6 @@
 """The Bicep compiler and the configurations it is run on."""
 
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ CONFIGURATIONS = sorted(Path(__file__).parent.glob("*.bicepparam"))
 # Any subscription and tenant: names and ids in the snapshots are computed from them.
 SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"
 TENANT_ID = "00000000-0000-0000-0000-000000000001"
+
+# The compiler that wrote the snapshots; another may word them, format or warn otherwise.
+VERSION = "0.49.2"
 
 HOW_TO_GET_IT = (
     "the Bicep compiler is not on PATH, in ~/.azure/bin or in ~/.azd/bin: "
@@ -38,6 +42,11 @@ class Bicep:
         # Without ICU on the machine .NET does not start otherwise.
         command = ["env", "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1", self._executable, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def version(self) -> str:
+        """Which compiler this is, as in `0.49.2`."""
+        found = re.search(r"[0-9]+[.][0-9]+[.][0-9]+", self.run("--version").stdout)
+        return found[0] if found else "unknown"
 
     def snapshots(
         self, mode: Literal["validate", "overwrite"]

@@ -8,13 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.bicep import CONFIGURATIONS, INFRA, PROJECT, Bicep
+from tests.infra.bicep import CONFIGURATIONS, INFRA, PROJECT, VERSION, Bicep
+
+
+@pytest.fixture(scope="session")
+def version(bicep: Bicep) -> str:
+    """Version of the compiler that is installed here."""
+    return bicep.version()
+
+
+def expect(holds: bool, otherwise: str, version: str) -> None:
+    """Fail if the compiler that wrote the snapshots disagrees; another one may."""
+    if not holds and version != VERSION:
+        pytest.skip(f"Bicep {version} sees it otherwise than {VERSION}: {otherwise}")
+    assert holds, otherwise
 
 
 def test_template_compiles_without_a_word_from_compiler_or_linter(
-    build: subprocess.CompletedProcess[str],
+    build: subprocess.CompletedProcess[str], version: str
 ) -> None:
-    assert (build.returncode, build.stderr) == (0, "")
+    assert build.returncode == 0, build.stderr
+    expect(build.stderr == "", build.stderr, version)
 
 
 def test_every_linter_rule_is_an_error_and_none_is_silenced_in_a_file() -> None:
@@ -27,7 +41,7 @@ def test_every_linter_rule_is_an_error_and_none_is_silenced_in_a_file() -> None:
     assert not [f.name for f in INFRA.rglob("*.bicep") if "#disable" in f.read_text()]
 
 
-def test_every_file_is_formatted(bicep: Bicep, tmp_path: Path) -> None:
+def test_every_file_is_formatted(bicep: Bicep, version: str, tmp_path: Path) -> None:
     shutil.copytree(INFRA, tmp_path / "infra")
     shutil.copytree(PROJECT / "tests/infra", tmp_path / "tests/infra")
 
@@ -35,11 +49,12 @@ def test_every_file_is_formatted(bicep: Bicep, tmp_path: Path) -> None:
         bicep.run("format", "--pattern", tmp_path / pattern)
 
     files = [*INFRA.rglob("*.bicep"), *CONFIGURATIONS]
-    assert [
+    unformatted = [
         str(file.relative_to(PROJECT))
         for file in files
         if (tmp_path / file.relative_to(PROJECT)).read_text() != file.read_text()
-    ] == []
+    ]
+    expect(not unformatted, f"`bicep format` changes {unformatted}", version)
 
 
 def test_nothing_is_fetched_to_compile() -> None:
@@ -55,14 +70,12 @@ def validations(bicep: Bicep) -> dict[str, subprocess.CompletedProcess[str]]:
 
 @pytest.mark.parametrize("name", [c.stem for c in CONFIGURATIONS])
 def test_snapshot_shows_what_is_deployed(
-    validations: dict[str, subprocess.CompletedProcess[str]], name: str
+    validations: dict[str, subprocess.CompletedProcess[str]], version: str, name: str
 ) -> None:
     result = validations[name]
+    hint = "If this change is meant, `python -m tests.infra` writes the snapshots anew."
 
-    assert result.returncode == 0, (
-        f"{result.stdout}{result.stderr}\n"
-        "If this change is meant, `python -m tests.infra` writes the snapshots anew."
-    )
+    expect(result.returncode == 0, f"{result.stdout}{result.stderr}\n{hint}", version)
 
 
 def test_snapshots_name_no_machine() -> None:
