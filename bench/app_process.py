@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +62,7 @@ def running(app: App, settings: Mapping[str, str]) -> Iterator[RunningApp]:
         cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **settings},
         stdout=subprocess.DEVNULL,
-        stderr=sys.stderr if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield RunningApp(process, f"http://127.0.0.1:{port}/api/chat")
