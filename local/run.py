@@ -1,0 +1,160 @@
+"""`make run`: the local Azure and the functions host, and one question through both."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from local.serving import refuse_ports_in_use
+from local.stack import LocalStack
+
+PROJECT: Final = Path(__file__).parents[1]
+QUESTION: Final = "What is the current date and time?"
+_ANSWER_TIMEOUT_S: Final = 240
+# What running requests get when all is stopped; the host's threads get two seconds more.
+_GRACE_S: Final = 2
+_STOP_TIMEOUT_S: Final = 8
+
+
+class RunError(Exception):
+    """Something did not start or did not answer; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class FunctionsHostOptions:
+    """How to start the functions host, and how to call it.
+
+    Attributes:
+        app_dir: the folder with function_app.py.
+        port: where it listens on localhost.
+        environment: what its process gets beside the app settings.
+    """
+
+    app_dir: Path
+    port: int
+    environment: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """What a developer types."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a call must carry: the function key, if one is set."""
+        key = self.environment.get("LOCAL_FUNCTION_KEY")
+        return {"content-type": "application/json"} | ({"x-functions-key": key} if key else {})
+
+
+async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> None:
+    """Start everything, ask the question, serve until cancelled.
+
+    Args:
+        stack: on given ports, not started.
+        options: of the functions host.
+        model: a sentence about who answers.
+
+    Raises:
+        RunError: the host ended, or the question was not answered.
+    """
+    began_s = time.monotonic()
+    refuse_ports_in_use(options.port, *stack.ports)
+    # The host indexes the app in its own process while the session pool starts in this one, and
+    # stops first: what it still answers may need the others.
+    host = await _start_host(stack, options)
+    async with contextlib.AsyncExitStack() as opened:
+        opened.push_async_callback(_stop, host)
+        await opened.enter_async_context(stack)
+        opened.push_async_callback(_stop, host)
+        await _until_ready(host, options)
+        _print(f"Ready in {time.monotonic() - began_s:.1f} s.\n")
+        await _ask(options)
+        _print(model, _how_to_go_on(options))
+        code = await host.wait()
+        raise RunError(f"The functions host ended with exit code {code}; its message is above.")
+
+
+async def _start_host(
+    stack: LocalStack, options: FunctionsHostOptions
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "local.functions_host", str(options.app_dir)),
+        *("--port", str(options.port), "--grace", str(_GRACE_S), "--stop-with-parent"),
+        cwd=PROJECT,
+        env={**options.environment, **stack.app_settings},
+    )
+
+
+async def _stop(host: asyncio.subprocess.Process) -> None:
+    if host.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        host.terminate()
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await host.wait()
+    except TimeoutError:
+        host.kill()
+        await host.wait()
+
+
+async def _until_ready(host: asyncio.subprocess.Process, options: FunctionsHostOptions) -> None:
+    while host.returncode is None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            status, answer = await asyncio.to_thread(_call, options, "GET", "/admin/host/status")
+            if status == 200 and answer.get("state") == "Running":
+                return
+        await asyncio.sleep(0.03)
+    raise RunError("The functions host did not start; its message is above.")
+
+
+async def _ask(options: FunctionsHostOptions) -> None:
+    _print(f"Question: {QUESTION}")
+    began_s = time.monotonic()
+    try:
+        status, answer = await asyncio.to_thread(
+            _call, options, "POST", "/api/chat", json.dumps({"input": QUESTION})
+        )
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RunError(f"The question was not answered: {error!r}") from error
+    if status != 200:
+        reason = answer.get("detail") or answer.get("title") or "no reason given"
+        raise RunError(f"The question was not answered ({status}): {reason}")
+    _print(f"Answer ({time.monotonic() - began_s:.1f} s): {answer['output']}\n")
+    for execution in answer["executions"]:
+        _print(f"Python that ran in a session ({execution['duration_ms']} ms):\n")
+        printed = "\n".join(execution[part] or "" for part in ("stdout", "result")).strip()
+        _print(textwrap.indent(execution["code"].strip(), "    "), "")
+        _print(textwrap.indent(printed, "    → "), "")
+
+
+def _call(
+    options: FunctionsHostOptions, method: str, path: str, body: str | None = None
+) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("localhost", options.port, timeout=_ANSWER_TIMEOUT_S)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, options.headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        is_json = "json" in answer.headers.get("content-type", "")
+        return answer.status, json.loads(content) if is_json else {}
+
+
+def _how_to_go_on(options: FunctionsHostOptions) -> str:
+    headers = "".join(f" -H '{name}: {value}'" for name, value in options.headers.items())
+    question = json.dumps({"input": "What is 2 to the power of 100?"})
+    return (
+        f"\nGo on:\n\n  curl {options.url}/api/chat{headers} -d '{question}'\n\nCtrl-C stops all."
+    )
+
+
+def _print(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)

@@ -1,0 +1,253 @@
+"""The commands a developer types, as processes: `make run`, `python -m local`, and set-up."""
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture(autouse=True)
+def _orphans_become_ours() -> Iterator[None]:
+    """Have processes that outlive their parent become children of this one, where they are seen."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    yield
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def orphans() -> list[str]:
+    """Command lines of running children of this process; those that have ended are reaped."""
+    found = []
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if os.waitpid(int(pid), os.WNOHANG) == (0, 0):
+                found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@dataclass
+class Command:
+    """A started command; `output` grows while it runs."""
+
+    process: subprocess.Popen[str]
+    output: str = ""
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.output += line
+                self._changed.notify_all()
+
+    def wait_for(self, text: str, timeout_s: float = 60) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.output, timeout_s), self.output
+
+
+@contextlib.contextmanager
+def command(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Command]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "local", *arguments],
+        cwd=PROJECT,
+        env={"PATH": os.defpath, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        started = Command(process)
+        reader = threading.Thread(target=started.read)
+        reader.start()
+        try:
+            yield started
+        finally:
+            process.kill()
+            process.wait()
+            reader.join()
+
+
+def stack_ports() -> list[str]:
+    names = ("--openai-port", "--pool-port", "--identity-port")
+    return [f"{name}={port}" for name, port in zip(names, free_ports(3), strict=True)]
+
+
+def refusal(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run a command that must fail; returns what it says."""
+    with command(*arguments, environment=environment) as started:
+        assert started.process.wait(60) == 1
+    assert orphans() == []
+    return started.output
+
+
+def test_run_asks_the_question_and_serves_until_it_is_interrupted() -> None:
+    port = free_ports(1)[0]
+    with command("run", f"--port={port}", *stack_ports()) as run:
+        run.wait_for("Ctrl-C stops all.")
+        assert "Question: What is the current date and time?" in run.output
+        assert re.search(r"Answer \(\d+\.\d s\): .*20\d\d", run.output)
+        assert re.search(r"Python that ran in a session \(\d+ ms\)", run.output)
+        assert "The model is a stand-in" in run.output
+        # The line it prints to go on with works as it is printed.
+        line = re.search(r"curl (\S+) -H '(\S+): (\S+)' -d '(.*)'", run.output)
+        assert line is not None
+        url, name, value, body = line.groups()
+        answer = httpx.post(url, headers={name: value}, content=body, timeout=60)
+        assert answer.status_code == 200
+        assert "1267650600228229401496703205376" in answer.json()["output"]
+        run.process.send_signal(signal.SIGINT)
+        assert run.process.wait(30) == 0
+    assert "Traceback" not in run.output
+    assert orphans() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_run_leaves_no_process_however_it_ends(number: int) -> None:
+    with command("run", f"--port={free_ports(1)[0]}", *stack_ports()) as run:
+        run.wait_for("Ready in")
+        run.process.send_signal(number)
+        run.process.wait(30)
+        wait_until(lambda: not orphans(), orphans)
+
+
+def wait_until(holds: Callable[[], bool], what: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline_s, what()
+        time.sleep(0.02)
+
+
+def test_run_enforces_a_function_key_that_is_set() -> None:
+    port = free_ports(1)[0]
+    environment = {"LOCAL_FUNCTION_KEY": "a-key"}
+    with command("run", f"--port={port}", *stack_ports(), environment=environment) as run:
+        run.wait_for("Ctrl-C stops all.")
+        assert "-H 'x-functions-key: a-key'" in run.output
+        assert httpx.get(f"http://127.0.0.1:{port}/api/chat?input=hello").status_code == 401
+
+
+def test_the_local_azure_alone_prints_settings_that_work() -> None:
+    with command(*stack_ports()) as azure:
+        azure.wait_for("Ctrl-C stops it.")
+        settings = dict(re.findall(r"export (\w+)=(\S+)", azure.output))
+        answer = httpx.get(
+            settings["IDENTITY_ENDPOINT"],
+            params={"api-version": "2019-08-01", "resource": "https://dynamicsessions.io"},
+            headers={"x-identity-header": settings["IDENTITY_HEADER"]},
+        )
+        assert answer.status_code == 200
+        assert {"AZURE_OPENAI_ENDPOINT", "POOL_MANAGEMENT_ENDPOINT"} <= settings.keys()
+        azure.process.send_signal(signal.SIGINT)
+        assert azure.process.wait(30) == 0
+    assert orphans() == []
+
+
+def test_sessions_alone_start_no_model() -> None:
+    with command("sessions", *stack_ports()[1:]) as sessions:
+        sessions.wait_for("Ctrl-C stops it.")
+        assert "POOL_MANAGEMENT_ENDPOINT" in sessions.output
+        assert "AZURE_OPENAI" not in sessions.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"]])
+def test_a_port_in_use_is_one_sentence(arguments: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        output = refusal(*arguments, *stack_ports()[:2], f"--identity-port={port}")
+    assert output == f"port {port} is in use: stop what listens there or choose another port\n"
+
+
+def test_a_functions_port_in_use_is_found_before_anything_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        output = refusal("run", f"--port={port}", *stack_ports())
+    assert output == f"port {port} is in use: stop what listens there or choose another port\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"LOCAL_MODEL_URL": "ftp://model"}, "LOCAL_MODEL_URL must be an http or https URL"),
+        ({"LOCAL_MODEL_URL": "http://127.0.0.1:1/v1"}, "LOCAL_MODEL_NAME must say which model"),
+    ],
+)
+def test_a_model_that_is_named_badly_is_refused(
+    environment: Mapping[str, str], sentence: str
+) -> None:
+    output = refusal("run", *stack_ports(), environment=environment)
+    assert output.startswith(sentence)
+    assert output.count("\n") == 1
+
+
+def test_a_model_server_that_does_not_answer_ends_the_run() -> None:
+    environment = {
+        "LOCAL_MODEL_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
+        "LOCAL_MODEL_NAME": "any",
+    }
+    output = refusal("run", f"--port={free_ports(1)[0]}", *stack_ports(), environment=environment)
+    assert "The question was not answered (502): " in output
+
+
+def test_an_app_that_cannot_be_indexed_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text(json.dumps({"version": "2.0"}))
+    (tmp_path / "function_app.py").write_text("import a_module_that_is_not_there\n")
+    output = refusal("run", f"--app={tmp_path}", f"--port={free_ports(1)[0]}", *stack_ports())
+    assert "No module named 'a_module_that_is_not_there'" in output
+    assert output.endswith("The functions host did not start; its message is above.\n")
+
+
+def setup_in(folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run local/setup.sh in a folder that holds nothing else."""
+    script = folder / "local" / "setup.sh"
+    script.parent.mkdir()
+    script.write_bytes((PROJECT / "local" / "setup.sh").read_bytes())
+    return subprocess.run(
+        ["/bin/bash", str(script)],
+        env={"PATH": os.defpath, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_missing_python_is_one_sentence(tmp_path: Path) -> None:
+    result = setup_in(tmp_path, {"PYTHON": "/bin/false"})
+    assert result.returncode == 1
+    assert result.stderr == (
+        "Python 3.13 is needed and /bin/false is not it: install it, or name one with "
+        "PYTHON=/path/to/python3.13 make run.\n"
+    )
+
+
+def test_a_second_set_up_does_nothing() -> None:
+    result = subprocess.run(
+        ["make", "setup"],  # noqa: S607 - the developer's make
+        cwd=PROJECT,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
