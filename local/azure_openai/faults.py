@@ -2,6 +2,20 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
+
+from local.azure_openai.content_filter import PROMPT_FILTERED
+from local.azure_openai.errors import (
+    AzureOpenAIError,
+    PromptFilteredError,
+    ServiceError,
+    ThrottledError,
+    UnauthorizedError,
+)
+
+_CHAT_ACTION: Final = (
+    "Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions/action"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,27 @@ class Cut:
 Fault = Throttled | Failed | RoleMissing | PromptFiltered | AnswerFiltered | Slow | Cut
 
 
+def refusal(fault: Fault, object_id: str) -> AzureOpenAIError | None:
+    """How the fault answers a caller; None if it lets the request through to an answer."""
+    match fault:
+        case Throttled(retry_after_s=retry_after_s):
+            return ThrottledError(retry_after_s)
+        case Failed(status=status):
+            message = "The server had an error processing your request."
+            return ServiceError(status, str(status), message)
+        case PromptFiltered():
+            return PromptFilteredError(PROMPT_FILTERED)
+        case RoleMissing():
+            return UnauthorizedError(
+                "PermissionDenied",
+                f"The principal `{object_id}` lacks the required data action `{_CHAT_ACTION}` to"
+                " perform `POST /openai/deployments/{deployment-id}/chat/completions` operation.",
+                "a role assignment is missing",
+            )
+        case AnswerFiltered() | Slow() | Cut():
+            return None
+
+
 @dataclass
 class _Injection:
     faults: tuple[Fault, ...]
@@ -67,7 +102,8 @@ class Faults:
         """Let these befall the next requests together.
 
         Args:
-            faults: such as `Slow(...)` with `Cut(...)`.
+            faults: such as `Slow(...)` with `Cut(...)`. A relayed answer comes as its server sends
+                it: of these faults it knows only those that refuse the request.
             times: how many requests; None until `clear`.
         """
         self._waiting.append(_Injection(faults, times))

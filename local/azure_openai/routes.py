@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.azure_openai import content_filter, conversation
+from local.azure_openai import conversation
 from local.azure_openai.answers import Answer, HangUps, Pace
 from local.azure_openai.completions import Completion
 from local.azure_openai.errors import (
@@ -21,21 +21,16 @@ from local.azure_openai.errors import (
     KeyRefusedError,
     NotEmulatedError,
     NotFoundError,
-    PromptFilteredError,
     ServiceError,
-    ThrottledError,
     UnauthorizedError,
 )
 from local.azure_openai.faults import (
     AnswerFiltered,
     Cut,
-    Failed,
     Fault,
     Faults,
-    PromptFiltered,
-    RoleMissing,
     Slow,
-    Throttled,
+    refusal,
 )
 from local.azure_openai.limits import RateCounter, RateLimits
 from local.azure_openai.relay import Relay
@@ -71,7 +66,6 @@ API_VERSIONS: Final = frozenset(
 )
 # The v1 paths need none, and take these.
 V1_API_VERSIONS: Final = frozenset({None, "v1", "preview", "latest"})
-_CHAT_OPERATION: Final = "Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions"
 
 
 class AzureOpenAI:
@@ -212,28 +206,12 @@ class AzureOpenAI:
 
     def _enter(self, request: Request) -> tuple[Fault, ...]:
         """Let a caller in, unless a fault waits for it."""
-        claims_object_id = self._authorize(request)
+        object_id = self._authorize(request)
         faults = self.faults.take()
         for fault in faults:
-            match fault:
-                case Throttled(retry_after_s=retry_after_s):
-                    raise ThrottledError(retry_after_s)
-                case Failed(status=status):
-                    raise ServiceError(
-                        status, str(status), "The server had an error processing your request."
-                    )
-                case PromptFiltered():
-                    raise PromptFilteredError(content_filter.PROMPT_FILTERED)
-                case RoleMissing():
-                    raise UnauthorizedError(
-                        "PermissionDenied",
-                        f"The principal `{claims_object_id}` lacks the required data action"
-                        f" `{_CHAT_OPERATION}/action` to perform `POST /openai/deployments/"
-                        "{deployment-id}/chat/completions` operation.",
-                        "a role assignment is missing",
-                    )
-                case AnswerFiltered() | Slow() | Cut():
-                    pass  # they befall the answer
+            error = refusal(fault, object_id)
+            if error is not None:
+                raise error
         return faults
 
     def _authorize(self, request: Request) -> str:
