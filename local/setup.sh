@@ -40,39 +40,36 @@ is_python_3_13() {
 }
 
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3.13 python3}; do
+    local candidate candidates=(python3.13 python3)
+    [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
         if is_python_3_13 "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    fail "Python 3.13 is needed and ${PYTHON:-neither python3.13 nor python3} is not it:" \
+    fail "Python 3.13 is needed, and ${PYTHON:-what python3.13 or python3 starts} is not it:" \
         "install it, or name one with PYTHON=/path/to/python3.13 make run."
 }
 
 # apt_install PACKAGE WHY: by apt as root or with a sudo that asks for no password.
 apt_install() {
     local package=$1 why=$2 as_root=(env)
+    command -v apt-get >/dev/null || fail "$why: install $package with your package manager."
     if ((EUID != 0)); then
-        if ! sudo -n true 2>/dev/null; then
-            fail "$why Type: sudo apt-get install $package"
-        fi
+        sudo -n true 2>/dev/null || fail "$why. Type: sudo apt-get install $package"
         as_root=(sudo -n env)
     fi
-    command -v apt-get >/dev/null || fail "$why Install $package with your package manager."
     as_root+=(DEBIAN_FRONTEND=noninteractive apt-get -q)
-    local install=("${as_root[@]}" install -y --no-install-recommends "$package")
-    # A machine that never ran `apt-get update` does not know the package yet.
-    "${install[@]}" || { "${as_root[@]}" update && "${install[@]}"; }
+    step "Installing $package" apt_get "$package" "${as_root[@]}"
 }
 
-make_venv() {
-    local python=$1
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        apt_install python3.13-venv "$python has no venv module."
-    fi
-    "$python" -m venv --clear .venv
+# apt_get PACKAGE COMMAND...: a machine that never ran `apt-get update` may not know the package.
+apt_get() {
+    local package=$1
+    shift
+    local install=("$@" install -y --no-install-recommends "$package")
+    "${install[@]}" || { "$@" update && "${install[@]}"; }
 }
 
 install_requirements() {
@@ -88,7 +85,9 @@ prepare_venv() {
     if ! is_python_3_13 .venv/bin/python; then
         local python
         python=$(find_python)
-        step "Making .venv with $python" make_venv "$python"
+        "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            apt_install python3.13-venv "$python cannot make a .venv"
+        step "Making .venv with $python" "$python" -m venv --clear .venv
     fi
     local wanted
     wanted="$(cksum <requirements-dev.txt) uv $UV_VERSION"
@@ -101,10 +100,8 @@ prepare_venv() {
 prepare_sandbox() {
     [[ $(uname -s) == Linux ]] || fail "Sessions are isolated with Linux namespaces, which $(uname -s)" \
         "does not have: use a Linux machine (on Windows: WSL 2; on macOS: a virtual machine)."
-    if ! command -v bwrap >/dev/null; then
-        step "Installing bubblewrap" \
-            apt_install bubblewrap "Sessions are isolated with bubblewrap, which is not installed."
-    fi
+    command -v bwrap >/dev/null ||
+        apt_install bubblewrap "Sessions are isolated with bubblewrap, which is not installed"
     .venv/bin/python -m local.session_pool prepare
 }
 

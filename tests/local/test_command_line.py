@@ -235,7 +235,7 @@ def test_a_missing_python_is_one_sentence(tmp_path: Path) -> None:
     result = setup_in(tmp_path, {"PYTHON": "/bin/false"})
     assert result.returncode == 1
     assert result.stderr == (
-        "Python 3.13 is needed and /bin/false is not it: install it, or name one with "
+        "Python 3.13 is needed, and /bin/false is not it: install it, or name one with "
         "PYTHON=/path/to/python3.13 make run.\n"
     )
 
