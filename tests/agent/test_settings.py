@@ -1,0 +1,77 @@
+"""App settings: read once, refused by name."""
+
+import pytest
+
+from agent.errors import SettingsError
+from agent.settings import Settings
+
+NEEDED = {
+    "AZURE_OPENAI_ENDPOINT": "https://example.openai.azure.com/",
+    "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": "gpt",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_two_settings_are_enough(environment: pytest.MonkeyPatch) -> None:
+    settings = Settings.load()
+    assert settings.azure_openai_endpoint == "https://example.openai.azure.com"
+    assert settings.pool_management_endpoint is None
+    assert settings.turn_timeout_seconds == 210
+
+
+def test_an_empty_setting_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("POOL_MANAGEMENT_ENDPOINT", "")
+    environment.setenv("AZURE_CLIENT_ID", "")
+    settings = Settings.load()
+    assert settings.pool_management_endpoint is None
+    assert settings.azure_client_id is None
+
+
+def test_everything_that_is_wrong_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("AZURE_OPENAI_CHAT_DEPLOYMENT_NAME")
+    environment.setenv("TURN_TIMEOUT_SECONDS", "600")
+    environment.setenv("POOL_MANAGEMENT_ENDPOINT", "http://pool.example/secret-path")
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    detail = refused.value.detail
+    assert "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME: is missing" in detail
+    assert "TURN_TIMEOUT_SECONDS: Input should be less than or equal to 225" in detail
+    assert "POOL_MANAGEMENT_ENDPOINT: must be an https:// address" in detail
+    assert "secret-path" not in detail
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://example.openai.azure.com",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://user@127.0.0.1",
+        "https://example.com/?x=1",
+        "ftp://127.0.0.1",
+        "example.openai.azure.com",
+        "https://",
+    ],
+)
+def test_tokens_go_only_to_https_or_this_machine(
+    environment: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    environment.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
+    with pytest.raises(SettingsError, match="AZURE_OPENAI_ENDPOINT"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:7081", "http://localhost:7081", "http://[::1]:7081"]
+)
+def test_loopback_needs_no_tls(environment: pytest.MonkeyPatch, endpoint: str) -> None:
+    environment.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
+    assert Settings.load().azure_openai_endpoint == endpoint

@@ -1,0 +1,51 @@
+"""The local Azure that tests share: started once, its model told by each test what to do."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from agent.runtime import Runtime
+from agent.settings import Settings
+from local.stack import LocalStack
+from tests.support import SwitchableModel
+
+
+@dataclass(frozen=True)
+class SharedAzure:
+    """A running local Azure and its model."""
+
+    stack: LocalStack
+    model: SwitchableModel
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def azure() -> AsyncIterator[SharedAzure]:
+    model = SwitchableModel()
+    async with LocalStack(model=model) as stack:
+        yield SharedAzure(stack, model)
+
+
+@pytest.fixture
+def identity_endpoint(azure: SharedAzure) -> Iterator[None]:
+    """Where azure-identity looks for the managed identity of this process."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+            environment.setenv(name, azure.stack.app_settings[name])
+        yield
+
+
+type OpenRuntime = Callable[..., AbstractAsyncContextManager[Runtime]]
+
+
+@pytest.fixture
+def open_runtime(azure: SharedAzure, identity_endpoint: None) -> OpenRuntime:
+    """Clients of the agent on the shared Azure; settings by name change some of its settings."""
+
+    def open_it(**settings: object) -> Runtime:
+        known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
+        return Runtime(Settings.model_validate(known | settings))
+
+    return open_it
