@@ -23,7 +23,7 @@ AGENT: Mapping[str, set[str]] = {
     "schemas": {"events"},
     "credentials": {"errors", "telemetry"},
     "sessions": {"errors", "telemetry"},
-    "conversations": {"errors", "telemetry"},
+    "conversations": {"errors", "events", "owner", "telemetry"},
     "owner": {"errors"},
     "code_interpreter": {"errors", "events", "lean_imports", "sessions", "telemetry"},
     "kernel": {"code_interpreter", "lean_imports"},

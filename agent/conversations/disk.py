@@ -1,0 +1,240 @@
+"""What the folder store does to the disk: blocking functions, for threads.
+
+A name appears only with its whole content (written elsewhere, flushed, renamed); what is appended
+counts from its line end on.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+from agent.conversations.store import conversation_busy, file_not_stored, no_such_conversation
+from agent.errors import StoreAccessError, StoreError
+
+_BLOCK_BYTES: Final = 64 * 1024
+# An upload does not take that long: what is older belongs to a process that died.
+_ABANDONED_AFTER_S: Final = 24 * 3600
+
+
+@contextlib.contextmanager
+def as_store_errors() -> Iterator[None]:
+    """Errors of the operating system become ours; they would show paths."""
+    try:
+        yield
+    except PermissionError as error:
+        raise StoreAccessError(
+            "The app may not write to the folder of the conversations. "
+            "Check the folder's owner, or set CONVERSATIONS_URL to another one."
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"The folder of the conversations failed ({os.strerror(error.errno or 0)}). "
+            "Check its disk."
+        ) from error
+
+
+def read_or_make(path: Path, content: bytes) -> bytes:
+    """What is in the file; `content`, if it was not there before.
+
+    Two processes that ask at once read the same: a hard link, unlike a rename, fails where the
+    name exists, and unlike O_EXCL it shows no file that is still empty.
+    """
+    with as_store_errors():
+        with contextlib.suppress(FileNotFoundError):
+            return path.read_bytes()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+        _write(draft, content)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink()
+        _flush_folder(path.parent)
+        return path.read_bytes()
+
+
+class ConversationFolder:
+    """One conversation on disk, which may not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._manifest = path / "conversation.json"
+        self._turns = path / "turns.jsonl"
+        self._files = path / "files"
+        self._arriving = path / "arriving"
+
+    def make(self, manifest: bytes) -> None:
+        """Make it, empty."""
+        with as_store_errors():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = ConversationFolder(self.path.with_name(f".new-{secrets.token_hex(8)}"))
+            draft.path.mkdir(mode=0o700)
+            draft._files.mkdir()
+            draft._arriving.mkdir()
+            _write(draft._manifest, manifest)
+            _write(draft._turns, b"")
+            _write(draft.lock_path, b"")
+            _flush_folder(draft.path)
+            draft.path.rename(self.path)
+            _flush_folder(self.path.parent)
+
+    @property
+    def lock_path(self) -> Path:
+        """What a turn holds."""
+        return self.path / "lock"
+
+    def read_manifest(self) -> bytes:
+        """What `make` wrote."""
+        with as_store_errors(), _or_no_conversation():
+            return self._manifest.read_bytes()
+
+    def history_size(self) -> int:
+        """Bytes of the history up to its last line end; the rest was never completed."""
+        with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end > 0:
+                start = max(0, end - _BLOCK_BYTES)
+                block = os.pread(file.fileno(), end - start, start)
+                if b"\n" in block:
+                    return start + block.rindex(b"\n") + 1
+                end = start
+            return 0
+
+    def read_history(self, start: int, end: int) -> bytes:
+        """The bytes of the history from one offset up to another."""
+        with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
+            return os.pread(file.fileno(), end - start, start)
+
+    def append_history(self, data: bytes, at: int) -> None:
+        """Add lines behind the first `at` bytes, safe from a power cut when this returns."""
+        with as_store_errors(), _or_no_conversation(), self._turns.open("r+b") as file:
+            file.truncate(at)
+            file.seek(at)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def delete(self) -> None:
+        """Remove everything; gone at once for everybody else."""
+        with as_store_errors(), _or_no_conversation():
+            self.path.rename(self.path.with_name(f".deleted-{secrets.token_hex(8)}"))
+            # Others than ours are of a process that died here.
+            for remains in self.path.parent.glob(".deleted-*"):
+                shutil.rmtree(remains, ignore_errors=True)
+
+    def open_arrival(self) -> BinaryIO:
+        """A new file, not yet one of the conversation's; `take_in` or `discard` ends it."""
+        with as_store_errors(), _or_no_conversation():
+            oldest = datetime.now(UTC).timestamp() - _ABANDONED_AFTER_S
+            for entry in list(os.scandir(self._arriving)):
+                if entry.stat().st_mtime < oldest:
+                    Path(entry.path).unlink(missing_ok=True)
+            return (self._arriving / secrets.token_hex(8)).open("xb")
+
+    def write(self, arrival: BinaryIO, block: bytes) -> None:
+        """Add to a file that arrives."""
+        with as_store_errors():
+            arrival.write(block)
+
+    def take_in(self, arrival: BinaryIO, name: str) -> None:
+        """Give a file that is whole its name, in place of the one that has it."""
+        with as_store_errors(), _or_no_conversation():
+            arrival.flush()
+            os.fsync(arrival.fileno())
+            arrival.close()
+            Path(arrival.name).rename(self._files / name)
+            _flush_folder(self._files)
+
+    def discard(self, arrival: BinaryIO) -> None:
+        """Remove a file that was not taken in."""
+        with contextlib.suppress(OSError):
+            arrival.close()
+        with contextlib.suppress(OSError):
+            Path(arrival.name).unlink()
+
+    def files(self) -> list[tuple[str, int]]:
+        """Names and lengths of the files, by name."""
+        with as_store_errors(), _or_no_conversation(), os.scandir(self._files) as entries:
+            return sorted((entry.name, entry.stat().st_size) for entry in entries)
+
+    def open_file(self, name: str) -> BinaryIO:
+        """The file of that name."""
+        with as_store_errors(), self._or_no_file():
+            return (self._files / name).open("rb")
+
+    def delete_file(self, name: str) -> None:
+        """Remove the file of that name."""
+        with as_store_errors(), self._or_no_file():
+            (self._files / name).unlink()
+            _flush_folder(self._files)
+
+    @contextlib.contextmanager
+    def _or_no_file(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise (file_not_stored() if self._files.is_dir() else no_such_conversation()) from None
+
+
+class Lock:
+    """The hold of one turn; it ends with the block or with the process, whichever is first."""
+
+    def __init__(self, folder: ConversationFolder) -> None:
+        self._path = folder.lock_path
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def acquire(self) -> None:
+        """Take the hold.
+
+        Raises:
+            ConversationBusyError: somebody else has it.
+            ConversationNotFoundError: there is no such conversation, or not any more.
+        """
+        with as_store_errors(), _or_no_conversation():
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise conversation_busy() from None
+            # Deleted between the two calls: the lock is then of a folder that has no name.
+            if os.fstat(self._descriptor).st_ino != self._path.stat().st_ino:
+                raise no_such_conversation()
+
+
+@contextlib.contextmanager
+def _or_no_conversation() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_such_conversation() from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Make names in the folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

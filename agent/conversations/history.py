@@ -1,0 +1,72 @@
+"""How much of a conversation the model reads again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from agent.conversations.records import Message, Turn
+
+# What is left of a tool's output: enough to see what it was about.
+SHORT_OUTPUT_CHARS: Final = 600
+
+
+def fit(turns: Sequence[Turn], max_chars: int) -> list[Message]:
+    """The messages of the newest turns, together at most `max_chars` characters.
+
+    First the tool outputs of old turns are shortened, the oldest first; if that is not enough, the
+    oldest turns are left out. The newest turn always stays, its tool outputs shortened when it is
+    too long alone; question and answer are never touched, so only they can exceed `max_chars`.
+    Turns stay whole, so every tool call keeps its result.
+
+    Args:
+        turns: oldest first.
+        max_chars: of text, function names and arguments; about a quarter as many tokens.
+    """
+    kept = [list(turn.messages) for turn in turns]
+    total = sum(map(_size, kept))
+    for messages in kept[:-1]:
+        if total <= max_chars:
+            break
+        total -= _shorten_outputs(messages)
+    first = 0
+    while total > max_chars and first < len(kept) - 1:
+        total -= _size(kept[first])
+        first += 1
+    if total > max_chars and kept:
+        _shorten_outputs(kept[-1])
+    return [message for messages in kept[first:] for message in messages]
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """Head and tail of a text that is too long, with a marker that says how much is missing.
+
+    It is never longer than `max_chars`, which must leave room for the marker (100 will do).
+    """
+    if len(text) <= max_chars:
+        return text
+    room = max_chars - len(_marker(len(text)))
+    head, tail = room - room // 3, room // 3
+    return f"{text[:head]}{_marker(len(text) - room)}{text[len(text) - tail :]}"
+
+
+def _marker(missing_chars: int) -> str:
+    return f"\n[... {missing_chars:,} characters left out ...]\n"
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum(
+        len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
+        for message in messages
+    )
+
+
+def _shorten_outputs(messages: list[Message]) -> int:
+    """Shorten the tool outputs in place; tells by how many characters."""
+    before = _size(messages)
+    messages[:] = [
+        replace(message, text=shortened(message.text, SHORT_OUTPUT_CHARS))
+        if message.role == "tool"
+        else message
+        for message in messages
+    ]
+    return before - _size(messages)

@@ -1,0 +1,144 @@
+"""What a conversation is: values that are the same in memory, in every store and for every reader.
+
+Pydantic reads them from bytes by these very classes, so what holds here holds for stored data too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from agent.events import Execution, File, FinishReason, TurnWarning, Usage
+from agent.owner import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model's wish to have a function called.
+
+    Attributes:
+        id: the model's own name for the call; its result carries it.
+        name: of the function, as the model wrote it.
+        arguments: JSON text, as the model wrote it.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the model reads of one message. The system prompt is never stored.
+
+    Attributes:
+        role: who wrote it.
+        text: what; may be empty where there are tool calls.
+        tool_calls: of an assistant message.
+        tool_call_id: of a tool message, the call that it answers.
+    """
+
+    role: Literal["user", "assistant", "tool"]
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer, complete.
+
+    Attributes:
+        messages: what the model needs again, in order: a user message, then assistant messages,
+            each followed by the results of all its tool calls.
+        input: the question as the caller wrote it.
+        output: the answer.
+        executions: the Python that ran.
+        files: what the executions made; `url` is empty where it was a `data:` URL.
+        finish_reason: why the answer ended.
+        usage: tokens.
+        asked_at: when, with its offset from UTC.
+        session_guid: names the session that ran the code; None if none was used so far. Another
+            one in the next turn means that variables and files are gone.
+        warnings: what the caller was told besides.
+    """
+
+    messages: tuple[Message, ...]
+    input: str
+    output: str
+    executions: tuple[Execution, ...]
+    files: tuple[File, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    asked_at: datetime
+    session_guid: str | None = None
+    warnings: tuple[TurnWarning, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.asked_at.tzinfo is None:
+            raise ValueError("asked_at needs an offset from UTC")
+        _check_order(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as far as it was read.
+
+    Attributes:
+        id: 32 hexadecimal digits, 128 of 128 bits random.
+        owner: whose it is.
+        created_at: when, in UTC.
+        turns: the newest turns, oldest first.
+        earlier_turns: how many there are before these; they were not read.
+    """
+
+    id: str
+    owner: Owner
+    created_at: datetime
+    turns: tuple[Turn, ...] = ()
+    earlier_turns: int = 0
+
+    @property
+    def turn_count(self) -> int:
+        """All turns, read or not."""
+        return self.earlier_turns + len(self.turns)
+
+    @property
+    def session_guid(self) -> str | None:
+        """The session that ran the conversation's code last."""
+        return self.turns[-1].session_guid if self.turns else None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that was uploaded to a conversation, kept so that a lost session can be restored."""
+
+    name: str
+    size_bytes: int
+    media_type: str
+
+
+def _check_order(messages: Sequence[Message]) -> None:
+    """A model refuses a history in which a tool call has no result, or a result no call.
+
+    Raises:
+        ValueError: the messages are not those of one complete turn.
+    """
+    if not messages or messages[0].role != "user":
+        raise ValueError("a turn begins with a user message")
+    waiting: set[str] = set()
+    for message in messages:
+        if message.role == "tool":
+            if message.tool_call_id not in waiting:
+                raise ValueError("a tool message answers a call of the message before")
+            waiting.discard(message.tool_call_id)
+            continue
+        if waiting:
+            raise ValueError("a tool call has no result")
+        if message.tool_call_id is not None or (message.tool_calls and message.role == "user"):
+            raise ValueError("only the assistant calls tools, and only tools answer")
+        waiting = {call.id for call in message.tool_calls}
+        if len(waiting) != len(message.tool_calls):
+            raise ValueError("two tool calls of one message have the same id")
+    if waiting:
+        raise ValueError("a tool call has no result")

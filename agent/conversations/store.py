@@ -1,0 +1,229 @@
+"""What every store of conversations does.
+
+How it is kept, in Azure Blob and on disk alike: one file per conversation, one line of JSON per
+turn, appended. So a turn costs what it is long, however long the conversation is: rewriting one
+document per turn would cost the square of the conversation, and a file per turn would make reading
+one cost as many requests as there are turns. What is read is bounded (`Limits`): the newest turns
+lie at the end, where one range finds them.
+"""
+
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from agent.conversations.records import Conversation, StoredFile, Turn
+from agent.errors import (
+    ConversationBusyError,
+    ConversationNotFoundError,
+    FileNotStoredError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    StoreError,
+)
+from agent.owner import IdentifierKey, Owner
+
+# What another caller is told to wait while a turn runs: most take some seconds.
+BUSY_RETRY_AFTER_S: Final = 5
+KEY_NAME: Final = "pool-identifier-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a store takes and how much it reads.
+
+    Attributes:
+        turn_max_bytes: of one stored turn; longer outputs are shortened (`lines.encode`).
+        hold_max_bytes: read of the history when a turn begins.
+        get_max_bytes: read of the history for the caller. Both read one turn at least.
+        turns_max: of one conversation; an append blob takes 50,000 blocks.
+        file_max_bytes: of one file, as the session pool takes it: 128 MB.
+    """
+
+    turn_max_bytes: int = 2 * 1024**2
+    hold_max_bytes: int = 1024**2
+    get_max_bytes: int = 8 * 1024**2
+    turns_max: int = 10_000
+    file_max_bytes: int = 128 * 1024**2
+
+
+class HeldConversation(Protocol):
+    """A conversation that nobody else can add to meanwhile."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """As it is now, appended turns included."""
+        ...
+
+    async def append(self, turn: Turn) -> None:
+        """Add a turn, wholly or not at all; it is safe from then on.
+
+        Cancelled, it ends what it does before it passes the cancellation on.
+
+        Raises:
+            HoldLostError: the hold ended before, so the turn was not added.
+            StoreError: it was not added, as far as this side can know.
+        """
+        ...
+
+
+class ConversationStore(Protocol):
+    """Conversations, shared by all workers that open the same store.
+
+    Every method raises a StoreError when the store does not do its part. Those that name a
+    conversation raise ConversationNotFoundError if the owner has none of that id.
+    """
+
+    async def identifier_key(self) -> IdentifierKey:
+        """The key of the pool identifiers: made by whoever asks first, the same ever after."""
+        ...
+
+    async def create(self, owner: Owner) -> Conversation:
+        """A new, empty conversation."""
+        ...
+
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation:
+        """A conversation to look at."""
+        ...
+
+    def hold(
+        self, owner: Owner, conversation_id: str
+    ) -> AbstractAsyncContextManager[HeldConversation]:
+        """The conversation for one turn, alone, across all workers.
+
+        The hold of a worker that died ends by itself.
+
+        Raises:
+            ConversationBusyError: another turn holds it.
+            InvalidRequestError: it has as many turns as a conversation may have.
+        """
+        ...
+
+    async def delete(self, owner: Owner, conversation_id: str) -> None:
+        """Remove history and files.
+
+        Raises:
+            ConversationBusyError: a turn is running.
+        """
+        ...
+
+    async def put_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """Keep a file, in place of one of that name; the old one stays until all has arrived.
+
+        Raises:
+            InvalidRequestError: the name is not one that the session pool takes.
+            PayloadTooLargeError: the content is longer than a file may be.
+        """
+        ...
+
+    async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
+        """The kept files, by name."""
+        ...
+
+    def open_file(
+        self, owner: Owner, conversation_id: str, name: str
+    ) -> AbstractAsyncContextManager[tuple[StoredFile, AsyncIterator[bytes]]]:
+        """A kept file and its content, as it is read.
+
+        Raises:
+            FileNotStoredError: there is none of that name.
+        """
+        ...
+
+    async def delete_file(self, owner: Owner, conversation_id: str, name: str) -> None:
+        """Remove a kept file.
+
+        Raises:
+            FileNotStoredError: there is none of that name.
+        """
+        ...
+
+
+def new_conversation_id() -> str:
+    """An id that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def check_conversation_id(conversation_id: str) -> None:
+    """Refuse what is not an id before it becomes part of a path.
+
+    Raises:
+        ConversationNotFoundError: the server makes no such ids.
+    """
+    if not re.fullmatch("[0-9a-f]{32}", conversation_id):
+        raise no_such_conversation()
+
+
+def no_such_conversation() -> ConversationNotFoundError:
+    """What the owner of nothing by that id reads."""
+    return ConversationNotFoundError(
+        "You have no conversation of this id; it may have been deleted. "
+        "Start a new one, and use the conversation_id of its first answer."
+    )
+
+
+def conversation_busy() -> ConversationBusyError:
+    """What the second caller reads while a turn runs."""
+    return ConversationBusyError(
+        "Wait until its answer is complete, then send the next question.",
+        retry_after_s=BUSY_RETRY_AFTER_S,
+    )
+
+
+def check_room(conversation: Conversation, limits: Limits) -> None:
+    """Refuse a turn that the conversation cannot take before it has cost anything.
+
+    Raises:
+        InvalidRequestError: the conversation has `turns_max` turns.
+    """
+    if conversation.turn_count >= limits.turns_max:
+        raise InvalidRequestError(
+            f"The conversation has {conversation.turn_count:,} turns, the most that it may have. "
+            "Start a new one.",
+            field="conversation_id",
+        )
+
+
+def file_not_stored() -> FileNotStoredError:
+    """What the caller reads who asks for a file that was never uploaded, or deleted."""
+    return FileNotStoredError("The conversation keeps no file of that name: list its files.")
+
+
+async def in_blocks(
+    content: AsyncIterator[bytes], block_bytes: int, max_bytes: int
+) -> AsyncIterator[bytes]:
+    """The same content in blocks of one length (the last one shorter), as long as it may be.
+
+    Raises:
+        PayloadTooLargeError: there is more than `max_bytes`.
+    """
+    left, total = bytearray(), 0
+    async for chunk in content:
+        total += len(chunk)
+        if total > max_bytes:
+            raise PayloadTooLargeError(f"A file may have at most {max_bytes:,} bytes.")
+        left += chunk
+        while len(left) >= block_bytes:
+            yield bytes(left[:block_bytes])
+            del left[:block_bytes]
+    if left:
+        yield bytes(left)
+
+
+def identifier_key_of(secret: bytes) -> IdentifierKey:
+    """The key as it is stored.
+
+    Raises:
+        StoreError: somebody put something else there.
+    """
+    try:
+        return IdentifierKey(secret)
+    except ValueError as error:
+        raise StoreError(
+            f"{KEY_NAME} in the conversations' store is not a key. Delete it: a new one is made, "
+            "and every conversation gets a new session."
+        ) from error

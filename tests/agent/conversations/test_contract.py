@@ -1,0 +1,378 @@
+"""What callers of a store rely on, whichever it is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.conversations import Conversation, ConversationStore, Limits, StoredFile
+from agent.errors import (
+    ConversationBusyError,
+    ConversationNotFoundError,
+    FileNotStoredError,
+    HoldLostError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+)
+from agent.events import File
+from agent.owner import ANONYMOUS
+from tests.agent.conversations.conftest import OpenStore
+from tests.agent.conversations.samples import ALICE, BOB, turn
+
+UNKNOWN_ID = "0123456789abcdef0123456789abcdef"
+
+
+async def content(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def read(store: ConversationStore, conversation: Conversation, name: str) -> bytes:
+    async with store.open_file(conversation.owner, conversation.id, name) as (_, chunks):
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def started(store: ConversationStore, turns: int = 0) -> Conversation:
+    conversation = await store.create(ALICE)
+    if turns:
+        async with store.hold(ALICE, conversation.id) as held:
+            for number in range(turns):
+                await held.append(turn(f"Question {number + 1}"))
+    return conversation
+
+
+def questions(conversation: Conversation) -> list[str]:
+    return [turn.input for turn in conversation.turns]
+
+
+async def test_a_new_conversation_is_empty_and_has_an_id_of_128_bits(
+    store: ConversationStore,
+) -> None:
+    before = datetime.now(UTC)
+    first, second = await store.create(ALICE), await store.create(ALICE)
+    assert first.turns == ()
+    assert first.owner == ALICE
+    assert first.id != second.id
+    assert len(bytes.fromhex(first.id)) == 16
+    assert before - timedelta(seconds=2) <= first.created_at <= datetime.now(UTC)
+
+
+async def test_a_conversation_is_read_as_it_was_made(store: ConversationStore) -> None:
+    made = await store.create(ALICE)
+    assert await store.get(ALICE, made.id) == made
+
+
+async def test_a_turn_is_read_by_another_worker_as_it_was_appended(worker: OpenStore) -> None:
+    store = worker(Limits())
+    conversation = await store.create(ALICE)
+    asked = turn("Ein ½-Löffel „Zucker“?\r\n\x00\x1b \u2028 😀", printed="\\n\n" * 3)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(asked)
+        assert held.conversation.turns == (asked,)
+    assert (await worker(Limits()).get(ALICE, conversation.id)).turns == (asked,)
+
+
+async def test_the_next_turn_sees_all_turns_before_in_order(store: ConversationStore) -> None:
+    conversation = await started(store, turns=3)
+    async with store.hold(ALICE, conversation.id) as held:
+        assert questions(held.conversation) == ["Question 1", "Question 2", "Question 3"]
+        assert held.conversation.session_guid == "b7e1"
+
+
+async def test_a_hold_without_append_changes_nothing(store: ConversationStore) -> None:
+    conversation = await started(store, turns=1)
+    with pytest.raises(ZeroDivisionError):
+        async with store.hold(ALICE, conversation.id):
+            raise ZeroDivisionError
+    assert questions(await store.get(ALICE, conversation.id)) == ["Question 1"]
+
+
+async def test_a_second_turn_at_the_same_time_is_told_to_come_back(worker: OpenStore) -> None:
+    store, other = worker(Limits()), worker(Limits())
+    conversation = await store.create(ALICE)
+    async with store.hold(ALICE, conversation.id):
+        for busy in (store, other):
+            with pytest.raises(ConversationBusyError) as refused:
+                async with busy.hold(ALICE, conversation.id):
+                    pass
+            assert refused.value.retry_after_s
+    async with other.hold(ALICE, conversation.id) as held:
+        await held.append(turn())
+
+
+async def test_of_many_turns_at_once_one_wins(worker: OpenStore) -> None:
+    store = worker(Limits())
+    conversation = await store.create(ALICE)
+    everybody_tried = asyncio.Barrier(8)
+
+    async def ask(number: int) -> bool:
+        try:
+            async with worker(Limits()).hold(ALICE, conversation.id) as held:
+                await held.append(turn(f"Question {number}"))
+                await everybody_tried.wait()
+                return True
+        except ConversationBusyError:
+            await everybody_tried.wait()
+            return False
+
+    won = await asyncio.gather(*(ask(number) for number in range(8)))
+    assert won.count(True) == 1
+    assert questions(await store.get(ALICE, conversation.id)) == [f"Question {won.index(True)}"]
+
+
+async def test_two_conversations_are_held_at_the_same_time(store: ConversationStore) -> None:
+    first, second = await store.create(ALICE), await store.create(ALICE)
+    async with store.hold(ALICE, first.id) as one, store.hold(ALICE, second.id) as two:
+        await one.append(turn())
+        await two.append(turn())
+
+
+async def test_a_conversation_is_read_while_a_turn_runs(store: ConversationStore) -> None:
+    conversation = await started(store, turns=1)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(turn("Question 2"))
+        assert questions(await store.get(ALICE, conversation.id)) == ["Question 1", "Question 2"]
+
+
+async def test_nothing_is_appended_after_the_hold(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    async with store.hold(ALICE, conversation.id) as held:
+        pass
+    with pytest.raises(HoldLostError):
+        await held.append(turn())
+    assert (await store.get(ALICE, conversation.id)).turns == ()
+
+
+async def test_a_cancelled_turn_leaves_the_conversation_free_and_readable(
+    store: ConversationStore,
+) -> None:
+    conversation = await store.create(ALICE)
+
+    async def ask() -> None:
+        async with store.hold(ALICE, conversation.id) as held:
+            while True:
+                await held.append(turn())
+
+    async with asyncio.timeout(10):
+        asking = asyncio.create_task(ask())
+        while not (await store.get(ALICE, conversation.id)).turns:
+            pass
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    before = await store.get(ALICE, conversation.id)
+    async with store.hold(ALICE, conversation.id) as held:
+        assert held.conversation == before
+        await held.append(turn("and now?"))
+    assert questions(await store.get(ALICE, conversation.id))[-1] == "and now?"
+
+
+@pytest.mark.parametrize("conversation_id", [UNKNOWN_ID, "", "../x", "A" * 32, f"{UNKNOWN_ID}/."])
+async def test_an_unknown_conversation_is_not_found(
+    store: ConversationStore, conversation_id: str
+) -> None:
+    with pytest.raises(ConversationNotFoundError):
+        await store.get(ALICE, conversation_id)
+    with pytest.raises(ConversationNotFoundError):
+        async with store.hold(ALICE, conversation_id):
+            pass
+    with pytest.raises(ConversationNotFoundError):
+        await store.delete(ALICE, conversation_id)
+    with pytest.raises(ConversationNotFoundError):
+        await store.put_file(ALICE, conversation_id, "a.txt", content(b"a"))
+    with pytest.raises(ConversationNotFoundError):
+        await store.list_files(ALICE, conversation_id)
+    with pytest.raises(ConversationNotFoundError):
+        await store.delete_file(ALICE, conversation_id, "a.txt")
+    with pytest.raises(ConversationNotFoundError):
+        async with store.open_file(ALICE, conversation_id, "a.txt"):
+            pass
+
+
+@pytest.mark.parametrize("stranger", [BOB, ANONYMOUS, replace(ALICE, identity_provider="google")])
+async def test_somebody_elses_conversation_is_not_found(
+    store: ConversationStore, stranger: object
+) -> None:
+    assert isinstance(stranger, type(ALICE))
+    conversation = await started(store, turns=1)
+    await store.put_file(ALICE, conversation.id, "a.txt", content(b"a"))
+    with pytest.raises(ConversationNotFoundError) as others:
+        await store.get(stranger, conversation.id)
+    with pytest.raises(ConversationNotFoundError) as nobodys:
+        await store.get(stranger, UNKNOWN_ID)
+    assert others.value.detail == nobodys.value.detail
+    with pytest.raises(ConversationNotFoundError):
+        async with store.hold(stranger, conversation.id):
+            pass
+    with pytest.raises(ConversationNotFoundError):
+        async with store.open_file(stranger, conversation.id, "a.txt"):
+            pass
+    with pytest.raises(ConversationNotFoundError):
+        await store.delete(stranger, conversation.id)
+    assert questions(await store.get(ALICE, conversation.id)) == ["Question 1"]
+
+
+async def test_a_deleted_conversation_is_gone_with_its_files(worker: OpenStore) -> None:
+    store = worker(Limits())
+    conversation = await started(store, turns=1)
+    await store.put_file(ALICE, conversation.id, "a.txt", content(b"a"))
+    await store.delete(ALICE, conversation.id)
+    for each in (store, worker(Limits())):
+        with pytest.raises(ConversationNotFoundError):
+            await each.get(ALICE, conversation.id)
+        with pytest.raises(ConversationNotFoundError):
+            async with each.open_file(ALICE, conversation.id, "a.txt"):
+                pass
+    with pytest.raises(ConversationNotFoundError):
+        await store.delete(ALICE, conversation.id)
+
+
+async def test_a_conversation_is_not_deleted_while_a_turn_runs(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    async with store.hold(ALICE, conversation.id) as held:
+        with pytest.raises(ConversationBusyError):
+            await store.delete(ALICE, conversation.id)
+        await held.append(turn())
+    await store.delete(ALICE, conversation.id)
+
+
+async def test_only_as_much_is_read_as_the_limits_say(worker: OpenStore) -> None:
+    store = worker(Limits(hold_max_bytes=3000, get_max_bytes=9000))
+    conversation = await store.create(ALICE)
+    async with store.hold(ALICE, conversation.id) as held:
+        for number in range(1, 21):
+            await held.append(turn(f"Question {number}"))
+        assert len(held.conversation.turns) == 20
+    async with store.hold(ALICE, conversation.id) as held:
+        short = held.conversation
+        await held.append(turn("Question 21"))
+        assert held.conversation.turn_count == 21
+    long = await store.get(ALICE, conversation.id)
+    assert 0 < len(short.turns) < len(long.turns) < 21
+    assert short.turn_count == 20
+    assert long.turn_count == 21
+    assert questions(short)[0] == f"Question {short.earlier_turns + 1}"
+    assert questions(long)[-1] == "Question 21"
+
+
+async def test_the_newest_turn_is_read_however_long_it_is(worker: OpenStore) -> None:
+    store = worker(Limits(hold_max_bytes=10, get_max_bytes=10))
+    conversation = await started(store, turns=2)
+    assert questions(await store.get(ALICE, conversation.id)) == ["Question 2"]
+
+
+async def test_a_conversation_takes_so_many_turns_and_no_more(worker: OpenStore) -> None:
+    store = worker(Limits(turns_max=2))
+    conversation = await started(store, turns=2)
+    with pytest.raises(InvalidRequestError, match="2 turns"):
+        async with store.hold(ALICE, conversation.id):
+            pass
+
+
+async def test_long_outputs_are_shortened_so_that_the_turn_fits(worker: OpenStore) -> None:
+    store = worker(Limits(turn_max_bytes=20_000))
+    conversation = await store.create(ALICE)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(turn(printed="x" * 1_000_000))
+        kept = held.conversation
+    assert await store.get(ALICE, conversation.id) == kept
+    stdout = kept.turns[0].executions[0].stdout
+    assert "characters left out" in stdout
+    assert len(stdout) <= 20_000
+
+
+async def test_contents_in_urls_are_not_kept(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    plot = File("plot.png", "image/png", 3, "data:image/png;base64,AAAA")
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(replace(turn(), files=(plot,)))
+    assert (await store.get(ALICE, conversation.id)).turns[0].files == (replace(plot, url=""),)
+
+
+async def test_half_a_surrogate_pair_does_not_cost_the_turn(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(turn(printed="\ud83d"))
+    assert (await store.get(ALICE, conversation.id)).turns[0].executions[0].stdout == "?"
+
+
+async def test_a_file_is_read_as_it_was_put(worker: OpenStore) -> None:
+    store = worker(Limits())
+    conversation = await store.create(ALICE)
+    chunks = [bytes([n]) * 700_001 for n in range(9)]
+    stored = await store.put_file(ALICE, conversation.id, "data.csv", content(*chunks))
+    assert stored == StoredFile("data.csv", 9 * 700_001, "text/csv")
+    other = worker(Limits())
+    assert await other.list_files(ALICE, conversation.id) == [stored]
+    assert await read(other, conversation, "data.csv") == b"".join(chunks)
+    async with other.open_file(ALICE, conversation.id, "data.csv") as (file, _):
+        assert file == stored
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Résumé 2026 (1).pdf", "a%41#&=;,@$^.txt", " x ", "数据.csv", "..a"],
+)
+async def test_a_file_of_any_allowed_name_is_kept(store: ConversationStore, name: str) -> None:
+    conversation = await store.create(ALICE)
+    await store.put_file(ALICE, conversation.id, name, content(b"here"))
+    assert [file.name for file in await store.list_files(ALICE, conversation.id)] == [name]
+    assert await read(store, conversation, name) == b"here"
+    await store.delete_file(ALICE, conversation.id, name)
+    assert await store.list_files(ALICE, conversation.id) == []
+
+
+async def test_an_empty_file_is_kept(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    await store.put_file(ALICE, conversation.id, "empty", content())
+    assert await store.list_files(ALICE, conversation.id) == [
+        StoredFile("empty", 0, "application/octet-stream")
+    ]
+    assert await read(store, conversation, "empty") == b""
+
+
+async def test_a_file_is_replaced_by_one_of_its_name(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    await store.put_file(ALICE, conversation.id, "a.txt", content(b"first"))
+    await store.put_file(ALICE, conversation.id, "a.txt", content(b"2nd"))
+    assert await read(store, conversation, "a.txt") == b"2nd"
+    assert len(await store.list_files(ALICE, conversation.id)) == 1
+
+
+async def test_a_file_over_the_limit_is_refused_and_the_old_one_stays(worker: OpenStore) -> None:
+    store = worker(Limits(file_max_bytes=10))
+    conversation = await store.create(ALICE)
+    await store.put_file(ALICE, conversation.id, "a.txt", content(b"12345", b"67890"))
+    with pytest.raises(PayloadTooLargeError, match="10 bytes"):
+        await store.put_file(ALICE, conversation.id, "a.txt", content(b"12345", b"67890", b"1"))
+    assert await read(store, conversation, "a.txt") == b"1234567890"
+
+
+async def test_an_upload_that_breaks_off_leaves_no_file(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 5_000_000
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await store.put_file(ALICE, conversation.id, "a.txt", broken())
+    assert await store.list_files(ALICE, conversation.id) == []
+
+
+async def test_a_file_that_is_not_there_is_not_found(store: ConversationStore) -> None:
+    conversation = await store.create(ALICE)
+    with pytest.raises(FileNotStoredError):
+        await store.delete_file(ALICE, conversation.id, "a.txt")
+    with pytest.raises(FileNotStoredError):
+        async with store.open_file(ALICE, conversation.id, "a.txt"):
+            pass
+
+
+async def test_the_key_is_made_once_for_all_workers(worker: OpenStore) -> None:
+    workers = [worker(Limits()) for _ in range(6)]
+    keys = await asyncio.gather(*(each.identifier_key() for each in workers))
+    assert len(set(keys)) == 1
+    assert await worker(Limits()).identifier_key() == keys[0]
