@@ -1,0 +1,119 @@
+"""`python -m local.session_pool`: the session pool alone, with a managed identity for its tokens."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+
+from local.managed_identity import ManagedIdentity
+from local.processes import until_signal
+from local.serving import PortInUseError, serve
+from local.session_pool.image import ImagePreparationError, prepare_session_image
+from local.session_pool.options import PoolOptions
+from local.session_pool.service import SessionPool, SessionPoolError
+
+AUDIENCES = ("https://dynamicsessions.io", "https://acasessions.io")
+POOL_PORT, IDENTITY_PORT = 7082, 7083
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the value is the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    try:
+        if arguments.command == "prepare":
+            prepare_session_image(_say, arguments.requirements)
+        else:
+            asyncio.run(until_signal(_serve(arguments)))
+    except (SessionPoolError, ImagePreparationError, PortInUseError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local sessions",
+        description="Azure Container Apps dynamic sessions on this machine, on loopback only.",
+    )
+    defaults = PoolOptions()
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "prepare"),
+        default="serve",
+        help="serve (default), or prepare: install the packages of the session image and end",
+    )
+    parser.add_argument("--port", type=int, default=POOL_PORT, help="of the pool (%(default)s)")
+    parser.add_argument(
+        "--identity-port", type=int, default=IDENTITY_PORT, help="of the identity (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-sessions",
+        type=int,
+        default=defaults.max_sessions,
+        metavar="N",
+        help="alive at once; one more answers 429 (%(default)s)",
+    )
+    parser.add_argument(
+        "--cooldown",
+        type=int,
+        default=defaults.cooldown_s,
+        metavar="SECONDS",
+        help="a session that nobody calls for so long ends: 300 to 3600 (%(default)s)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="answer as recorded from the service where its documentation differs, and take only"
+        " identifiers and file names that every source allows",
+    )
+    parser.add_argument(
+        "--requirements",
+        type=Path,
+        metavar="FILE",
+        help="a requirements file: more packages for the sessions",
+    )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="no fork server: each session gets a bubblewrap of its own, which takes longer",
+    )
+    return parser
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    options = PoolOptions(
+        max_sessions=arguments.max_sessions,
+        cooldown_s=arguments.cooldown,
+        strict=arguments.strict,
+        extra_requirements=arguments.requirements,
+        fork_server=not arguments.plain,
+        log_requests=True,
+    )
+    await asyncio.to_thread(prepare_session_image, _say, arguments.requirements)
+    identity = ManagedIdentity()
+    async with contextlib.AsyncExitStack() as opened:
+        identity_url = await opened.enter_async_context(
+            serve(identity.app, arguments.identity_port)
+        )
+        pool = await opened.enter_async_context(SessionPool(identity.verifier(*AUDIENCES), options))
+        pool_url = await opened.enter_async_context(serve(pool.app, arguments.port))
+        _say(f"Session pool ready (kernels: {pool.kernels}):")
+        _say(f"  POOL_MANAGEMENT_ENDPOINT={pool_url}{pool.path}")
+        _say(f"  IDENTITY_ENDPOINT={identity_url}{identity.path}")
+        _say(f"  IDENTITY_HEADER={identity.identity_header}")
+        await asyncio.Event().wait()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    sys.exit(main())

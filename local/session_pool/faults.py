@@ -1,0 +1,92 @@
+"""Failures on demand, for tests of what calls the pool."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.session_pool.clock import Clock
+from local.session_pool.errors import ForbiddenError, PoolError, PoolFullError
+
+
+class DroppedConnectionError(Exception):
+    """The connection is to end before the response does."""
+
+
+class _StatusError(PoolError):
+    def __init__(self, status: int) -> None:
+        super().__init__("A failure that was asked for.")
+        self.status = status
+        self.code = "InternalServerError" if status < 502 else "ServiceUnavailable"
+
+
+@dataclass
+class Faults:
+    """What goes wrong with the next requests; each method adds to what is asked for already.
+
+    Attributes:
+        retry_after_s: header of a 429 that was asked for; None leaves it out, as the service does.
+    """
+
+    _clock: Clock
+    _lose: Callable[[str | None], None]
+    retry_after_s: int | None = None
+    _next: deque[Callable[[], Exception]] = field(default_factory=deque)
+    _forbidden_until: Any = None
+    _delay_s: float = 0.0
+    _has_role: bool = True
+
+    def forbid_for(self, seconds: float) -> None:
+        """403 for so long by the pool's clock, as while a role assignment takes effect."""
+        self._forbidden_until = self._clock.now().timestamp() + seconds
+
+    def revoke_role(self) -> None:
+        """403 until `grant_role`."""
+        self._has_role = False
+
+    def grant_role(self) -> None:
+        """Undo `revoke_role` and `forbid_for`."""
+        self._has_role, self._forbidden_until = True, None
+
+    def throttle(self, times: int = 1, *, retry_after_s: int | None = None) -> None:
+        """429 to the next `times` requests."""
+        self.retry_after_s = retry_after_s
+        self._next.extend([lambda: PoolFullError("any", "pool")] * times)
+
+    def fail(self, times: int = 1, *, status: int = 503) -> None:
+        """A 5xx to the next `times` requests."""
+        self._next.extend([lambda: _StatusError(status)] * times)
+
+    def drop_connection(self, times: int = 1) -> None:
+        """End the connection in the middle of the next `times` responses."""
+        self._next.extend([DroppedConnectionError] * times)
+
+    def slow_down(self, seconds: float) -> None:
+        """Wait so long before every request; 0 ends it."""
+        self._delay_s = seconds
+
+    def lose_sessions(self, identifier: str | None = None) -> None:
+        """End one session, or all: their identifiers get new, empty ones."""
+        self._lose(identifier)
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self._next.clear()
+        self._delay_s = 0.0
+        self.grant_role()
+
+    async def before_request(self) -> None:
+        """Raise or wait, as asked.
+
+        Raises:
+            PoolError: the error to answer.
+            DroppedConnectionError: see there.
+        """
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
+        if self._next:
+            raise self._next.popleft()()
+        until = self._forbidden_until
+        if not self._has_role or (until is not None and self._clock.now().timestamp() < until):
+            raise ForbiddenError

@@ -1,0 +1,59 @@
+"""The words between a kernel in the sandbox and the pool outside: frames on one socket.
+
+A frame is a 4-byte big-endian length and that many bytes of JSON. A reply announces its images in
+`blobs`; their raw bytes follow it, in that order, without lengths of their own.
+"""
+
+import json
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+LENGTH = struct.Struct(">I")
+
+# A frame that is longer is never read: the host kills the kernel instead.
+MAX_FRAME_BYTES = 1 << 20
+# All images of one execution together. More of them are left out, see `ResultCollector`.
+MAX_BLOBS_BYTES = 32 << 20
+# Text of a result and of a traceback; what is beyond is cut.
+MAX_RESULT_CHARS = 128 << 10
+MAX_TRACEBACK_CHARS = 32 << 10
+
+# Descriptors that come with the first frame ("hello") of a kernel, in this order.
+HELLO_DESCRIPTORS = ("init", "kernel", "data", "tmp", "shm", "home")
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return `message` as one frame."""
+    body = json.dumps(message).encode()
+    return LENGTH.pack(len(body)) + body
+
+
+def send(channel: socket.socket, message: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
+    """Write a frame and what follows it."""
+    channel.sendall(encode(message))
+    for blob in blobs:
+        channel.sendall(blob)
+
+
+def receive(channel: socket.socket) -> dict[str, Any] | None:
+    """Read the next frame; None when the other end is closed."""
+    header = _exactly(channel, LENGTH.size)
+    if header is None:
+        return None
+    body = _exactly(channel, LENGTH.unpack(header)[0])
+    if body is None:
+        return None
+    message: dict[str, Any] = json.loads(body)
+    return message
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes | None:
+    chunks = bytearray()
+    while len(chunks) < size:
+        chunk = channel.recv(min(size - len(chunks), 1 << 16))
+        if not chunk:
+            return None
+        chunks += chunk
+    return bytes(chunks)

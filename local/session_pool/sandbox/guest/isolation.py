@@ -1,0 +1,104 @@
+"""What a session of the fork server does to lock itself in: its own namespaces inside the outer ones."""
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+from typing import Any
+
+from . import kernel
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_char_p,
+]
+
+NAMESPACES = (
+    os.CLONE_NEWUSER
+    | os.CLONE_NEWNS
+    | os.CLONE_NEWPID
+    | os.CLONE_NEWNET
+    | os.CLONE_NEWIPC
+    | os.CLONE_NEWUTS
+    | os.CLONE_NEWCGROUP
+)
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_REC_PRIVATE = (1 << 14) | (1 << 18)
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_CAP_AMBIENT = 24, 38, 22, 47
+_PR_CAP_AMBIENT_CLEAR_ALL, _SECCOMP_MODE_FILTER = 4, 2
+_CAPABILITY_VERSION_3 = 0x20080522
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
+_SANDBOX_UID = 1000
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # noqa: RUF012 - ctypes' own way
+
+
+def unshare_namespaces() -> None:
+    """Enter new namespaces; children of this process live in the new pid namespace."""
+    uid, gid = os.getuid(), os.getgid()
+    os.unshare(NAMESPACES)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{_SANDBOX_UID} {uid} 1")
+    _write("/proc/self/gid_map", f"{_SANDBOX_UID} {gid} 1")
+
+
+def mount_own_tree(tmpfs: dict[str, dict[str, Any]]) -> None:
+    """Cover what sessions must not share: /proc, /dev/pts and every writable folder.
+
+    Args:
+        tmpfs: for each folder `bytes`, `inodes` and `mode`.
+    """
+    _mount(b"none", b"/", b"", _MS_REC_PRIVATE, b"")
+    _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"")
+    for folder, size in tmpfs.items():
+        options = f"size={size['bytes']},nr_inodes={size['inodes']},mode={size['mode']}"
+        _mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode())
+    options = "newinstance,ptmxmode=0666,mode=620"
+    _mount(b"devpts", b"/dev/pts", b"devpts", _MS_NOSUID | _MS_NOEXEC, options.encode())
+
+
+def finish_namespaces() -> None:
+    """No further user namespaces, a host name, and a loopback interface that is up."""
+    _write("/proc/sys/user/max_user_namespaces", "0")
+    _check(_libc.sethostname(b"sandbox", 7), "sethostname")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
+        fcntl.ioctl(interface, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", _IFF_UP, b""))
+
+
+def drop_privileges(limits: dict[str, int], seccomp_program: bytes) -> None:
+    """Give up every capability, set the limits, install the system call filter. In this order."""
+    capability = 0
+    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
+        capability += 1
+    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "ambient set")
+    header = struct.pack("II", _CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, bytes(24)), "capset")
+    kernel.apply_limits(limits)
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    program = ctypes.create_string_buffer(seccomp_program, len(seccomp_program))
+    filters = _SockFprog(len(seccomp_program) // 8, ctypes.cast(program, ctypes.c_void_p))
+    _check(
+        _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filters), 0, 0), "seccomp"
+    )
+
+
+def _mount(source: bytes, target: bytes, kind: bytes, flags: int, options: bytes) -> None:
+    _check(_libc.mount(source, target, kind, flags, options), f"mount {target.decode()}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")

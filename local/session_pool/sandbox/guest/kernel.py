@@ -1,0 +1,78 @@
+"""The loop of a kernel: a request comes in, a cell runs, a reply goes out."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+from typing import Any
+
+from . import frames
+from .shell import Shell
+
+DIRECTORIES = ("/mnt/data", "/tmp", "/dev/shm", "/home/sandbox")  # noqa: S108 - the sandbox's own
+
+
+def apply_limits(limits: dict[str, int]) -> None:
+    """Set hard resource limits, by the names of `resource.RLIMIT_*` without the prefix.
+
+    Inside the user namespace, or NPROC would count the processes of the host's user.
+    """
+    for name, value in limits.items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def say_hello(channel: socket.socket, init_pidfd: int) -> None:
+    """Hand the host what it needs to kill, interrupt and look into this session.
+
+    Before any code of the guest has run, so that none of these can be something else.
+    """
+    descriptors = [init_pidfd, os.pidfd_open(os.getpid())]
+    for directory in DIRECTORIES:
+        descriptors.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    socket.send_fds(channel, [frames.encode({"type": "hello"})], descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def serve(channel: socket.socket, shell: Shell) -> None:
+    """Answer execution requests until the host closes the channel."""
+    process = os.getpid()
+    os.set_inheritable(channel.fileno(), False)
+    os.chdir("/home/sandbox")
+    while True:
+        # Between cells an interrupt that comes too late must not end the kernel.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        request = frames.receive(channel)
+        if request is None:
+            os._exit(0)
+        reply, blobs = _execute(shell, request)
+        if os.getpid() != process:
+            os._exit(0)  # the code forked and its child came back here: it must not speak for us
+        frames.send(channel, reply, blobs)
+
+
+def _execute(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        succeeded, results, traceback = shell.run(request["code"])
+    except KeyboardInterrupt:
+        # It struck between the handler being set and the cell, or right behind the cell.
+        return {"id": request["id"], "status": "error", "traceback": "KeyboardInterrupt: "}, []
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the code may have closed or replaced them
+            stream.flush()
+    reply = {
+        "id": request["id"],
+        "status": "ok" if succeeded else "error",
+        "traceback": traceback,
+        "kind": results.kind,
+        "value": results.value,
+        "outputs": results.outputs,
+        "blobs": [{"media_type": media, "bytes": len(data)} for media, data in results.blobs],
+    }
+    return reply, [data for _, data in results.blobs]

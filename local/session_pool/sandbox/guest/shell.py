@@ -1,0 +1,140 @@
+"""IPython without a terminal: runs one cell and hands back what it left behind."""
+
+import asyncio
+import builtins
+import getpass
+import subprocess
+import sys
+import types
+from typing import Any
+
+# The session image holds IPython; the environment that is type-checked does not.
+from IPython.core.async_helpers import get_asyncio_loop  # type: ignore[import-not-found]
+from IPython.core.displayhook import DisplayHook  # type: ignore[import-not-found]
+from IPython.core.displaypub import DisplayPublisher  # type: ignore[import-not-found]
+from IPython.core.interactiveshell import InteractiveShell  # type: ignore[import-not-found]
+from traitlets import Type  # type: ignore[import-not-found]
+from traitlets.config import Config  # type: ignore[import-not-found]
+
+from .frames import MAX_TRACEBACK_CHARS
+from .results import ResultCollector
+
+
+class _Collected:
+    """Where the hooks below put what they see; IPython builds them itself, so this is shared."""
+
+    results = ResultCollector()
+    traceback: str | None = None
+
+
+class _ResultHook(DisplayHook):  # type: ignore[misc]  # IPython is untyped here
+    def __call__(self, result: object = None) -> None:
+        if self.quiet():
+            return
+        bundle: dict[str, Any] = {}
+        if result is not None:
+            self.update_user_ns(result)
+            bundle, _ = self.compute_format_data(result)
+        self.fill_exec_result(result)
+        _Collected.results.result(result, bundle, self.prompt_count)
+
+
+class _Publisher(DisplayPublisher):  # type: ignore[misc]  # IPython is untyped here
+    def publish(self, data: dict[str, Any], *_: object, **__: object) -> None:
+        _Collected.results.displayed(data)
+
+    def clear_output(self, wait: bool = False) -> None:
+        _Collected.results.clear()
+
+
+class _Shell(InteractiveShell):  # type: ignore[misc]  # IPython is untyped here
+    displayhook_class = Type(_ResultHook)
+    display_pub_class = Type(_Publisher)
+
+    def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
+        _Collected.traceback = "\n".join(stb)
+
+    def ask_exit(self) -> None:
+        """`exit` and `quit` leave the kernel running, as in a notebook that is kept open."""
+
+    def system(self, command: str) -> None:
+        """`!command`: its output goes to the session's own streams, without a terminal between."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        expanded = self.var_expand(command, depth=1)
+        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", expanded])  # noqa: S603 - the guest's own
+
+    system_piped = system_raw = system
+
+
+def _no_input(prompt: object = "") -> str:
+    raise RuntimeError("raw_input was called, but this frontend does not support input requests.")
+
+
+class Shell:
+    """One interpreter with its variables."""
+
+    def __init__(self) -> None:
+        config = Config()
+        config.HistoryManager.enabled = False
+        config.InteractiveShell.colors = "nocolor"
+        config.InteractiveShell.cache_size = 100
+        config.Completer.use_jedi = False
+        # Code finds its own module under the name it expects (pickle, dataclasses).
+        main = types.ModuleType("__main__")
+        main.__dict__["__builtins__"] = builtins
+        sys.modules["__main__"] = main
+        self._shell = _Shell.instance(config=config, user_module=main, user_ns=main.__dict__)
+        builtins.input = _no_input
+        getpass.getpass = _no_input  # type: ignore[assignment]  # refuses whatever the arguments
+
+    def warm(self, *, figure: bool) -> None:
+        """Run the paths that are slow the first time, then forget them.
+
+        Args:
+            figure: also draw one; matplotlib must be importable.
+        """
+        self._shell.run_cell("print(end='')", store_history=False)
+        if figure:
+            self._shell.run_cell(
+                "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('x')\nplt.show()",
+                store_history=False,
+                silent=True,
+            )
+        self._shell.reset(new_session=False)
+        _Collected.results = ResultCollector()
+        _Collected.traceback = None
+
+    def run(self, code: str) -> tuple[bool, ResultCollector, str]:
+        """Run one cell.
+
+        Returns:
+            Whether it succeeded, what it displayed, and its traceback (empty on success).
+        """
+        results = _Collected.results = ResultCollector()
+        _Collected.traceback = None
+        succeeded = False
+        try:
+            succeeded = self._shell.run_cell(code, store_history=True).success
+        except KeyboardInterrupt:
+            _Collected.traceback = _Collected.traceback or "KeyboardInterrupt: "
+        except BaseException as error:
+            # IPython reports what code raises; what arrives here broke IPython itself.
+            _Collected.traceback = f"{type(error).__name__}: {error}"
+        if succeeded:
+            return True, results, ""
+        self._cancel_tasks()
+        traceback = _Collected.traceback or "the cell failed without a traceback"
+        return False, results, traceback[:MAX_TRACEBACK_CHARS]
+
+    @staticmethod
+    def _cancel_tasks() -> None:
+        """End what an interrupted `await` left behind, or it would go on inside the next cell."""
+        loop = get_asyncio_loop()
+        if loop is None or loop.is_running() or loop.is_closed():
+            return
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=0.2))

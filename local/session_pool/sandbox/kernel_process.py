@@ -1,0 +1,214 @@
+"""One kernel as the host sees it: execute, interrupt, kill."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import Any
+
+from pydantic import ValidationError
+
+from local.session_pool.sandbox.guest import frames
+from local.session_pool.sandbox.output import OutputStream
+from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
+
+_HELLO_TIMEOUT_S = 30
+
+
+class KernelStartError(Exception):
+    """A kernel did not come up; the message holds what it said."""
+
+
+class KernelDiedError(Exception):
+    """The kernel ended, or broke the protocol and was killed, during an execution."""
+
+
+class KernelProcess:
+    """A running kernel in its sandbox.
+
+    `start` makes both ends; the guest's are handed to whoever starts the process and then closed.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._channel, self.guest_channel = socket.socketpair()
+        self._channel.setblocking(False)
+        out_read, self.guest_stdout = os.pipe()
+        err_read, self.guest_stderr = os.pipe()
+        self.stdout = OutputStream(out_read)
+        self.stderr = OutputStream(err_read)
+        self.died = asyncio.Event()
+        self._descriptors: dict[str, int] = {}
+        self._buffer = bytearray()
+        self._frame: ReplyFrame | None = None
+        self._blobs: list[Blob] = []
+        self._pending: tuple[int, asyncio.Future[Reply]] | None = None
+        self._executions = 0
+        self._closed = False
+
+    def close_guest_ends(self) -> None:
+        """The process has its own copies by now."""
+        self.guest_channel.close()
+        os.close(self.guest_stdout)
+        os.close(self.guest_stderr)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Write one frame."""
+        await self._loop.sock_sendall(self._channel, frames.encode(message))
+
+    async def wait_for_hello(self) -> None:
+        """Return when the kernel is ready for code.
+
+        Raises:
+            KernelStartError: it said something else, or nothing in time.
+        """
+        greeted = self._loop.create_future()
+        self._loop.add_reader(self._channel, greeted.set_result, None)
+        try:
+            async with asyncio.timeout(_HELLO_TIMEOUT_S):
+                await greeted
+        except TimeoutError:
+            raise KernelStartError("the kernel said nothing in time") from None
+        finally:
+            self._loop.remove_reader(self._channel)
+        count = len(frames.HELLO_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(self._channel, 4096, count)
+        if len(descriptors) != count:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            await asyncio.sleep(0.05)  # what it says on stderr comes after it is gone
+            said = self.stderr.take(2000).strip()
+            raise KernelStartError(said or f"the kernel ended before it was ready ({len(data)})")
+        self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
+        self._loop.add_reader(self._channel, self._on_readable)
+
+    @property
+    def data_directory(self) -> int:
+        """Descriptor of the session's /mnt/data."""
+        return self._descriptors["data"]
+
+    @property
+    def writable_directories(self) -> tuple[int, ...]:
+        """Descriptors of every folder that the session can write to."""
+        return tuple(self._descriptors[name] for name in ("data", "tmp", "shm", "home"))
+
+    def pids(self) -> tuple[int, int]:
+        """The host's pids of the session's pid 1 and of its kernel; 0 when gone."""
+        return _pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"])
+
+    async def execute(self, code: str) -> Reply:
+        """Run `code`; the caller bounds the time and calls `interrupt` or `kill`.
+
+        Raises:
+            KernelDiedError: there is no kernel any more.
+        """
+        if self.died.is_set():
+            raise KernelDiedError
+        self._executions += 1
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._pending = (self._executions, future)
+        try:
+            await self.send({"id": self._executions, "code": code})
+        except OSError:
+            self._die()
+        return await future
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the code that runs."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptors["kernel"], signal.SIGINT)
+
+    async def kill(self) -> None:
+        """End every process of the session; returns when all are gone."""
+        self._die()
+        init = self._descriptors.get("init")
+        if init is None or self._closed:
+            return
+        gone = self._loop.create_future()
+        self._loop.add_reader(init, lambda: gone.done() or gone.set_result(None))
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(init, signal.SIGKILL)
+            await gone
+        finally:
+            self._loop.remove_reader(init)
+
+    def close(self) -> None:
+        """Free every descriptor; the files of the session vanish with the last of them."""
+        if self._closed:
+            return
+        self._closed = True
+        self._die()
+        self.stdout.close()
+        self.stderr.close()
+        self._channel.close()
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+
+    def _die(self) -> None:
+        if self._channel.fileno() >= 0:
+            self._loop.remove_reader(self._channel)
+        self.died.set()
+        if self._pending is not None and not self._pending[1].done():
+            self._pending[1].set_exception(KernelDiedError())
+            # Whoever waited may have been cancelled; nobody else asks.
+            self._pending[1].exception()
+        self._pending = None
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._channel.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._die()
+            return
+        self._buffer += data
+        try:
+            self._consume()
+        except (ValidationError, ValueError):
+            # No honest kernel says this. It is killed by whoever waits for its death.
+            self._die()
+
+    def _consume(self) -> None:
+        if self._frame is None:
+            if len(self._buffer) < frames.LENGTH.size:
+                return
+            size = frames.LENGTH.unpack_from(self._buffer)[0]
+            if size > frames.MAX_FRAME_BYTES:
+                raise ValueError("the frame is too long")
+            end = frames.LENGTH.size + size
+            if len(self._buffer) < end:
+                return
+            frame = ReplyFrame.model_validate_json(bytes(self._buffer[frames.LENGTH.size : end]))
+            del self._buffer[:end]
+            if self._pending is None or self._pending[0] != frame.id:
+                raise ValueError("nobody asked for this reply")
+            if sum(blob.size_bytes for blob in frame.blobs) > frames.MAX_BLOBS_BYTES:
+                raise ValueError("the images are too large")
+            self._frame = frame
+            self._blobs = [Blob(blob.media_type, blob.size_bytes) for blob in frame.blobs]
+        for blob in self._blobs:
+            if blob.missing_bytes and self._buffer:
+                part = self._buffer[: blob.missing_bytes]
+                blob.write(part)
+                del self._buffer[: len(part)]
+        if any(blob.missing_bytes for blob in self._blobs):
+            return
+        if self._buffer or self._pending is None:
+            raise ValueError("there is more than one reply")
+        reply, future = Reply(self._frame, tuple(self._blobs)), self._pending[1]
+        self._frame, self._blobs, self._pending = None, [], None
+        if not future.done():
+            future.set_result(reply)
+
+
+def _pid_of(pidfd: int) -> int:
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return max(0, int(line.split()[1]))
+    return 0

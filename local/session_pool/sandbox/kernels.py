@@ -1,0 +1,26 @@
+"""Where kernels come from: the fork server, or a bubblewrap of its own for each."""
+
+from typing import Protocol
+
+from local.session_pool.sandbox.kernel_process import KernelProcess
+
+
+class KernelSource(Protocol):
+    """Starts kernels in sandboxes.
+
+    Attributes:
+        name: how the start line and `metadata` call it.
+        uid: who owns files in /mnt/data as the host sees them; None when that is us.
+    """
+
+    name: str
+    uid: int | None
+
+    async def start(self) -> None:
+        """Get ready; raises `KernelStartError`."""
+
+    async def spawn(self) -> KernelProcess:
+        """Return a kernel that is ready for code; raises `KernelStartError`."""
+
+    async def close(self) -> None:
+        """Free everything. Kernels are killed before."""

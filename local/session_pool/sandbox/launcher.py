@@ -1,0 +1,109 @@
+"""Starts bubblewrap, as root by way of a throw-away user.
+
+Run as a program (`main`) it is the step between: the throw-away user could not reach a Python below
+/root, so in a mount namespace of its own every folder is first bound to a path that is open to all.
+"""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 32, 4096, 16384
+_MS_PRIVATE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of bubblewrap.
+
+    Attributes:
+        bubblewrap: path of bwrap.
+        options: its options.
+        command: what runs inside.
+        uid: throw-away user, None to stay who we are.
+        relocated: folders to bind elsewhere first; only with `uid`.
+    """
+
+    bubblewrap: str
+    options: Sequence[str]
+    command: Sequence[str]
+    uid: int | None
+    relocated: dict[Path, Path]
+
+    def start(self, *, inherit: Sequence[int], stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+        """Start it; `inherit` are descriptors that it keeps.
+
+        The calling thread must live as long as the sandbox: `--die-with-parent` follows the thread.
+        The environment is empty because pid 1 inside keeps it readable.
+        """
+        options = os.memfd_create("options", 0)
+        os.write(options, b"".join(each.encode() + b"\0" for each in self.options))
+        os.lseek(options, 0, os.SEEK_SET)
+        command = [self.bubblewrap, "--args", str(options), "--", *self.command]
+        if self.uid is not None:
+            step = {
+                "uid": self.uid,
+                "mounts": {str(source): str(target) for source, target in self.relocated.items()},
+                "command": command,
+            }
+            command = [sys.executable, "-I", "-S", __file__, json.dumps(step)]
+        try:
+            return subprocess.Popen(  # noqa: S603 - our own command line
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=[options, *inherit],
+                env={},
+                cwd="/",
+            )
+        finally:
+            os.close(options)
+
+
+def relocations(folders: Sequence[Path], mount_point: Path) -> dict[Path, Path]:
+    """Say where each folder is found below `mount_point` by a user who is not root."""
+    return {folder: mount_point / f"{n}" for n, folder in enumerate(folders)}
+
+
+def make_mount_point() -> Path:
+    """Return a new empty folder that every user can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="session-pool-"))
+    folder.chmod(0o755)
+    return folder
+
+
+def main() -> None:
+    """Bind, become the user, exec."""
+    step = json.loads(sys.argv[1])
+    mounts: dict[str, str] = step["mounts"]
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+        arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags))
+        if libc.mount(*arguments, options.encode()) != 0:
+            raise OSError(ctypes.get_errno(), f"mount {target}")
+
+    if mounts:
+        os.unshare(os.CLONE_NEWNS)
+        mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+        mount_point = os.path.dirname(next(iter(mounts.values())))
+        mount("tmpfs", mount_point, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=64k")
+        for source, target in mounts.items():
+            os.mkdir(target)
+            mount(source, target, "", _MS_BIND)
+            mount("none", target, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    os.setgroups([])
+    os.setresgid(step["uid"], step["uid"], step["uid"])
+    os.setresuid(step["uid"], step["uid"], step["uid"])
+    os.execve(step["command"][0], step["command"], {})  # noqa: S606 - no shell wanted
+
+
+if __name__ == "__main__":
+    main()

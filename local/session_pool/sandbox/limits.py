@@ -1,0 +1,53 @@
+"""How much one session may take."""
+
+from dataclasses import dataclass
+from typing import Any
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """Bounds of one session.
+
+    Attributes:
+        memory_bytes: of all its processes and its files together.
+        processes: processes and threads.
+        data_bytes: files in /mnt/data.
+        scratch_bytes: files in /tmp.
+        inodes: files and folders, for each writable folder.
+        open_files: descriptors of one process.
+    """
+
+    memory_bytes: int = 1024 * MIB
+    processes: int = 128
+    data_bytes: int = 256 * MIB
+    scratch_bytes: int = 256 * MIB
+    inodes: int = 65536
+    open_files: int = 1024
+
+    def rlimits(self) -> dict[str, int]:
+        """Resource limits of each process, for `guest.kernel.apply_limits`.
+
+        DATA, not AS, bounds memory: numpy's and the C library's arenas reserve far more address space
+        than they use.
+        """
+        return {
+            "DATA": 2 * self.memory_bytes,
+            "AS": 16 << 30,
+            "NPROC": self.processes,
+            "FSIZE": max(self.data_bytes, self.scratch_bytes),
+            "NOFILE": self.open_files,
+            "CORE": 0,
+            "MEMLOCK": 64 << 10,
+            "MSGQUEUE": 0,
+        }
+
+    def tmpfs(self) -> dict[str, dict[str, Any]]:
+        """The writable folders: how large, how many files, which mode."""
+        return {
+            "/tmp": {"bytes": self.scratch_bytes, "inodes": self.inodes, "mode": "1777"},  # noqa: S108 - the sandbox's
+            "/dev/shm": {"bytes": 64 * MIB, "inodes": 4096, "mode": "1777"},  # noqa: S108 - the sandbox's
+            "/home/sandbox": {"bytes": 64 * MIB, "inodes": 16384, "mode": "0755"},
+            "/mnt/data": {"bytes": self.data_bytes, "inodes": self.inodes, "mode": "0755"},
+        }

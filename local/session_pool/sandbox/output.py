@@ -1,0 +1,75 @@
+"""The host's end of a session's stdout or stderr: bounded, always drained, never in the way."""
+
+import asyncio
+import os
+
+_CHUNK_BYTES = 1 << 16
+# Up to here output that nobody keeps is drained as fast as it comes; beyond it the writer has to wait,
+# so that a flood cannot keep the event loop busy.
+_FREE_FLOOD_BYTES = 64 << 20
+_PAUSE_S = 0.005
+
+
+class OutputStream:
+    """Collects what the session writes between two calls of `take`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._kept = bytearray()
+        self._room_bytes = _CHUNK_BYTES
+        self._dropped_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._resume: asyncio.TimerHandle | None = None
+        self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._on_readable)
+
+    def begin(self, max_chars: int) -> None:
+        """An execution starts: keep this much. What came since the last one counts as its own."""
+        self._room_bytes = max(0, 4 * max_chars - len(self._kept))
+        self._dropped_bytes = 0
+
+    def take(self, max_chars: int) -> str:
+        """The execution is over: return the head of what it wrote."""
+        # It may have written right before its reply; bounded, because a background thread may flood.
+        for _ in range(8):
+            if not self._read():
+                break
+        text = self._kept.decode("utf-8", "replace")[:max_chars]
+        self._kept.clear()
+        self._room_bytes = _CHUNK_BYTES
+        return text
+
+    def close(self) -> None:
+        """Stop listening and close the descriptor."""
+        if self._resume is not None:
+            self._resume.cancel()
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        os.close(self._null)
+
+    def _on_readable(self) -> None:
+        self._read()
+        if self._dropped_bytes > _FREE_FLOOD_BYTES:
+            self._loop.remove_reader(self._descriptor)
+            self._resume = self._loop.call_later(
+                _PAUSE_S, self._loop.add_reader, self._descriptor, self._on_readable
+            )
+
+    def _read(self) -> bool:
+        """Read once; False when there is nothing, now or ever."""
+        try:
+            if self._room_bytes > 0:
+                chunk = os.read(self._descriptor, min(_CHUNK_BYTES, self._room_bytes))
+                self._kept += chunk
+                self._room_bytes -= len(chunk)
+                size = len(chunk)
+            else:
+                # Inside the kernel, without a copy into this process.
+                size = os.splice(self._descriptor, self._null, 1 << 20)
+                self._dropped_bytes += size
+        except BlockingIOError:
+            return False
+        if size == 0:  # every writer is gone
+            self._loop.remove_reader(self._descriptor)
+        return size > 0

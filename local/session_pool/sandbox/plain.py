@@ -1,0 +1,60 @@
+"""Kernels with a bubblewrap of their own each: slower than the fork server, and works in more places."""
+
+import asyncio
+import subprocess
+from collections.abc import Sequence
+
+from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
+from local.session_pool.sandbox.start import SandboxStarter
+
+
+class PlainKernels:
+    """Starts one sandbox for each kernel."""
+
+    name = "plain"
+
+    def __init__(self, starter: SandboxStarter, preload: Sequence[str] = ()) -> None:
+        self._starter = starter
+        self._preload = list(preload)
+        self._reapers: set[asyncio.Task[None]] = set()
+        self.uid = starter.uid
+
+    async def start(self) -> None:
+        """Nothing runs until the first kernel is asked for."""
+
+    async def spawn(self) -> KernelProcess:
+        """See `KernelSource`."""
+        kernel = KernelProcess()
+        try:
+            process = await self._starter.start(
+                self._starter.runtime.command("plain", kernel.guest_channel.fileno()),
+                nested=False,
+                inherit=[kernel.guest_channel.fileno()],
+                stdout=kernel.guest_stdout,
+                stderr=kernel.guest_stderr,
+            )
+        finally:
+            kernel.close_guest_ends()
+        reaper = asyncio.create_task(self._reap(process, kernel))
+        self._reapers.add(reaper)
+        reaper.add_done_callback(self._reapers.discard)
+        try:
+            await kernel.send({"limits": self._starter.limits.rlimits(), "preload": self._preload})
+            await kernel.wait_for_hello()
+        except (KernelStartError, OSError) as error:
+            process.kill()
+            kernel.close()
+            raise KernelStartError(str(error)) from error
+        return kernel
+
+    async def close(self) -> None:
+        """See `KernelSource`."""
+        if self._reapers:
+            await asyncio.wait(self._reapers)
+
+    @staticmethod
+    async def _reap(process: subprocess.Popen[bytes], kernel: KernelProcess) -> None:
+        """Wait for bubblewrap itself, so that it does not stay as a zombie."""
+        await kernel.died.wait()
+        while process.poll() is None:
+            await asyncio.sleep(0.02)

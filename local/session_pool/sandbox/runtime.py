@@ -1,0 +1,75 @@
+"""Which Python runs inside the sandbox, and under which paths it is found there."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_INSIDE = "/opt/session"
+_GUEST = Path(__file__).with_name("guest")
+
+
+@dataclass(frozen=True)
+class GuestRuntime:
+    """The interpreter and the folders that a sandbox shows, read-only.
+
+    Attributes:
+        python: the interpreter's path inside.
+        binds: (path on the host, path inside); none is below /usr, which is always shown.
+        library_path: where its own libpython is, when it has one.
+        image: the session image on the host.
+    """
+
+    python: str
+    binds: tuple[tuple[Path, str], ...]
+    library_path: str
+    image: Path
+
+    @classmethod
+    def of_this_interpreter(cls, image: Path) -> "GuestRuntime":
+        """The Python that runs the pool, with the packages of `image`.
+
+        A Python outside /usr (pyenv's, uv's, one built by hand) is shown under /opt/session/python.
+        """
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        prefix = Path(sys.base_prefix).resolve()
+        binds = [
+            (image / "packages", f"{_INSIDE}/packages"),
+            (image / "matplotlib", f"{_INSIDE}/matplotlib"),
+            (_GUEST, f"{_INSIDE}/guest"),
+        ]
+        if prefix == Path("/usr"):
+            return cls(f"/usr/bin/{version}", tuple(binds), "", image)
+        inside = f"{_INSIDE}/python"
+        binds.append((prefix, inside))
+        return cls(f"{inside}/bin/{version}", tuple(binds), f"{inside}/lib", image)
+
+    def environment(self) -> dict[str, str]:
+        """Environment of every process inside; nothing of the host's."""
+        path = "/usr/local/bin:/usr/bin:/bin"
+        if self.library_path:
+            path = f"{Path(self.python).parent}:{path}"
+        environment = {
+            "PATH": path,
+            "HOME": "/home/sandbox",
+            "LANG": "C.UTF-8",
+            "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
+            "PYTHONPATH": f"{_INSIDE}/packages",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MPLCONFIGDIR": "/home/sandbox/.matplotlib",
+            "IPYTHONDIR": "/home/sandbox/.ipython",
+            # A thread for each core of the host would count against the session's processes.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        if self.library_path:
+            environment["LD_LIBRARY_PATH"] = self.library_path
+        return environment
+
+    def command(self, module: str, descriptor: int) -> list[str]:
+        """Command line that runs `main(descriptor)` of a module of `guest`."""
+        program = (
+            f"import sys; sys.path[:0] = ['{_INSIDE}', '{_INSIDE}/packages']; "
+            f"from guest.{module} import main; main({descriptor})"
+        )
+        return [self.python, "-I", "-c", program]

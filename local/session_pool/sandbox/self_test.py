@@ -1,0 +1,81 @@
+"""Proves every control inside a real sandbox before any code of a guest runs."""
+
+import json
+
+from pydantic import BaseModel, ValidationError
+
+from local.session_pool.sandbox.guest import probe
+from local.session_pool.sandbox.kernel_process import KernelDiedError, KernelStartError
+from local.session_pool.sandbox.kernels import KernelSource
+
+_REMEDIES = (
+    (
+        "No space left on device",
+        "user namespaces are used up or off: `sysctl user.max_user_namespaces`",
+    ),
+    (
+        "No permissions to create new namespace",
+        "this system forbids user namespaces to ordinary users: `sudo sysctl -w"
+        " kernel.unprivileged_userns_clone=1`, or in Docker `--security-opt seccomp=unconfined`",
+    ),
+    (
+        "setting up uid map: Permission denied",
+        "AppArmor restricts user namespaces (Ubuntu 23.10 and later): `sudo sysctl -w"
+        " kernel.apparmor_restrict_unprivileged_userns=0`, or install the profile bwrap-userns-restrict",
+    ),
+    (
+        "Failed RTM_NEWADDR",
+        "AppArmor restricts user namespaces (Ubuntu 23.10 and later): `sudo sysctl -w"
+        " kernel.apparmor_restrict_unprivileged_userns=0`, or install the profile bwrap-userns-restrict",
+    ),
+    (
+        "Can't mount proc",
+        "this container masks /proc: start it with `--security-opt systempaths=unconfined`",
+    ),
+    ("Unknown option", "this bubblewrap is too old: 0.8 or later is needed"),
+)
+
+
+class SandboxNotEnforcedError(Exception):
+    """A control does not hold here, so no session starts."""
+
+
+class Findings(BaseModel):
+    """What the probe saw: the name of each control and whether it holds."""
+
+    controls: dict[str, bool]
+
+
+async def prove(source: KernelSource) -> None:
+    """Start a kernel, have it attempt what it must not be able to, and end it.
+
+    Raises:
+        SandboxNotEnforcedError: a control does not hold, with the reason and the remedy.
+    """
+    try:
+        kernel = await source.spawn()
+    except KernelStartError as error:
+        raise SandboxNotEnforcedError(_explain(str(error))) from error
+    try:
+        kernel.stdout.begin(1 << 16)
+        await kernel.execute(probe.CODE)
+        findings = Findings.model_validate(json.loads(kernel.stdout.take(1 << 16)))
+    except (KernelDiedError, ValidationError, ValueError) as error:
+        said = kernel.stderr.take(1000)
+        raise SandboxNotEnforcedError(f"the sandbox's self-test did not run: {said}") from error
+    finally:
+        await kernel.kill()
+        kernel.close()
+    missing = sorted(set(probe.CONTROLS) - set(findings.controls))
+    failed = sorted(name for name, holds in findings.controls.items() if not holds)
+    if failed or missing:
+        raise SandboxNotEnforcedError(
+            f"the sandbox does not hold here: {', '.join(failed + missing)}. No code is run without it."
+        )
+
+
+def _explain(said: str) -> str:
+    for words, remedy in _REMEDIES:
+        if words in said:
+            return f"sessions cannot be isolated here: {remedy} ({said[-300:]})"
+    return f"sessions cannot be isolated here: {said[-1000:]}"

@@ -1,0 +1,136 @@
+"""The session pool as one object: `async with SessionPool(verifier, options) as pool`."""
+
+import asyncio
+import contextlib
+import logging
+from types import TracebackType
+from typing import Self
+
+from starlette.types import ASGIApp
+
+from local.session_pool.app import PoolApp
+from local.session_pool.auth import TokenVerifier
+from local.session_pool.clock import Clock
+from local.session_pool.faults import Faults
+from local.session_pool.files import SessionFiles
+from local.session_pool.image import ImagePreparationError, prepare_session_image
+from local.session_pool.metadata import PoolMetadata
+from local.session_pool.options import PoolOptions
+from local.session_pool.pool import Pool
+from local.session_pool.routes import Routes
+from local.session_pool.sandbox.bubblewrap import BubblewrapMissingError
+from local.session_pool.sandbox.fork_server import ForkServerKernels
+from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
+from local.session_pool.sandbox.kernels import KernelSource
+from local.session_pool.sandbox.plain import PlainKernels
+from local.session_pool.sandbox.runtime import GuestRuntime
+from local.session_pool.sandbox.seccomp import UnsupportedMachineError
+from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
+from local.session_pool.sandbox.start import SandboxStarter
+
+_log = logging.getLogger(__name__)
+
+
+class SessionPoolError(Exception):
+    """The pool does not start; the message says why and what to do."""
+
+
+class SessionPool:
+    """Azure Container Apps dynamic sessions on this machine.
+
+    Attributes:
+        app: the ASGI application; serve it on loopback.
+        path: where in it the pool is: management endpoint = base URL + path.
+        faults: failures on demand.
+        clock: what cooldowns are measured by.
+        kernels: how kernels are started: "fork server" or "plain"; known once the pool has started.
+    """
+
+    def __init__(self, verifier: TokenVerifier, options: PoolOptions | None = None) -> None:
+        self._options = options or PoolOptions()
+        self.path = self._options.path
+        self.clock = Clock()
+        self.faults = Faults(self.clock, self._lose)
+        self._app = PoolApp(
+            self.path, verifier, self.faults, log_requests=self._options.log_requests
+        )
+        self.app: ASGIApp = self._app
+        self.kernels = ""
+        self._pool: Pool | None = None
+        self._opened = contextlib.AsyncExitStack()
+
+    def __repr__(self) -> str:
+        state = f"{len(self._pool.sessions())} sessions" if self._pool else "not started"
+        return f"<SessionPool {self._options.name}: {state}>"
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with contextlib.AsyncExitStack() as opening:
+                await self._open(opening)
+                self._opened = opening.pop_all()
+        except (
+            BubblewrapMissingError,
+            ImagePreparationError,
+            KernelStartError,
+            SandboxNotEnforcedError,
+            UnsupportedMachineError,
+        ) as error:
+            raise SessionPoolError(str(error)) from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool = self._app.routes = None
+        await self._opened.aclose()
+
+    async def _open(self, opening: contextlib.AsyncExitStack) -> None:
+        options = self._options
+        image = options.image or await asyncio.to_thread(
+            prepare_session_image, _log.info, options.extra_requirements
+        )
+        starter = SandboxStarter(GuestRuntime.of_this_interpreter(image), options.limits)
+        opening.callback(starter.close)
+        source = await self._choose_source(starter)
+        opening.push_async_callback(source.close)
+        self.kernels = source.name
+        files = SessionFiles(source.uid)
+        opening.callback(files.close)
+
+        async def copy_files(old: KernelProcess, new: KernelProcess) -> None:
+            await files.copy_all(old.data_directory, new.data_directory)
+
+        pool = Pool(options, self.clock, source, copy_files)
+        await pool.start()
+        opening.push_async_callback(pool.close)
+        metadata = PoolMetadata(image, source.name, self.clock.now())
+        routes = Routes(pool, files, metadata, strict=options.strict, base=self.path)
+        opening.push_async_callback(routes.operations.close)
+        self._pool, self._app.routes = pool, routes
+
+    async def _choose_source(self, starter: SandboxStarter) -> KernelSource:
+        """Return the fork server if it passes the self-test, else the plain way if that does.
+
+        Raises:
+            SandboxNotEnforcedError: neither passes: nothing is started without its sandbox.
+        """
+        if self._options.fork_server:
+            source = ForkServerKernels(starter, self._options.preload)
+            try:
+                await source.start()
+                await prove(source)
+            except (KernelStartError, SandboxNotEnforcedError) as error:
+                await source.close()
+                _log.warning("the fork server cannot be used here: %s", error)
+            else:
+                return source
+        plain = PlainKernels(starter)
+        await prove(plain)
+        return plain
+
+    def _lose(self, identifier: str | None) -> None:
+        if self._pool is not None:
+            self._pool.lose(identifier)

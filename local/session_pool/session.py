@@ -1,0 +1,153 @@
+"""One session: an identifier's kernel, its queue and its files."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from local.session_pool.execution import ExecutionRequest, Outcome
+from local.session_pool.sandbox.kernel_process import KernelDiedError, KernelProcess
+from local.session_pool.sandbox.replies import Reply
+
+# An interrupted cell gets this long to give up before its kernel is killed.
+GRACE_S = 2.0
+
+TIMED_OUT = "Request timed out waiting for code execution to complete"
+RESTARTED = "Kernel restarted: it ran out of memory, or its process ended."
+
+NewKernel = Callable[["Session"], Awaitable[KernelProcess]]
+
+
+class Session:
+    """A live session.
+
+    Attributes:
+        identifier: the caller's name for it.
+        guid: the service's name for what holds it: another guid means another, empty session.
+        created_at: when it was allocated.
+        last_accessed_at: when it was last called.
+    """
+
+    def __init__(
+        self,
+        identifier: str,
+        kernel: KernelProcess,
+        *,
+        now: datetime,
+        cooldown_s: float,
+        new_kernel: NewKernel,
+        queued_status: str,
+    ) -> None:
+        self.identifier = identifier
+        self.guid = str(uuid.uuid4())
+        self.created_at = now
+        self.last_accessed_at = now
+        self.kernel = kernel
+        self.running = 0
+        self._cooldown = timedelta(seconds=cooldown_s)
+        self._new_kernel = new_kernel
+        self._queued_status = queued_status
+        self._turn = asyncio.Lock()
+        # Grows with each execution that timed out: those queued behind it are aborted.
+        self._aborts = 0
+
+    def touch(self, now: datetime) -> None:
+        """Any request starts the cooldown anew."""
+        self.last_accessed_at = now
+
+    @property
+    def expire_at(self) -> datetime:
+        """When it ends if nobody calls."""
+        return self.last_accessed_at + self._cooldown
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its cooldown is over; never while code runs."""
+        return self.running == 0 and now >= self.expire_at
+
+    async def execute(self, request: ExecutionRequest) -> Outcome:
+        """Run code after everything that came before it.
+
+        The time a request waits for its turn counts, as it does for the service's caller.
+        """
+        deadline_s = time.monotonic() + request.timeout_s
+        aborts = self._aborts
+        self.running += 1
+        try:
+            try:
+                async with asyncio.timeout(request.timeout_s):
+                    await self._turn.acquire()
+            except TimeoutError:
+                return Outcome(False, "", TIMED_OUT, round(request.timeout_s * 1000))
+            try:
+                if self._aborts != aborts:
+                    return Outcome(False, "", self._queued_status, 0)
+                return await self._run(request, deadline_s)
+            finally:
+                self._turn.release()
+        finally:
+            self.running -= 1
+
+    async def _run(self, request: ExecutionRequest, deadline_s: float) -> Outcome:
+        kernel = self.kernel
+        if kernel.died.is_set():  # between executions
+            kernel = await self._restart()
+        started_s = time.monotonic()
+        kernel.stdout.begin(request.output_max_chars)
+        kernel.stderr.begin(request.output_max_chars)
+        execution = asyncio.ensure_future(kernel.execute(request.code))
+        try:
+            reply, timed_out = await self._reply_before(kernel, execution, deadline_s)
+        except KernelDiedError:
+            reply, timed_out = None, False
+        if timed_out:
+            self._aborts += 1
+        duration_ms = round((time.monotonic() - started_s) * 1000)
+        stdout = kernel.stdout.take(request.output_max_chars)
+        stderr = kernel.stderr.take(request.output_max_chars)
+        if reply is None:
+            await self._restart()
+        if timed_out:
+            words = TIMED_OUT
+        elif reply is None:
+            words = RESTARTED
+        else:
+            words = reply.frame.traceback
+        succeeded = not timed_out and reply is not None and reply.frame.status == "ok"
+        text = _joined(stderr, words)[: max(request.output_max_chars, len(words))]
+        return Outcome(succeeded, stdout, text, duration_ms, None if timed_out else reply)
+
+    async def _reply_before(
+        self, kernel: KernelProcess, execution: asyncio.Future[Reply], deadline_s: float
+    ) -> tuple[Reply | None, bool]:
+        """Wait; interrupt at the deadline; kill when that does not help."""
+        left_s = max(0.0, deadline_s - time.monotonic())
+        done, _ = await asyncio.wait([execution], timeout=left_s)
+        if done:
+            return execution.result(), False
+        kernel.interrupt()
+        done, _ = await asyncio.wait([execution], timeout=GRACE_S)
+        if done:
+            with contextlib.suppress(KernelDiedError):
+                return execution.result(), True
+        return None, True
+
+    async def _restart(self) -> KernelProcess:
+        """Replace the kernel; files stay, variables are gone."""
+        old = self.kernel
+        await old.kill()
+        self.kernel = await self._new_kernel(self)
+        old.close()
+        return self.kernel
+
+    async def end(self) -> None:
+        """Kill everything."""
+        await self.kernel.kill()
+        self.kernel.close()
+
+
+def _joined(stderr: str, words: str) -> str:
+    if stderr and words and not stderr.endswith("\n"):
+        return f"{stderr}\n{words}"
+    return stderr + words
