@@ -1,0 +1,55 @@
+"""The unpacked package starts on the functions host and answers a question."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.stack import LocalStack
+from tests.local.functions_host.host_process import host_process
+from tests.package.building import SITE_PACKAGES
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture
+def sizes(package: Path, app_dir: Path) -> tuple[float, float]:
+    """MiB of the zip, and of what it holds."""
+    unpacked_bytes = sum(file.stat().st_size for file in app_dir.rglob("*") if file.is_file())
+    return package.stat().st_size / MEBIBYTE, unpacked_bytes / MEBIBYTE
+
+
+async def test_package_answers_a_question(
+    app_dir: Path, sizes: tuple[float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with LocalStack() as azure:
+        started_s = time.monotonic()
+        environment = {**azure.app_settings, "PYTHONPATH": str(app_dir / SITE_PACKAGES)}
+        with host_process(app_dir, environment=environment) as host:
+            await asyncio.to_thread(host.wait_until_ready)
+            indexed_s = time.monotonic() - started_s
+            async with httpx.AsyncClient(base_url=host.url, timeout=30) as client:
+                answer = await client.get("/api/chat", params={"input": "What is 17 * 23?"})
+            answered_s = time.monotonic() - started_s
+            cpu_s = _cpu_s(host.process.pid)
+
+    assert answer.status_code == 200, answer.text
+    assert "391" in answer.json()["output"]
+    assert [execution["status"] for execution in answer.json()["executions"]] == ["Succeeded"]
+    zipped_mib, unpacked_mib = sizes
+    assert unpacked_mib < 130
+    with capsys.disabled():
+        print(
+            f"\nPackage: {zipped_mib:.0f} MiB zipped, {unpacked_mib:.0f} MiB unpacked. "
+            f"Cold start: indexed after {indexed_s:.2f} s, first answer after {answered_s:.2f} s, "
+            f"{cpu_s:.2f} s of CPU."
+        )
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time that a process has used, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
