@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import dataclasses
+import logging
 import os
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from local.processes import until_signal
 from local.run import PROJECT, FunctionsHostOptions, RunError, run
 from local.serving import PortInUseError
 from local.session_pool import SessionPoolError
-from local.stack import DEFAULT_PORTS, DEPLOYMENT, LocalStack, Ports
+from local.stack import DEFAULT_PORTS, DEPLOYMENT, POOL, LocalStack, Ports
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
@@ -29,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
             f"Sessions are isolated with Linux namespaces, which {sys.platform} does not have: use "
             "a Linux machine (on Windows: WSL 2; on macOS: a virtual machine)."
         )
+    _tell_progress()
     try:
         asyncio.run(until_signal(arguments.command(arguments)))
     except (RunError, PortInUseError, SessionPoolError) as error:
@@ -64,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     run_parser.set_defaults(command=_run)
     sessions = commands.add_parser("sessions", help="start the session pool and the identity only")
     _add_ports(sessions, openai=False)
+    _add_pool_options(sessions)
     sessions.set_defaults(command=_serve_sessions)
     return parser
 
@@ -81,6 +85,37 @@ def _add_ports(parser: argparse.ArgumentParser, *, openai: bool = True) -> None:
         )
 
 
+def _add_pool_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-sessions",
+        type=int,
+        default=POOL.max_sessions,
+        metavar="N",
+        help="how many may be alive at once; one more is answered 429 (%(default)s)",
+    )
+    parser.add_argument(
+        "--cooldown",
+        type=int,
+        default=POOL.cooldown_s,
+        metavar="SECONDS",
+        help="a session that nobody calls for so long ends, 300 to 3600 (%(default)s)",
+    )
+    parser.add_argument(
+        "--lenient",
+        action="store_true",
+        help="take requests that any documentation allows, not only those the service takes",
+    )
+    parser.add_argument(
+        "--requirements",
+        type=Path,
+        metavar="FILE",
+        help="more packages for the sessions; installed at the first start",
+    )
+    parser.add_argument(
+        "--log-requests", action="store_true", help="write a line per request, without its code"
+    )
+
+
 def _port(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 65535:
@@ -94,7 +129,18 @@ async def _serve_all(arguments: argparse.Namespace) -> None:
 
 
 async def _serve_sessions(arguments: argparse.Namespace) -> None:
-    await _serve(LocalStack(ports=_ports(arguments), openai=False), None)
+    try:
+        options = dataclasses.replace(
+            POOL,
+            max_sessions=arguments.max_sessions,
+            cooldown_s=arguments.cooldown,
+            strict=not arguments.lenient,
+            extra_requirements=arguments.requirements,
+            log_requests=arguments.log_requests,
+        )
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    await _serve(LocalStack(ports=_ports(arguments), openai=False, pool=options), None)
 
 
 async def _run(arguments: argparse.Namespace) -> None:
@@ -110,6 +156,7 @@ async def _serve(stack: LocalStack, relay: Relay | None) -> None:
         rows = [
             ("Managed identity", settings["IDENTITY_ENDPOINT"]),
             ("Session pool", settings["POOL_MANAGEMENT_ENDPOINT"]),
+            ("", f"sessions start by {stack.pool.kernels}"),
         ]
         if endpoint := settings.get("AZURE_OPENAI_ENDPOINT"):
             answerer = "the stand-in model, a small program"
@@ -139,6 +186,15 @@ def _relay() -> Relay | None:
         return Relay.from_settings(_environment)
     except ValueError as error:
         raise RunError(str(error)) from error
+
+
+def _tell_progress() -> None:
+    """Show what the stand-ins report while they start, and nothing of the libraries below them."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("local")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _fail(reason: str) -> int:

@@ -13,6 +13,7 @@ from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
 
+POOL: Final = PoolOptions(resource_group="rg-local", name="pool-local")
 DEPLOYMENT: Final = "gpt-5.4-mini"
 API_VERSION: Final = "2024-10-21"
 POOL_AUDIENCES: Final = ("https://dynamicsessions.io", "https://acasessions.io")
@@ -75,7 +76,7 @@ class LocalStack:
         self.app_settings: dict[str, str] = {}
         self._pool: SessionPool | None = None
         if pool:
-            options = pool if isinstance(pool, PoolOptions) else PoolOptions()
+            options = pool if isinstance(pool, PoolOptions) else POOL
             self._pool = SessionPool(self.identity.verifier(*POOL_AUDIENCES), options)
         self._has_openai = openai
         self._ports = ports
