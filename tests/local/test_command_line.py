@@ -52,6 +52,7 @@ class Command:
 
     process: subprocess.Popen[str]
     output: str = ""
+    ended: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def read(self) -> None:
@@ -60,10 +61,14 @@ class Command:
             with self._changed:
                 self.output += line
                 self._changed.notify_all()
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
 
     def wait_for(self, text: str, timeout_s: float = 60) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: text in self.output, timeout_s), self.output
+            self._changed.wait_for(lambda: text in self.output or self.ended, timeout_s)
+            assert text in self.output, self.output
 
 
 @contextlib.contextmanager
