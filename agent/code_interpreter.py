@@ -7,6 +7,7 @@ to set: Semantic Kernel lets the model's arguments overwrite the caller's.
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import struct
 from collections.abc import Callable
@@ -15,11 +16,25 @@ from typing import Annotated
 
 from pydantic import JsonValue
 
-from agent.errors import AgentError
-from agent.events import Event, Execution, ExecutionFinished, ExecutionStarted, File, FileCreated
+from agent.errors import AgentError, PoolError
+from agent.events import (
+    Event,
+    Execution,
+    ExecutionFinished,
+    ExecutionStarted,
+    File,
+    FileCreated,
+    TurnWarning,
+)
 from agent.lean_imports import lean_imports
-from agent.sessions import EXECUTION_TIMEOUT_CEILING_S, SessionExecution, SessionsClient
-from agent.telemetry import log_content
+from agent.sessions import (
+    EXECUTION_TIMEOUT_CEILING_S,
+    SessionExecution,
+    SessionFile,
+    SessionsClient,
+)
+from agent.telemetry import log_content, logger
+from agent.turn_files import FileSink, SessionWatch
 
 with lean_imports():
     from semantic_kernel.functions import kernel_function
@@ -38,18 +53,45 @@ class OutputLimits:
     model_max_chars: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSession:
+    """The session of one turn.
+
+    Attributes:
+        sessions: the pool.
+        identifier: of the session, known to nobody else.
+        files: where figures and files go.
+        guid: which session the conversation had before this turn; None if it had none.
+        keeps_files: whether files may be there from turns before, so that every execution is
+            followed by a look. A new session is only looked at once code names /mnt/data.
+    """
+
+    sessions: SessionsClient
+    identifier: str
+    files: FileSink
+    guid: str | None = None
+    keeps_files: bool = False
+
+
 class CodeInterpreter:
     """One session, for one turn.
 
     Attributes:
         used: whether the session was ever asked for, so that there may be one to give back.
         failure: why the pool could not do it; the model cannot repair that, so the turn ends.
+        session_guid: the session that ran the code last.
+        warnings: what the caller should know.
     """
 
     def __init__(
         self,
-        sessions: SessionsClient,
-        identifier: str,
+        session: TurnSession,
         limits: OutputLimits,
         *,
         deadline: float,
@@ -59,24 +101,25 @@ class CodeInterpreter:
         """Prepare; nothing is sent.
 
         Args:
-            sessions: the pool.
-            identifier: of the session.
+            session: where code runs.
             limits: of output.
             deadline: of the turn (event-loop time).
             execution_deadline: when code must have ended, so that the model can still answer.
             emit: gets the events of each execution as they happen.
         """
-        self._sessions = sessions
-        self._identifier = identifier
+        self._session = session
+        self._watch = SessionWatch(session.sessions, session.identifier)
+        self._looks_for_files = session.keeps_files
         self._limits = limits
         self._deadline = deadline
         self._execution_deadline = execution_deadline
         self._emit = emit
         self._executions = 0
         self._images = 0
-        self._session_guid: str | None = None
         self.used = False
         self.failure: AgentError | None = None
+        self.session_guid = session.guid
+        self.warnings: list[TurnWarning] = []
 
     @kernel_function
     async def execute_python(
@@ -86,43 +129,84 @@ class CodeInterpreter:
         timeout_s = int(self._execution_deadline - asyncio.get_running_loop().time())
         if timeout_s < 1:
             return _as_json({"status": "Failed", "note": "No time is left for code. Answer now."})
-        self.used = True
         self._executions += 1
         execution_id = f"execution-{self._executions}"
         self._emit(ExecutionStarted(execution_id, code))
         log_content("code", code)
         try:
-            reply = await self._sessions.execute(
-                self._identifier,
-                code,
-                timeout_s=min(timeout_s, EXECUTION_TIMEOUT_CEILING_S),
-                max_chars=self._limits.execution_max_chars,
-                deadline=self._deadline,
-            )
+            reply = await self._execute(code, min(timeout_s, EXECUTION_TIMEOUT_CEILING_S))
+            notes = self._lost_session_note(reply)
+            result = None
+            if image := _image_of(reply.result):
+                notes.append(await self._show_image(execution_id, image))
+            else:
+                result = _text_of(reply.result, self._limits.execution_max_chars)
+            notes += await self._show_files(execution_id, code)
         except AgentError as error:
             self.failure = error
             return _as_json({"status": "Failed", "note": error.title})
         log_content("output", reply.stdout + reply.stderr)
-
-        notes = self._lost_session_note(reply)
-        image = _image_of(reply.result)
-        if image:
-            self._images += 1
-            file = _file_of(image, f"image-{self._images}")
-            self._emit(FileCreated(execution_id, file))
-            notes.append(f"[image: {file.name}, {_size_of(image)}, shown to the user]")
-        result = None if image else _text_of(reply.result, self._limits.execution_max_chars)
         execution = Execution(
             code, reply.status, reply.stdout, reply.stderr, result, reply.duration_ms
         )
         self._emit(ExecutionFinished(execution_id, execution))
         return self._for_the_model(execution, notes)
 
+    async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
+        if self._session.keeps_files and not self.used:
+            # What is there before the first execution was not made by this turn.
+            await self._watch.look(deadline=self._deadline)
+        self.used = True
+        return await self._session.sessions.execute(
+            self._session.identifier,
+            code,
+            timeout_s=timeout_s,
+            max_chars=self._limits.execution_max_chars,
+            deadline=self._deadline,
+        )
+
     def _lost_session_note(self, reply: SessionExecution) -> list[str]:
-        before, self._session_guid = self._session_guid, reply.session_guid
-        if before is None or reply.session_guid in (None, before):
+        before, now = self.session_guid, reply.session_guid
+        self.session_guid = now or before
+        if before is None or now in (None, before):
             return []
-        return ["The session was replaced by a new one: earlier variables and files are gone."]
+        text = "The session was replaced by a new one: variables and imports of before are gone."
+        self.warnings.append(TurnWarning("SessionLost", text))
+        return [text]
+
+    async def _show_image(self, execution_id: str, image: _Image) -> str:
+        self._images += 1
+        name = f"image-{self._images}.{image.media_type.removeprefix('image/')}"
+        file = await self._session.files.take_image(name, image.media_type, image.content)
+        self._emit(FileCreated(execution_id, file))
+        return f"[image: {file.name}, {_size_of(image)}, shown to the user]"
+
+    async def _show_files(self, execution_id: str, code: str) -> list[str]:
+        """Bring the files that the code made; a file that cannot be had is no reason to fail."""
+        self._looks_for_files = self._looks_for_files or "/mnt/data" in code
+        if not self._looks_for_files:
+            return []
+        notes: list[str] = []
+        with contextlib.suppress(PoolError):
+            for found in await self._watch.look(deadline=self._deadline):
+                file = await self._take_file(found)
+                if file is None:
+                    notes.append(f"[file: {found.name}, {found.size_bytes} bytes, not shown]")
+                else:
+                    self._emit(FileCreated(execution_id, file))
+                    notes.append(f"[file: {file.name}, {file.size_bytes} bytes, given to the user]")
+        return notes
+
+    async def _take_file(self, found: SessionFile) -> File | None:
+        try:
+            file = await self._session.files.take_file(found, deadline=self._deadline)
+        except PoolError as error:
+            logger.warning("a file of the session could not be read: %s", error.code)
+            file = None
+        if file is None:
+            text = f"{found.name} ({found.size_bytes:,} bytes) is not part of the answer."
+            self.warnings.append(TurnWarning("FileNotShown", text))
+        return file
 
     def _for_the_model(self, execution: Execution, notes: list[str]) -> str:
         limit = self._limits.model_max_chars
@@ -145,12 +229,6 @@ def shortened(text: str, max_chars: int) -> str:
     return f"{text[:head]}\n[... {missing:,} characters left out ...]\n{text[-tail:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
-    media_type: str
-    content: bytes
-
-
 def _image_of(result: JsonValue) -> _Image | None:
     """The picture in `{"type": "image", "format": "png", "base64_data": ...}`."""
     match result:
@@ -160,13 +238,6 @@ def _image_of(result: JsonValue) -> _Image | None:
             except binascii.Error:
                 return None
     return None
-
-
-def _file_of(image: _Image, stem: str) -> File:
-    extension = image.media_type.removeprefix("image/")
-    data = base64.b64encode(image.content).decode("ascii")
-    url = f"data:{image.media_type};base64,{data}"
-    return File(f"{stem}.{extension}", image.media_type, len(image.content), url)
 
 
 def _size_of(image: _Image) -> str:

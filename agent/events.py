@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from agent.errors import AgentError
+from agent.messages import Message
 
 ExecutionStatus = Literal["Succeeded", "Failed"]
 # Why the answer ended: the model's own reasons, and the two budgets of the turn.
@@ -116,12 +117,16 @@ class TurnFinished:
         finish_reason: why it ended.
         usage: tokens of all model calls.
         warnings: what the caller should know.
+        messages: what the model must read again in the next turn of a conversation.
+        session_guid: the session that ran code last; None if there was none.
     """
 
     output: str
     finish_reason: FinishReason
     usage: Usage
-    warnings: tuple[TurnWarning, ...] = field(default=())
+    warnings: tuple[TurnWarning, ...] = ()
+    messages: tuple[Message, ...] = field(default=(), repr=False)
+    session_guid: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

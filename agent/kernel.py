@@ -24,6 +24,7 @@ with lean_imports():
         ChatHistory,
         ChatMessageContent,
         FunctionCallContent,
+        FunctionResultContent,
         StreamingChatMessageContent,
         TextContent,
     )
@@ -35,6 +36,7 @@ __all__ = [
     "ChatMessageContent",
     "FunctionCallContent",
     "FunctionChoiceBehavior",
+    "FunctionResultContent",
     "Kernel",
     "OpenAIChatCompletion",
     "OpenAIChatPromptExecutionSettings",

@@ -6,12 +6,13 @@ encoders of the same stream. Closing it early closes the model's stream and aban
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.resources import files
 
-from agent.code_interpreter import CodeInterpreter, OutputLimits
+from agent.chat_history import chat_history, message_of
+from agent.code_interpreter import CodeInterpreter, OutputLimits, TurnSession
 from agent.errors import AgentError
 from agent.events import (
     Event,
@@ -23,15 +24,17 @@ from agent.events import (
     Usage,
 )
 from agent.kernel import (
-    ChatHistory,
+    ChatMessageContent,
     FunctionCallContent,
     Kernel,
     OpenAIChatCompletion,
     build_kernel,
 )
+from agent.messages import Message
 from agent.model import ModelMessage, ask
 from agent.sessions import SessionsClient
 from agent.telemetry import log_content, logger, tracer
+from agent.turn_files import InlineFiles
 
 # Of a turn's time, what is kept for the model's last answer: no code runs into it.
 ANSWER_RESERVE_S = 30
@@ -75,13 +78,30 @@ class TurnServices:
     in_background: Callable[[Coroutine[None, None, None]], None]
 
 
-async def run_turn(services: TurnServices, question: str) -> AsyncGenerator[Event]:
-    """Answer one question, without memory; its session is given back at the end, whatever that is.
+async def run_turn(
+    services: TurnServices,
+    question: str,
+    *,
+    history: Sequence[Message] = (),
+    session: TurnSession | None = None,
+) -> AsyncGenerator[Event]:
+    """Answer one question.
+
+    Args:
+        services: of the worker.
+        question: what was asked.
+        history: what was said before.
+        session: where code runs. None takes a new one, which is given back when the turn ends,
+            whatever its end is.
 
     Yields:
         Events as they happen; the last one is `TurnFinished` or `TurnFailed`.
     """
-    turn = _Turn(services, question)
+    deadline = asyncio.get_running_loop().time() + services.options.timeout_s
+    own = None
+    if session is None and services.sessions is not None:
+        session = own = _new_session(services.sessions)
+    turn = _Turn(services, question, history, session, deadline)
     span = tracer.start_span("turn")
     try:
         async with aclosing(turn.events()) as events:
@@ -97,50 +117,60 @@ async def run_turn(services: TurnServices, question: str) -> AsyncGenerator[Even
         yield TurnFailed(AgentError("Something unforeseen happened. The log has the details."))
     finally:
         span.end()
-        turn.give_back_session()
+        if own is not None and turn.used_session:
+            services.in_background(_give_back(own))
+
+
+def _new_session(sessions: SessionsClient) -> TurnSession:
+    # 192 random bits: who guesses an identifier is in the session.
+    identifier = secrets.token_hex(24)
+    return TurnSession(sessions, identifier, InlineFiles(sessions, identifier))
+
+
+async def _give_back(session: TurnSession) -> None:
+    deadline = asyncio.get_running_loop().time() + DELETE_SESSION_TIMEOUT_S
+    try:
+        await session.sessions.delete_session(session.identifier, deadline=deadline)
+    except AgentError as error:
+        # Its cooldown ends it.
+        logger.warning("session not given back: %s", error.code)
 
 
 class _Turn:
-    def __init__(self, services: TurnServices, question: str) -> None:
+    def __init__(
+        self,
+        services: TurnServices,
+        question: str,
+        history: Sequence[Message],
+        session: TurnSession | None,
+        deadline: float,
+    ) -> None:
         options = services.options
         self._services = services
-        now = asyncio.get_running_loop().time()
-        self._deadline = now + options.timeout_s
+        self._deadline = deadline
         reserve_s = min(ANSWER_RESERVE_S, options.timeout_s * ANSWER_RESERVE_SHARE)
-        self._tools_deadline = self._deadline - reserve_s
-        self._identifier = secrets.token_hex(24)
+        self._tools_deadline = deadline - reserve_s
         # The interpreter puts events here while a tool call runs; None ends the call.
         self._outbox: asyncio.Queue[Event | None] = asyncio.Queue()
         self._interpreter = (
-            CodeInterpreter(
-                services.sessions,
-                self._identifier,
+            None
+            if session is None
+            else CodeInterpreter(
+                session,
                 options.output,
-                deadline=self._deadline,
+                deadline=deadline,
                 execution_deadline=self._tools_deadline,
                 emit=self._outbox.put_nowait,
             )
-            if services.sessions
-            else None
         )
-        self._history = ChatHistory(
-            system_message=_INSTRUCTIONS if self._interpreter else _INSTRUCTIONS_WITHOUT_INTERPRETER
-        )
-        self._history.add_user_message(question)
+        instructions = _INSTRUCTIONS if session else _INSTRUCTIONS_WITHOUT_INTERPRETER
+        self._said = [Message("user", question)]
+        self._history = chat_history(instructions, [*history, *self._said])
         log_content("question", question)
 
-    def give_back_session(self) -> None:
-        if self._interpreter and self._interpreter.used:
-            self._services.in_background(self._delete_session())
-
-    async def _delete_session(self) -> None:
-        assert self._services.sessions  # noqa: S101 - there was an interpreter  # pragma: no branch
-        deadline = asyncio.get_running_loop().time() + DELETE_SESSION_TIMEOUT_S
-        try:
-            await self._services.sessions.delete_session(self._identifier, deadline=deadline)
-        except AgentError as error:
-            # Its cooldown ends it.
-            logger.warning("session not given back: %s", error.code)
+    @property
+    def used_session(self) -> bool:
+        return self._interpreter is not None and self._interpreter.used
 
     async def events(self) -> AsyncGenerator[Event]:
         kernel = build_kernel(self._services.model, self._interpreter)
@@ -167,7 +197,7 @@ class _Turn:
             usage += message.usage
             if not message.calls or not tools:
                 break
-            self._history.add_message(message.as_history())
+            self._say(message.as_history())
             for call in message.calls:
                 async with aclosing(self._call_tool(kernel, call)) as events:
                     async for event in events:
@@ -177,8 +207,17 @@ class _Turn:
             output=message.text,
             finish_reason=budget or _finish_reason(message.finish_reason),
             usage=usage,
-            warnings=() if self._interpreter else (_NO_INTERPRETER,),
+            warnings=self._warnings(),
+            messages=(*self._said, Message("assistant", message.text)),
+            session_guid=self._interpreter.session_guid if self._interpreter else None,
         )
+
+    def _say(self, content: ChatMessageContent) -> None:
+        self._history.add_message(content)
+        self._said.append(message_of(content))
+
+    def _warnings(self) -> tuple[TurnWarning, ...]:
+        return tuple(self._interpreter.warnings) if self._interpreter else (_NO_INTERPRETER,)
 
     def _used_up(self, rounds: int) -> FinishReason | None:
         """Which budget for tools is used up."""
@@ -200,6 +239,7 @@ class _Turn:
             await task
         finally:
             task.cancel()
+        self._said.append(message_of(self._history.messages[-1]))
         if self._interpreter and self._interpreter.failure:
             raise self._interpreter.failure
 

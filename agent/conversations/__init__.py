@@ -13,8 +13,9 @@ from urllib.request import url2pathname
 
 from agent.conversations.file_names import media_type_of
 from agent.conversations.history import fit
-from agent.conversations.records import Conversation, Message, StoredFile, ToolCall, Turn
+from agent.conversations.records import Conversation, StoredFile, Turn
 from agent.conversations.store import ConversationStore, HeldConversation, Limits
+from agent.messages import Message, ToolCall
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -53,4 +54,7 @@ async def open_store(
 
         yield FolderStore(Path(url2pathname(urlsplit(url).path)), limits)
         return
-    raise NotImplementedError
+    from agent.conversations.blob import BlobStore, open_container
+
+    async with open_container(url, credential) as container:
+        yield BlobStore(container, limits)

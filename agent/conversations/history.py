@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.conversations.records import Message, Turn
+from agent.conversations.records import Turn
+from agent.messages import Message
 
 # What is left of a tool's output: enough to see what it was about.
 SHORT_OUTPUT_CHARS: Final = 600

@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
 from agent.conversations.history import shortened
-from agent.conversations.records import Conversation, Message, Turn
+from agent.conversations.records import Conversation, Turn
 from agent.errors import ConversationUnreadableError
 from agent.events import Execution, File
+from agent.messages import Message
 from agent.owner import Owner
 
 # To how many characters each output of a turn that is too long is shortened, until it fits.

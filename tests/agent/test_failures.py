@@ -1,9 +1,11 @@
 """What ends a turn without an answer, and under which code the caller learns of it."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 
+from agent.events import TurnFailed
 from agent.settings import Settings
 from agent.turn import run_turn
 from local.azure_openai import (
@@ -120,15 +122,20 @@ async def test_without_an_identity_no_token_is_to_be_had(
 
 
 async def test_an_unforeseen_error_ends_the_turn_without_its_text(
-    azure: SharedAzure, open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture
+    open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_runtime() as runtime:
-        await runtime.__aexit__(None, None, None)  # clients that are closed too early
-        turn = await collect(run_turn(runtime.turns, "Hi"))
+        broken = replace(runtime.turns, model=None)  # type: ignore[arg-type] # that is the error
+        turn = await collect(run_turn(broken, "Hi"))
     assert turn.error_code == "InternalError"
+    assert isinstance(turn.events[-1], TurnFailed)
+    assert "NoneType" not in turn.events[-1].error.detail
+    assert "NoneType" in caplog.text
 
 
-def test_every_setting_of_the_local_azure_is_one_that_the_agent_reads(azure: SharedAzure) -> None:
+async def test_every_setting_of_the_local_azure_is_one_that_the_agent_reads(
+    azure: SharedAzure,
+) -> None:
     read_by_azure_identity = {"IDENTITY_ENDPOINT", "IDENTITY_HEADER"}
     names = {name.upper() for name in Settings.model_fields}
     assert azure.stack.app_settings.keys() <= names | read_by_azure_identity

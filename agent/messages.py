@@ -1,0 +1,36 @@
+"""What was said, as the model reads it again: independent of any library, fit to be stored."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model's wish to have a function called.
+
+    Attributes:
+        id: the model's own name for the call; its result carries it.
+        name: of the function, as the model wrote it.
+        arguments: JSON text, as the model wrote it.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the model reads of one message. The system prompt is never stored.
+
+    Attributes:
+        role: who wrote it.
+        text: what; may be empty where there are tool calls.
+        tool_calls: of an assistant message.
+        tool_call_id: of a tool message, the call that it answers.
+    """
+
+    role: Literal["user", "assistant", "tool"]
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
