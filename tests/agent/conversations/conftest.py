@@ -1,20 +1,60 @@
 """Every store there is, to hold all of them to one contract."""
 
-from collections.abc import Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from azure.storage.blob.aio import ContainerClient
 
 from agent.conversations import ConversationStore, Limits
+from agent.conversations.blob import BlobStore, open_container
 from agent.conversations.folder import FolderStore
+from local.managed_identity import ManagedIdentity
+from tests.azurite.server import Azurite, MintedCredential, running
 
 type OpenStore = Callable[[Limits], ConversationStore]
 
 
-@pytest.fixture(params=["folder"])
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    with running() as server:
+        yield server
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An empty container and how to open clients of it; they are closed with the test."""
+
+    url: str
+    open: Callable[[], ContainerClient]
+
+
+@pytest_asyncio.fixture
+async def container(azurite: Azurite) -> AsyncIterator[Container]:
+    url = f"{azurite.account_url}/{secrets.token_hex(8)}"
+    credential = MintedCredential(ManagedIdentity())
+    async with AsyncExitStack() as clients:
+
+        def open_it() -> ContainerClient:
+            client = open_container(url, credential, ca_file=azurite.ca_file)
+            clients.push_async_exit(client)
+            return client
+
+        await open_it().create_container()
+        yield Container(url, open_it)
+
+
+@pytest.fixture(params=["folder", "blob"])
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     """Opens the store as one more worker would: nothing is shared in memory."""
-    return lambda limits: FolderStore(tmp_path / "conversations", limits)
+    if request.param == "folder":
+        return lambda limits: FolderStore(tmp_path / "conversations", limits)
+    container: Container = request.getfixturevalue("container")
+    return lambda limits: BlobStore(container.open(), limits)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Azure Blob Storage on this machine: Microsoft's emulator Azurite, https and tokens included."""

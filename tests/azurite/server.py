@@ -1,0 +1,135 @@
+"""Starts Azurite for tests: loopback, a free port, in memory, https, bearer tokens only for us.
+
+How near this is to Azure: Azurite takes bearer tokens over https only, as Azure does, so it has a
+certificate of its own that clients must be told to trust. Of a token it checks audience, issuer and
+validity in time, not the signature, and it knows no roles: how a missing role is refused shows in
+Azure alone. The tokens are those of the local managed identity.
+"""
+
+import contextlib
+import datetime
+import ipaddress
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from local.managed_identity import ManagedIdentity
+from tests.azurite.installation import install, node
+
+AUDIENCE = "https://storage.azure.com"
+# Azurite's one account: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
+ACCOUNT = "devstoreaccount1"
+START_TIMEOUT_S = 30
+
+
+class MintedCredential:
+    """The local managed identity as a credential, without its endpoint in between."""
+
+    def __init__(self, identity: ManagedIdentity, *, audience: str = AUDIENCE) -> None:
+        self._identity = identity
+        self._audience = audience
+
+    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        info = await self.get_token_info(*scopes)
+        return AccessToken(info.token, info.expires_on)
+
+    async def get_token_info(
+        self, *scopes: str, options: TokenRequestOptions | None = None
+    ) -> AccessTokenInfo:
+        assert scopes == (f"{AUDIENCE}/.default",)
+        now = datetime.datetime.now(datetime.UTC).timestamp()
+        return AccessTokenInfo(self._identity.mint(self._audience), int(now) + 3600)
+
+    async def close(self) -> None:
+        pass
+
+    async def __aenter__(self) -> "MintedCredential":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Azurite:
+    """A running Azurite.
+
+    Attributes:
+        account_url: where its containers are.
+        ca_file: the certificate to trust, PEM.
+    """
+
+    account_url: str
+    ca_file: str
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Azurite]:
+    """Azurite, installed if need be, while the block runs."""
+    program = [node(), str(install())]
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = _write_certificate(Path(folder))
+        log = Path(folder, "azurite.log")
+        options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]
+        options += ["--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
+        # The client may speak a newer version of the REST API than Azurite lists.
+        options += ["--skipApiVersionCheck", "--disableTelemetry"]
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(
+                [*program, *options],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                yield Azurite(f"{_base_url(process, log)}/{ACCOUNT}", str(certificate))
+            finally:
+                process.kill()
+
+
+def _base_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    give_up_at = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < give_up_at:
+        if found := re.search(r"successfully listens on (https://\S+)", log.read_text()):
+            return found[1]
+        time.sleep(0.02)
+    raise RuntimeError(f"Azurite did not start:\n{log.read_text()[-2000:]}")
+
+
+def _write_certificate(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Azurite for tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    certificate_file, key_file = folder / "azurite.crt", folder / "azurite.key"
+    certificate_file.write_bytes(certificate.public_bytes(pem))
+    key_file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
