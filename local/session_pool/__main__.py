@@ -1,4 +1,4 @@
-"""`python -m local.session_pool`: the session pool alone, with a managed identity for its tokens."""
+"""`python -m local.session_pool`: the session pool and a managed identity for its tokens."""
 
 import argparse
 import asyncio

@@ -14,7 +14,8 @@ from local.session_pool.api_versions import API_VERSIONS
 from local.session_pool.auth import TokenRefusedError, TokenVerifier
 from local.session_pool.errors import PoolError, UnauthorizedError
 from local.session_pool.faults import DroppedConnectionError, Faults
-from local.session_pool.routes import Call, Routes
+from local.session_pool.routes import serve
+from local.session_pool.service_call import Services
 from local.session_pool.wire import json_bytes
 
 _log = logging.getLogger(__name__)
@@ -30,9 +31,10 @@ class PoolApp:
         self._verifier = verifier
         self._faults = faults
         self._log_requests = log_requests
-        self.routes: Routes | None = None
+        self.services: Services | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] != "http":
             return
         received_s = time.monotonic()
@@ -58,7 +60,7 @@ class PoolApp:
         path = urllib.parse.unquote(
             request.scope["raw_path"].decode("ascii"), errors="surrogateescape"
         )
-        if self.routes is None or not path.lower().startswith(f"{self._base.lower()}/"):
+        if self.services is None or not path.lower().startswith(f"{self._base.lower()}/"):
             raise _PoolNotFoundError
         await self._faults.before_request()
         try:
@@ -70,9 +72,8 @@ class PoolApp:
         if version is None:
             _log.info("401: the api-version is not known")
             raise UnauthorizedError("unknown api-version")
-        wire = self.routes.wire(version)
         below = path[len(self._base) + 1 :]
-        return await self.routes.serve(Call(request, version, wire, below, received_s))
+        return await serve(self.services, request, version, below, received_s)
 
     def _error_response(self, error: PoolError, trace_id: str) -> Response:
         if isinstance(error, UnauthorizedError):

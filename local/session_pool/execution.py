@@ -29,7 +29,7 @@ class ExecutionRequest:
         asynchronous: answer at once, to be polled.
         execution_type: the caller's word for it, which the answer repeats.
         jupyter_result: return every output in Jupyter's format.
-        empty_kernel: run in a kernel of its own, without the session's variables.
+        empty_kernel: work on variables of its own, not on the session's.
     """
 
     code: str
@@ -39,6 +39,16 @@ class ExecutionRequest:
     execution_type: str = "Synchronous"
     jupyter_result: bool = False
     empty_kernel: bool = False
+
+    @property
+    def variables(self) -> str:
+        """Which set of variables it works on.
+
+        The service's image has a kernel for each of these; they share files, not variables.
+        """
+        if self.empty_kernel:
+            return "empty"
+        return "asynchronous" if self.asynchronous else "synchronous"
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,7 @@ class Outcome:
 
 
 def _base64_of(blob: Blob) -> Iterator[bytes]:
-    for chunk in blob.chunks():
-        yield base64.b64encode(chunk)
+    return map(base64.b64encode, blob.chunks())
 
 
 def _outputs_json(outputs: list[dict[str, Any]], blobs: tuple[Blob, ...]) -> Iterator[bytes]:
@@ -102,8 +111,7 @@ def _outputs_json(outputs: list[dict[str, Any]], blobs: tuple[Blob, ...]) -> Ite
             head["execution_count"] = output["execution_count"]
         yield json.dumps(head).encode()[:-1] + b',"data":{'
         parts = [json.dumps(texts).encode()[1:-1]] if texts else []
-        for part in parts:
-            yield part
+        yield from parts
         pending = bool(parts)
         for media_type, value in data.items() if isinstance(data, dict) else ():
             index = value.get("blob") if isinstance(value, dict) else None

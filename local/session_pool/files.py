@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, TypeVar
 
 from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
@@ -48,8 +49,8 @@ class SessionFiles:
     """Reads and writes /mnt/data of sessions, beside the event loop.
 
     Args:
-        uid: who owns the files there as seen from here, None when that is us. A file system that was
-            mounted inside a user namespace takes no files of users whom that namespace does not know.
+        uid: who owns the files there as seen from here, None when that is us. A file system that
+            was mounted inside a user namespace takes no files of users whom it does not know.
     """
 
     def __init__(self, uid: int | None) -> None:
@@ -121,7 +122,7 @@ class SessionFiles:
         left = size
         try:
             while left > 0:
-                chunk = await self._run(lambda: os.read(descriptor, min(left, _CHUNK_BYTES)))
+                chunk = await self._run(partial(os.read, descriptor, min(left, _CHUNK_BYTES)))
                 if not chunk:  # it became shorter meanwhile; the announced length must be met
                     chunk = bytes(min(left, _CHUNK_BYTES))
                 left -= len(chunk)

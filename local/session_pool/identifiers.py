@@ -1,7 +1,8 @@
 """Which identifiers the service takes. Its sources disagree.
 
-Documentation: 4-128 alphanumeric characters and ``|-&^%$#(){}[];<>``. Specification 2024-10-02: 1-256
-of ``A-Za-z0-9-_``. Specification 2025-10-02: 4-128 of a wide set.
+Documentation: 4-128 alphanumeric characters and ``|-&^%$#(){}[];<>``.
+Specification 2024-10-02: 1-256 of ``A-Za-z0-9-_``.
+Specification 2025-10-02: 4-128 of a wide set.
 """
 
 import re

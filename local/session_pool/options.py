@@ -23,6 +23,7 @@ class PoolOptions:
         strict: follow the service's recorded behaviour where it differs from its documentation, and
             take only what every source agrees on. Otherwise take what any source allows.
         fork_server: use it where it works; False starts every kernel in a bubblewrap of its own.
+        control_groups: use them where they can be made; False leaves memory to the watchdog.
         preload: modules that the fork server imports ahead of every session.
         limits: bounds of one session.
         extra_requirements: a requirements file with more packages for the sessions.
@@ -39,6 +40,7 @@ class PoolOptions:
     ready_sessions: int = 4
     strict: bool = False
     fork_server: bool = True
+    control_groups: bool = True
     preload: tuple[str, ...] = PRELOADED
     limits: SessionLimits = field(default_factory=SessionLimits)
     extra_requirements: Path | None = None

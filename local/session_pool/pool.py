@@ -143,7 +143,11 @@ class Pool:
         return session
 
     async def _replacement(self, session: Session) -> KernelProcess:
-        kernel = await self.new_kernel()
+        try:
+            kernel = await self.new_kernel()
+        except KernelStartError as error:
+            _log.error("a kernel did not start again: %s", error)
+            raise AllocationError(session.identifier, self._options.name) from error
         await self._copy_files(session.kernel, kernel)
         return kernel
 

@@ -1,8 +1,8 @@
 """Opens files below a folder that code in a session can change at any moment.
 
-A check and a later open can be told apart by a link that is swapped in between; so the kernel checks
-while it opens: openat2 with RESOLVE_BENEATH. Where that is missing (before Linux 5.6, or forbidden by
-a container) each component is opened on its own without following links.
+Between a check and a later open a link can be swapped in; so the kernel checks while it opens:
+openat2 with RESOLVE_BENEATH. Where that is missing (before Linux 5.6, or forbidden by a container)
+each component is opened on its own without following links.
 """
 
 import ctypes

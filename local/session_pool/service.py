@@ -17,9 +17,9 @@ from local.session_pool.image import ImagePreparationError, prepare_session_imag
 from local.session_pool.metadata import PoolMetadata
 from local.session_pool.options import PoolOptions
 from local.session_pool.pool import Pool
-from local.session_pool.routes import Routes
 from local.session_pool.sandbox.bubblewrap import BubblewrapMissingError
 from local.session_pool.sandbox.fork_server import ForkServerKernels
+from local.session_pool.sandbox.guard import GuardedKernels
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.kernels import KernelSource
 from local.session_pool.sandbox.plain import PlainKernels
@@ -27,6 +27,7 @@ from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.seccomp import UnsupportedMachineError
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
+from local.session_pool.service_call import Services
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class SessionPool:
         path: where in it the pool is: management endpoint = base URL + path.
         faults: failures on demand.
         clock: what cooldowns are measured by.
-        kernels: how kernels are started: "fork server" or "plain"; known once the pool has started.
+        kernels: how kernels are started and held; known once the pool has started.
     """
 
     def __init__(self, verifier: TokenVerifier, options: PoolOptions | None = None) -> None:
@@ -84,18 +85,22 @@ class SessionPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._pool = self._app.routes = None
+        self._pool = self._app.services = None
         await self._opened.aclose()
 
     async def _open(self, opening: contextlib.AsyncExitStack) -> None:
         options = self._options
-        image = options.image or await asyncio.to_thread(
-            prepare_session_image, _log.info, options.extra_requirements
-        )
+        image = options.image
+        if image is None:
+            image = await asyncio.to_thread(
+                prepare_session_image, _log.info, options.extra_requirements
+            )
         starter = SandboxStarter(GuestRuntime.of_this_interpreter(image), options.limits)
         opening.callback(starter.close)
-        source = await self._choose_source(starter)
+        chosen = await self._choose_source(starter)
+        source = GuardedKernels(chosen, options.limits, control_groups=options.control_groups)
         opening.push_async_callback(source.close)
+        await source.start()
         self.kernels = source.name
         files = SessionFiles(source.uid)
         opening.callback(files.close)
@@ -107,9 +112,9 @@ class SessionPool:
         await pool.start()
         opening.push_async_callback(pool.close)
         metadata = PoolMetadata(image, source.name, self.clock.now())
-        routes = Routes(pool, files, metadata, strict=options.strict, base=self.path)
-        opening.push_async_callback(routes.operations.close)
-        self._pool, self._app.routes = pool, routes
+        services = Services(pool, files, metadata, base=self.path, strict=options.strict)
+        opening.push_async_callback(services.operations.close)
+        self._pool, self._app.services = pool, services
 
     async def _choose_source(self, starter: SandboxStarter) -> KernelSource:
         """Return the fork server if it passes the self-test, else the plain way if that does.

@@ -1,12 +1,12 @@
 """One session: an identifier's kernel, its queue and its files."""
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from local.session_pool.errors import SessionNotFoundError
 from local.session_pool.execution import ExecutionRequest, Outcome
 from local.session_pool.sandbox.kernel_process import KernelDiedError, KernelProcess
 from local.session_pool.sandbox.replies import Reply
@@ -50,6 +50,8 @@ class Session:
         self._new_kernel = new_kernel
         self._queued_status = queued_status
         self._turn = asyncio.Lock()
+        self._restarting: asyncio.Task[None] | None = None
+        self._ended = False
         # Grows with each execution that timed out: those queued behind it are aborted.
         self._aborts = 0
 
@@ -90,61 +92,83 @@ class Session:
             self.running -= 1
 
     async def _run(self, request: ExecutionRequest, deadline_s: float) -> Outcome:
-        kernel = self.kernel
-        if kernel.died.is_set():  # between executions
-            kernel = await self._restart()
+        kernel = await self._usable_kernel()
         started_s = time.monotonic()
         kernel.stdout.begin(request.output_max_chars)
         kernel.stderr.begin(request.output_max_chars)
-        execution = asyncio.ensure_future(kernel.execute(request.code))
-        try:
-            reply, timed_out = await self._reply_before(kernel, execution, deadline_s)
-        except KernelDiedError:
-            reply, timed_out = None, False
+        execution = asyncio.ensure_future(kernel.execute(request.code, request.variables))
+        reply, timed_out = await _reply_before(kernel, execution, deadline_s)
+        duration_ms = round((time.monotonic() - started_s) * 1000)
+        if self._ended:
+            raise SessionNotFoundError(self.identifier)
         if timed_out:
             self._aborts += 1
-        duration_ms = round((time.monotonic() - started_s) * 1000)
         stdout = kernel.stdout.take(request.output_max_chars)
         stderr = kernel.stderr.take(request.output_max_chars)
+        words = TIMED_OUT if timed_out else RESTARTED
         if reply is None:
-            await self._restart()
-        if timed_out:
-            words = TIMED_OUT
-        elif reply is None:
-            words = RESTARTED
-        else:
+            # The answer does not wait for it; the next execution does.
+            self._restarting = asyncio.create_task(self._restart())
+        elif not timed_out:
             words = reply.frame.traceback
-        succeeded = not timed_out and reply is not None and reply.frame.status == "ok"
-        text = _joined(stderr, words)[: max(request.output_max_chars, len(words))]
+        succeeded = reply is not None and not timed_out and reply.frame.status == "ok"
+        text = _joined(stderr, words)
         return Outcome(succeeded, stdout, text, duration_ms, None if timed_out else reply)
 
-    async def _reply_before(
-        self, kernel: KernelProcess, execution: asyncio.Future[Reply], deadline_s: float
-    ) -> tuple[Reply | None, bool]:
-        """Wait; interrupt at the deadline; kill when that does not help."""
-        left_s = max(0.0, deadline_s - time.monotonic())
-        done, _ = await asyncio.wait([execution], timeout=left_s)
-        if done:
-            return execution.result(), False
-        kernel.interrupt()
-        done, _ = await asyncio.wait([execution], timeout=GRACE_S)
-        if done:
-            with contextlib.suppress(KernelDiedError):
-                return execution.result(), True
-        return None, True
+    async def _usable_kernel(self) -> KernelProcess:
+        """Return a kernel that is alive.
 
-    async def _restart(self) -> KernelProcess:
+        Raises:
+            AllocationError: it was lost, and another did not start.
+        """
+        if self.kernel.died.is_set() and self._restarting is None:  # between two executions
+            self._restarting = asyncio.create_task(self._restart())
+        if self._restarting is not None:
+            try:
+                await asyncio.shield(self._restarting)
+            finally:
+                self._restarting = None
+        if self._ended:
+            raise SessionNotFoundError(self.identifier)
+        return self.kernel
+
+    async def _restart(self) -> None:
         """Replace the kernel; files stay, variables are gone."""
         old = self.kernel
         await old.kill()
         self.kernel = await self._new_kernel(self)
         old.close()
-        return self.kernel
 
     async def end(self) -> None:
-        """Kill everything."""
+        """Kill everything; what runs answers that there is no such session."""
+        self._ended = True
+        if self._restarting is not None:
+            await asyncio.wait([self._restarting])
         await self.kernel.kill()
         self.kernel.close()
+
+
+async def _reply_before(
+    kernel: KernelProcess, execution: asyncio.Future[Reply], deadline_s: float
+) -> tuple[Reply | None, bool]:
+    """Wait for the reply; interrupt at the deadline, and give up when that does not help.
+
+    Returns:
+        The reply, None if the kernel is lost; and whether the time was up.
+    """
+    timed_out = False
+    await asyncio.wait([execution], timeout=max(0.0, deadline_s - time.monotonic()))
+    if not execution.done():
+        timed_out = True
+        kernel.interrupt()
+        await asyncio.wait([execution], timeout=GRACE_S)
+    if not execution.done():
+        execution.cancel()
+        return None, timed_out
+    try:
+        return execution.result(), timed_out
+    except KernelDiedError:
+        return None, timed_out
 
 
 def _joined(stderr: str, words: str) -> str:

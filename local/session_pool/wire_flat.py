@@ -23,7 +23,7 @@ from local.session_pool.wire import content_type, json_bytes, printable, state_o
 
 
 class ExecutionBody(BaseModel):
-    """Body of POST /executions; the service takes its words in any case and ignores unknown ones."""
+    """Body of POST /executions; words are taken in any case, unknown properties ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 

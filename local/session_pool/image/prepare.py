@@ -65,9 +65,7 @@ def prepare_session_image(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         requirements = [_REQUIREMENTS, *([extra_requirements] if extra_requirements else [])]
-        progress(
-            "session image: installing numpy, pandas, matplotlib and others, once (about 400 MB)"
-        )
+        progress("session image: installing numpy, pandas and others, once (about 400 MB)")
         _install(folder / "packages", requirements, progress)
         progress("session image: listing fonts")
         _list_fonts(folder)
@@ -125,10 +123,13 @@ def _install(target: Path, requirements: list[Path], progress: Progress) -> None
 
 
 def _list_fonts(folder: Path) -> None:
-    """Make matplotlib's list of fonts now: each session would take 150 ms and more to make its own."""
+    """Make matplotlib's list of fonts now: each session would take 150 ms to make its own."""
     cache = folder / "matplotlib"
     cache.mkdir()
-    program = f"import sys; sys.path.insert(0, {str(folder / 'packages')!r}); import matplotlib.font_manager"
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder / 'packages')!r});"
+        " import matplotlib.font_manager"
+    )
     result = subprocess.run(  # noqa: S603 - our own command line
         [sys.executable, "-I", "-c", program],
         env={"MPLCONFIGDIR": str(cache), "HOME": str(folder), "PATH": os.defpath},

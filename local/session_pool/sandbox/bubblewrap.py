@@ -22,8 +22,8 @@ class BubblewrapMissingError(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "sessions run in bubblewrap, which is not installed: type `sudo apt-get install bubblewrap`"
-            " (Fedora: `sudo dnf install bubblewrap`)"
+            "sessions run in bubblewrap, which is not installed: type"
+            " `sudo apt-get install bubblewrap` (Fedora: `sudo dnf install bubblewrap`)"
         )
 
 

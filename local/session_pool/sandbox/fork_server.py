@@ -1,4 +1,4 @@
-"""Kernels forked from one warm interpreter: new ones are ready in milliseconds, libraries loaded."""
+"""Kernels forked from one warm interpreter: ready in milliseconds, with libraries loaded."""
 
 import asyncio
 import base64
@@ -119,5 +119,4 @@ class ForkServerKernels:
             return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        while process.poll() is None:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(process.wait)

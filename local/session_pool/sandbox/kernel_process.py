@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,7 +28,11 @@ class KernelDiedError(Exception):
 class KernelProcess:
     """A running kernel in its sandbox.
 
-    `start` makes both ends; the guest's are handed to whoever starts the process and then closed.
+    It makes both ends of its pipes; the guest's go to whoever starts the process.
+
+    Attributes:
+        died: set when there is no kernel any more.
+        pids: the host's pids of the session's pid 1 and of its kernel.
     """
 
     def __init__(self) -> None:
@@ -46,6 +51,8 @@ class KernelProcess:
         self._pending: tuple[int, asyncio.Future[Reply]] | None = None
         self._executions = 0
         self._closed = False
+        self._callbacks: list[Callable[[], None]] = []
+        self.pids = (0, 0)
 
     def close_guest_ends(self) -> None:
         """The process has its own copies by now."""
@@ -63,8 +70,8 @@ class KernelProcess:
         Raises:
             KernelStartError: it said something else, or nothing in time.
         """
-        greeted = self._loop.create_future()
-        self._loop.add_reader(self._channel, greeted.set_result, None)
+        greeted: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._channel, _resolve, greeted)
         try:
             async with asyncio.timeout(_HELLO_TIMEOUT_S):
                 await greeted
@@ -81,6 +88,7 @@ class KernelProcess:
             said = self.stderr.take(2000).strip()
             raise KernelStartError(said or f"the kernel ended before it was ready ({len(data)})")
         self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
+        self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
         self._loop.add_reader(self._channel, self._on_readable)
 
     @property
@@ -93,12 +101,22 @@ class KernelProcess:
         """Descriptors of every folder that the session can write to."""
         return tuple(self._descriptors[name] for name in ("data", "tmp", "shm", "home"))
 
-    def pids(self) -> tuple[int, int]:
-        """The host's pids of the session's pid 1 and of its kernel; 0 when gone."""
-        return _pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"])
+    @property
+    def is_executing(self) -> bool:
+        """Whether code runs."""
+        return self._pending is not None
 
-    async def execute(self, code: str) -> Reply:
+    def when_closed(self, callback: Callable[[], None]) -> None:
+        """Call back once, after `close`."""
+        self._callbacks.append(callback)
+
+    async def execute(self, code: str, variables: str = "synchronous") -> Reply:
         """Run `code`; the caller bounds the time and calls `interrupt` or `kill`.
+
+        Args:
+            code: Python source.
+            variables: which set of variables it works on; a new name is a new, empty set.
+
 
         Raises:
             KernelDiedError: there is no kernel any more.
@@ -109,7 +127,7 @@ class KernelProcess:
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._pending = (self._executions, future)
         try:
-            await self.send({"id": self._executions, "code": code})
+            await self.send({"id": self._executions, "code": code, "variables": variables})
         except OSError:
             self._die()
         return await future
@@ -125,8 +143,8 @@ class KernelProcess:
         init = self._descriptors.get("init")
         if init is None or self._closed:
             return
-        gone = self._loop.create_future()
-        self._loop.add_reader(init, lambda: gone.done() or gone.set_result(None))
+        gone: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(init, _resolve, gone)
         try:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(init, signal.SIGKILL)
@@ -145,6 +163,8 @@ class KernelProcess:
         self._channel.close()
         for descriptor in self._descriptors.values():
             os.close(descriptor)
+        for callback in self._callbacks:
+            callback()
 
     def _die(self) -> None:
         if self._channel.fileno() >= 0:
@@ -204,6 +224,11 @@ class KernelProcess:
         self._frame, self._blobs, self._pending = None, [], None
         if not future.done():
             future.set_result(reply)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _pid_of(pidfd: int) -> int:

@@ -29,7 +29,7 @@ class SessionLimits:
     def rlimits(self) -> dict[str, int]:
         """Resource limits of each process, for `guest.kernel.apply_limits`.
 
-        DATA, not AS, bounds memory: numpy's and the C library's arenas reserve far more address space
+        DATA, not AS, bounds memory: numpy's and the C library's arenas reserve far more addresses
         than they use.
         """
         return {

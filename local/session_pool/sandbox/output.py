@@ -1,13 +1,16 @@
 """The host's end of a session's stdout or stderr: bounded, always drained, never in the way."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 
 _CHUNK_BYTES = 1 << 16
-# Up to here output that nobody keeps is drained as fast as it comes; beyond it the writer has to wait,
-# so that a flood cannot keep the event loop busy.
+# Up to here output that nobody keeps is drained as fast as it comes; beyond it the writer has to
+# wait, so that a flood cannot keep the event loop busy.
 _FREE_FLOOD_BYTES = 64 << 20
-_PAUSE_S = 0.005
+_PAUSE_S = 0.001
+_FLOOD_PIPE_BYTES = 1 << 20
 
 
 class OutputStream:
@@ -18,6 +21,7 @@ class OutputStream:
         self._kept = bytearray()
         self._room_bytes = _CHUNK_BYTES
         self._dropped_bytes = 0
+        self._widened = False
         self._loop = asyncio.get_running_loop()
         self._resume: asyncio.TimerHandle | None = None
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -25,7 +29,7 @@ class OutputStream:
         self._loop.add_reader(descriptor, self._on_readable)
 
     def begin(self, max_chars: int) -> None:
-        """An execution starts: keep this much. What came since the last one counts as its own."""
+        """An execution starts. What came since the last one counts as its own."""
         self._room_bytes = max(0, 4 * max_chars - len(self._kept))
         self._dropped_bytes = 0
 
@@ -52,6 +56,10 @@ class OutputStream:
         self._read()
         if self._dropped_bytes > _FREE_FLOOD_BYTES:
             self._loop.remove_reader(self._descriptor)
+            if not self._widened:
+                self._widened = True
+                with contextlib.suppress(OSError):  # an ordinary user may have only so many pages
+                    fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, _FLOOD_PIPE_BYTES)
             self._resume = self._loop.call_later(
                 _PAUSE_S, self._loop.add_reader, self._descriptor, self._on_readable
             )

@@ -1,4 +1,4 @@
-"""Kernels with a bubblewrap of their own each: slower than the fork server, and works in more places."""
+"""Kernels with a bubblewrap each: slower than the fork server, works in more places."""
 
 import asyncio
 import subprocess
@@ -56,5 +56,4 @@ class PlainKernels:
     async def _reap(process: subprocess.Popen[bytes], kernel: KernelProcess) -> None:
         """Wait for bubblewrap itself, so that it does not stay as a zombie."""
         await kernel.died.wait()
-        while process.poll() is None:
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(process.wait)

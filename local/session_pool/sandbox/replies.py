@@ -43,7 +43,9 @@ class Blob:
     def __init__(self, media_type: str, size_bytes: int) -> None:
         self.media_type = media_type
         self.size_bytes = size_bytes
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as the reply
+            max_size=_SPOOL_BYTES
+        )
         self._written_bytes = 0
 
     @property

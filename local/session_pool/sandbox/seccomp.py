@@ -1,8 +1,8 @@
 """The system call filter: an allowlist, as a BPF program built without any library.
 
-A call that is not on the list answers EPERM; one that is newer than the list answers ENOSYS, so that
-the C library falls back to an older one. Checked by argument: no namespaces by clone, sockets of three
-families only, no ioctl that types into a terminal.
+A call that is not on the list answers EPERM; one that is newer than the list answers ENOSYS, so
+that the C library falls back to an older one. Checked by argument: no namespaces by clone, sockets
+of three families only, no ioctl that types into a terminal.
 
 https://docs.kernel.org/userspace-api/seccomp_filter.html
 """

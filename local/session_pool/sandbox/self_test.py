@@ -8,6 +8,12 @@ from local.session_pool.sandbox.guest import probe
 from local.session_pool.sandbox.kernel_process import KernelDiedError, KernelStartError
 from local.session_pool.sandbox.kernels import KernelSource
 
+_APPARMOR = (
+    "AppArmor restricts user namespaces (Ubuntu 23.10 and later): `sudo sysctl -w"
+    " kernel.apparmor_restrict_unprivileged_userns=0`, or install the profile"
+    " bwrap-userns-restrict"
+)
+# What bubblewrap says, and what helps.
 _REMEDIES = (
     (
         "No space left on device",
@@ -20,13 +26,11 @@ _REMEDIES = (
     ),
     (
         "setting up uid map: Permission denied",
-        "AppArmor restricts user namespaces (Ubuntu 23.10 and later): `sudo sysctl -w"
-        " kernel.apparmor_restrict_unprivileged_userns=0`, or install the profile bwrap-userns-restrict",
+        _APPARMOR,
     ),
     (
         "Failed RTM_NEWADDR",
-        "AppArmor restricts user namespaces (Ubuntu 23.10 and later): `sudo sysctl -w"
-        " kernel.apparmor_restrict_unprivileged_userns=0`, or install the profile bwrap-userns-restrict",
+        _APPARMOR,
     ),
     (
         "Can't mount proc",
@@ -70,7 +74,8 @@ async def prove(source: KernelSource) -> None:
     failed = sorted(name for name, holds in findings.controls.items() if not holds)
     if failed or missing:
         raise SandboxNotEnforcedError(
-            f"the sandbox does not hold here: {', '.join(failed + missing)}. No code is run without it."
+            f"the sandbox does not hold here: {', '.join(failed + missing)}."
+            " No code is run without it."
         )
 
 

@@ -1,4 +1,4 @@
-"""What both ways of starting kernels share: the filter, the user, the options, a thread that stays."""
+"""What both ways of starting kernels share: filter, user, options, and a thread that stays."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class SandboxStarter:
         self.seccomp_program = seccomp.build_filter()
         self._bubblewrap = bubblewrap.find_bubblewrap()
         self._mount_point = launcher.make_mount_point() if self.uid is not None else None
-        # `--die-with-parent` follows the thread that starts a sandbox: this one lives as long as we do.
+        # `--die-with-parent` follows the thread that starts a sandbox: this one stays.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")
 
     async def start(

@@ -1,5 +1,5 @@
 """What runs inside the sandbox?
 
-These modules are bound read-only into it and import nothing but the standard library, IPython and each
-other. The host imports only `frames`, for the names and limits that both ends share.
+These modules are bound read-only into it and import nothing but the standard library, IPython and
+each other. The host imports `frames` and `probe`, for the names that both ends share.
 """

@@ -1,4 +1,4 @@
-"""What a session of the fork server does to lock itself in: its own namespaces inside the outer ones."""
+"""How a session of the fork server locks itself in: own namespaces inside the outer ones."""
 
 import ctypes
 import fcntl
@@ -37,7 +37,7 @@ _SANDBOX_UID = 1000
 
 
 class _SockFprog(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # noqa: RUF012 - ctypes' own way
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
 def unshare_namespaces() -> None:

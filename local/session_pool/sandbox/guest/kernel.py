@@ -56,7 +56,7 @@ def serve(channel: socket.socket, shell: Shell) -> None:
 def _execute(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        succeeded, results, traceback = shell.run(request["code"])
+        succeeded, results, traceback = shell.run(request["code"], request["variables"])
     except KeyboardInterrupt:
         # It struck between the handler being set and the cell, or right behind the cell.
         return {"id": request["id"], "status": "error", "traceback": "KeyboardInterrupt: "}, []

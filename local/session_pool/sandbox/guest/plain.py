@@ -34,7 +34,7 @@ def prepare_streams() -> None:
 
 def seed_font_cache() -> None:
     """Let matplotlib find the list of fonts that came with the image instead of making its own."""
-    cache, seed = os.environ["MPLCONFIGDIR"], "/opt/session/matplotlib"
+    cache, seed = os.path.expanduser("~/.matplotlib"), "/opt/session/matplotlib"
     os.makedirs(cache, exist_ok=True)
     if os.path.isdir(seed):
         for name in os.listdir(seed):

@@ -77,8 +77,8 @@ class ResultCollector:
 def as_json(value: object, text: str) -> Any:
     """Return `value` as JSON can hold it, else its text.
 
-    The service's answer has the type of the value itself after JSON serialization; what JSON does not
-    know, such as a data frame or NaN, arrives as text.
+    The service's answer has the type of the value itself after JSON serialization; what JSON does
+    not know, such as a data frame or NaN, arrives as text.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))

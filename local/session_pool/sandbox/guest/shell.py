@@ -85,6 +85,7 @@ class Shell:
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main
         self._shell = _Shell.instance(config=config, user_module=main, user_ns=main.__dict__)
+        self._modules = {"synchronous": main}
         builtins.input = _no_input
         getpass.getpass = _no_input  # type: ignore[assignment]  # refuses whatever the arguments
 
@@ -105,27 +106,48 @@ class Shell:
         _Collected.results = ResultCollector()
         _Collected.traceback = None
 
-    def run(self, code: str) -> tuple[bool, ResultCollector, str]:
+    def run(self, code: str, variables: str) -> tuple[bool, ResultCollector, str]:
         """Run one cell.
+
+        Args:
+            code: the cell.
+            variables: the name of the set of variables that it works on.
 
         Returns:
             Whether it succeeded, what it displayed, and its traceback (empty on success).
         """
+        self._use(variables)
         results = _Collected.results = ResultCollector()
         _Collected.traceback = None
         succeeded = False
         try:
             succeeded = self._shell.run_cell(code, store_history=True).success
         except KeyboardInterrupt:
-            _Collected.traceback = _Collected.traceback or "KeyboardInterrupt: "
+            _Collected.traceback = "KeyboardInterrupt: "
         except BaseException as error:
             # IPython reports what code raises; what arrives here broke IPython itself.
             _Collected.traceback = f"{type(error).__name__}: {error}"
         if succeeded:
             return True, results, ""
-        self._cancel_tasks()
         traceback = _Collected.traceback or "the cell failed without a traceback"
+        if "KeyboardInterrupt" in traceback:
+            self._cancel_tasks()
         return False, results, traceback[:MAX_TRACEBACK_CHARS]
+
+    def _use(self, variables: str) -> None:
+        """The service has a kernel for each kind of execution; here they share a process."""
+        module = self._modules.get(variables)
+        is_new = module is None
+        if module is None:
+            module = self._modules[variables] = types.ModuleType("__main__")
+            module.__dict__["__builtins__"] = builtins
+        if self._shell.user_module is module:
+            return
+        sys.modules["__main__"] = module
+        self._shell.user_module = module
+        self._shell.user_ns = module.__dict__
+        if is_new:
+            self._shell.init_user_ns()
 
     @staticmethod
     def _cancel_tasks() -> None:

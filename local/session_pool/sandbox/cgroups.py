@@ -1,0 +1,143 @@
+"""Control groups: the kernel itself holds a session to its memory and its number of processes.
+
+Usable where this process may make groups: as root on most machines, or in a delegated subtree.
+Where not, resource limits and the watchdog do what they can.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.session_pool.sandbox.limits import SessionLimits
+
+_ROOT = Path("/sys/fs/cgroup")
+_REMOVE_ATTEMPTS = 50
+
+
+class SessionGroup:
+    """The group or groups of one session."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+
+    def add(self, pids: Sequence[int]) -> None:
+        """Move processes in; what they start later is in it too. Before any code of the guest."""
+        for folder in self._folders:
+            for pid in pids:
+                if pid:
+                    (folder / "cgroup.procs").write_text(str(pid))
+
+    def remove(self) -> None:
+        """Remove it; every process has ended. Blocks for up to half a second."""
+        for folder in self._folders:
+            _remove(folder)
+
+
+@dataclass(frozen=True)
+class ControlGroups:
+    """Makes a group for each session.
+
+    Attributes:
+        version: of the kernel's interface, 1 or 2.
+        parents: one folder for each controller (version 1) or one for all (version 2).
+    """
+
+    version: int
+    parents: tuple[Path, ...]
+
+    @classmethod
+    def find(cls) -> "ControlGroups | None":
+        """Return a place to make groups in, None where there is none."""
+        name = f"session-pool-{os.getpid()}-{secrets.token_hex(4)}"
+        return cls._find_version_2(name) or cls._find_version_1(name)
+
+    @classmethod
+    def _find_version_2(cls, name: str) -> "ControlGroups | None":
+        if not (_ROOT / "cgroup.controllers").exists():
+            return None
+        # The root group may have processes and still hand its controllers down; others may not.
+        for base in (_ROOT, _ROOT / _own_group("")):
+            parent = base / name
+            try:
+                (base / "cgroup.subtree_control").write_text("+memory +pids")
+                parent.mkdir()
+                (parent / "cgroup.subtree_control").write_text("+memory +pids")
+            except OSError:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+                continue
+            return cls(2, (parent,))
+        return None
+
+    @classmethod
+    def _find_version_1(cls, name: str) -> "ControlGroups | None":
+        parents: list[Path] = []
+        try:
+            for controller in ("memory", "pids"):
+                parent = _ROOT / controller / _own_group(controller) / name
+                if not (parent.parent / "cgroup.procs").exists():
+                    raise FileNotFoundError(errno.ENOENT, controller)
+                parent.mkdir()
+                parents.append(parent)
+            (parents[0] / "memory.limit_in_bytes").read_text()
+        except OSError:
+            for parent in parents:
+                _remove(parent)
+            return None
+        return cls(1, tuple(parents))
+
+    def make(self, limits: SessionLimits) -> SessionGroup:
+        """Return a new group with a session's limits.
+
+        Raises:
+            OSError: the kernel does not let us.
+        """
+        name = secrets.token_hex(8)
+        folders = [parent / name for parent in self.parents]
+        for folder in folders:
+            folder.mkdir()
+        memory, pids = folders[0], folders[-1]
+        # The pool's own two processes per session come on top.
+        (pids / "pids.max").write_text(str(limits.processes + 2))
+        if self.version == 2:
+            (memory / "memory.max").write_text(str(limits.memory_bytes))
+            with contextlib.suppress(OSError):  # a kernel without swap accounting
+                (memory / "memory.swap.max").write_text("0")
+            (memory / "memory.oom.group").write_text("1")
+        else:
+            (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
+            with contextlib.suppress(OSError):  # as above
+                (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
+        return SessionGroup(folders)
+
+    def close(self) -> None:
+        """Remove what `find` made."""
+        for parent in self.parents:
+            _remove(parent)
+
+
+def _own_group(controller: str) -> str:
+    """Return the path of this process's group, relative; version 2 has no controller name."""
+    with open("/proc/self/cgroup") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if controller in controllers.split(","):
+                return path.lstrip("/")
+    return ""
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(_REMOVE_ATTEMPTS):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:  # the last process is still being taken apart
+            time.sleep(0.01)
+        else:
+            return

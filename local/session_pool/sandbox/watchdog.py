@@ -1,0 +1,84 @@
+"""Holds sessions to their limits where no control group does it."""
+
+import asyncio
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from local.session_pool.sandbox import usage
+from local.session_pool.sandbox.kernel_process import KernelProcess
+from local.session_pool.sandbox.limits import SessionLimits
+
+_INTERVAL_S = 0.05
+# A session that executes nothing is looked at once in so many rounds.
+_IDLE_ROUNDS = 20
+# Looking must not cost more than this part of the time, however many sessions there are.
+_MAX_SHARE = 0.2
+
+
+class Watchdog:
+    """Looks at every session again and again, and kills one that takes too much.
+
+    Args:
+        limits: of each session.
+        memory: whether it watches memory; False where a control group does.
+    """
+
+    def __init__(self, limits: SessionLimits, *, memory: bool) -> None:
+        self._limits = limits
+        self._memory = memory
+        self._watched: set[KernelProcess] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-watchdog")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._look_regularly())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown()
+
+    def watch(self, kernel: KernelProcess) -> None:
+        """Look at this one too, until it has died."""
+        self._watched.add(kernel)
+
+    async def _look_regularly(self) -> None:
+        loop = asyncio.get_running_loop()
+        for round_number in itertools.count():
+            self._watched = {kernel for kernel in self._watched if not kernel.died.is_set()}
+            started_s = loop.time()
+            look_at_idle = round_number % _IDLE_ROUNDS == 0
+            for kernel in [*self._watched]:
+                if kernel.died.is_set() or not (kernel.is_executing or look_at_idle):
+                    continue
+                if await self._exceeds(kernel) and not kernel.died.is_set():
+                    await kernel.kill()
+            spent_s = loop.time() - started_s
+            await asyncio.sleep(max(_INTERVAL_S, spent_s / _MAX_SHARE))
+
+    async def _exceeds(self, kernel: KernelProcess) -> bool:
+        # Copies: the kernel may be closed while the thread reads.
+        folders = [os.dup(folder) for folder in kernel.writable_directories]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._look, folders, kernel.pids)
+
+    def _look(self, folders: list[int], roots: tuple[int, int]) -> bool:
+        try:
+            return self._is_too_much(folders, roots)
+        finally:
+            for folder in folders:
+                os.close(folder)
+
+    def _is_too_much(self, folders: list[int], roots: tuple[int, int]) -> bool:
+        if any(usage.files_count(folder) > self._limits.inodes for folder in folders):
+            return True
+        if not self._memory:
+            return False
+        limit = self._limits.memory_bytes
+        stored = usage.files_bytes(folders)
+        pids = usage.processes_of(roots)
+        return stored + usage.memory_bytes(pids, above=limit - stored) > limit

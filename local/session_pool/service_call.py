@@ -1,0 +1,90 @@
+"""One request that may be served, and what it is served from."""
+
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from local.session_pool.api_versions import ApiVersion
+from local.session_pool.files import SessionFiles
+from local.session_pool.identifiers import check_identifier
+from local.session_pool.metadata import PoolMetadata
+from local.session_pool.operations import Operations
+from local.session_pool.pool import Pool
+from local.session_pool.session import Session
+from local.session_pool.wire import Wire, json_bytes
+from local.session_pool.wire_flat import FlatWire
+from local.session_pool.wire_wrapped import WrappedWire
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every operation works on.
+
+    Attributes:
+        base: path of the pool.
+        strict: see `PoolOptions`.
+    """
+
+    pool: Pool
+    files: SessionFiles
+    metadata: PoolMetadata
+    base: str
+    strict: bool
+    operations: Operations = field(default_factory=Operations)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that may be served.
+
+    Attributes:
+        services: what it is served from.
+        request: from Starlette; its body is not read yet.
+        version: what it asked for.
+        path: below the pool's, percent-decoded.
+        found: the named parts of `path`.
+        received_s: monotonic time of arrival.
+    """
+
+    services: Services
+    request: Request
+    version: ApiVersion
+    path: str
+    found: dict[str, str]
+    received_s: float
+
+    @property
+    def wire(self) -> Wire:
+        """The shapes of its version."""
+        if self.version.is_flat:
+            return FlatWire(self.version, self.services.strict)
+        return WrappedWire()
+
+    def identifier(self) -> str:
+        """Return the session's identifier; raises `ValidationFailedError`."""
+        given = self.request.query_params.get("identifier")
+        return check_identifier(given, strict=self.services.strict)
+
+    async def allocated_session(self) -> Session:
+        """Return the identifier's session, a new one if it has none."""
+        return await self.services.pool.allocate(self.identifier())
+
+    def live_session(self) -> Session:
+        """Return the identifier's session; raises `SessionNotFoundError`."""
+        session = self.services.pool.get(self.identifier())
+        session.touch(self.services.pool.now())
+        return session
+
+    def url(self, path: str, **query: str | int) -> str:
+        """Return an absolute URL of the pool with this call's api-version."""
+        encoded = urllib.parse.urlencode({"api-version": self.version.name, **query})
+        host = f"{self.request.base_url.scheme}://{self.request.headers['host']}"
+        return f"{host}{self.services.base}/{path}?{encoded}"
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with compact JSON."""
+    return Response(json_bytes(value), status, headers, "application/json")
