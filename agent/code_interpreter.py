@@ -154,8 +154,10 @@ class CodeInterpreter:
 
     async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
         if self._session.keeps_files and not self.used:
-            # What is there before the first execution was not made by this turn.
-            await self._watch.look(deadline=self._deadline)
+            present = await self._watch.look(deadline=self._deadline)
+            if await self._session.files.prepare(present, deadline=self._deadline):
+                # What is there before the first execution was not made by this turn.
+                await self._watch.look(deadline=self._deadline)
         self.used = True
         return await self._session.sessions.execute(
             self._session.identifier,

@@ -14,7 +14,10 @@ from typing import Self
 from openai import AsyncAzureOpenAI, DefaultAsyncHttpxClient
 
 from agent.code_interpreter import OutputLimits
+from agent.conversation_turn import ConversationServices
+from agent.conversations import open_store
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
+from agent.errors import SettingsError
 from agent.kernel import chat_service
 from agent.sessions import SessionsClient
 from agent.settings import Settings
@@ -27,6 +30,7 @@ class Runtime:
 
     Attributes:
         turns: what each turn needs.
+        sign_in: whether App Service Authentication says who callers are.
         input_max_chars: the longest question that is taken.
     """
 
@@ -34,23 +38,26 @@ class Runtime:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
+        self._opening_store = asyncio.Lock()
+        self._conversations: ConversationServices | None = None
         self.input_max_chars = settings.input_max_chars
+        self.sign_in = settings.website_auth_enabled
 
     async def __aenter__(self) -> Self:
         settings = self._settings
         configure_logging(content=settings.log_content)
-        credential = open_credential(settings.azure_client_id)
-        await self._stack.enter_async_context(credential)
+        self._credential = open_credential(settings.azure_client_id)
+        await self._stack.enter_async_context(self._credential)
         # One client: one TLS context (20 ms of CPU each) and one set of connections.
         http = await self._stack.enter_async_context(DefaultAsyncHttpxClient())
         openai = AsyncAzureOpenAI(
             azure_endpoint=settings.azure_openai_endpoint,
             api_version=settings.azure_openai_api_version,
-            azure_ad_token_provider=token_provider(credential, MODEL_SCOPE),
+            azure_ad_token_provider=token_provider(self._credential, MODEL_SCOPE),
             http_client=http,
         )
         sessions = settings.pool_management_endpoint and SessionsClient(
-            settings.pool_management_endpoint, http, token_provider(credential, POOL_SCOPE)
+            settings.pool_management_endpoint, http, token_provider(self._credential, POOL_SCOPE)
         )
         self.turns = TurnServices(
             model=chat_service(openai, settings.azure_openai_chat_deployment_name),
@@ -75,6 +82,25 @@ class Runtime:
     ) -> None:
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._stack.aclose()
+
+    async def conversations(self) -> ConversationServices:
+        """What turns of a conversation need; the first call opens the store.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if self._conversations is None:
+            async with self._opening_store:
+                if self._conversations is None:
+                    self._conversations = await self._open_conversations()
+        return self._conversations
+
+    async def _open_conversations(self) -> ConversationServices:
+        url = self._settings.conversations_url
+        if url is None:
+            raise SettingsError("CONVERSATIONS_URL is not set: the app keeps no conversations.")
+        store = await self._stack.enter_async_context(open_store(url, self._credential))
+        return ConversationServices(store, self.turns, self._settings.conversation_max_chars)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -55,6 +55,14 @@ class Settings(BaseSettings):
     # What the model reads of it: head and tail.
     model_output_max_chars: int = Field(default=16_000, ge=200, le=1_000_000)
 
+    # Where conversations are kept: https://<account>.blob.core.windows.net/<container>, or
+    # file:<folder>. Without it every turn is without memory.
+    conversations_url: str | None = Field(default=None, pattern="^(https://.|file:.)")
+    # How much of a conversation the model reads again; about a quarter as many tokens.
+    conversation_max_chars: int = Field(default=200_000, ge=1_000, le=4_000_000)
+    # App Service Authentication's own setting: callers are who its headers say they are.
+    website_auth_enabled: bool = False
+
     # Log questions, code and outputs: for a developer's own machine.
     log_content: bool = False
 

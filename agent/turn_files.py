@@ -6,7 +6,7 @@ its files travel in the answer as data: URLs; those of a conversation are kept a
 
 import base64
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Final, Protocol
 
 from agent.events import File
@@ -18,6 +18,10 @@ INLINE_MAX_BYTES: Final = 1024**2
 
 class FileSink(Protocol):
     """Where the files of a turn go."""
+
+    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
+        """Before the first execution: give the session what it should have; tells if it did."""
+        ...
 
     async def take_image(self, name: str, media_type: str, content: bytes) -> File:
         """Take a figure that the code showed without saving it."""
@@ -34,6 +38,10 @@ class InlineFiles:
     def __init__(self, sessions: SessionsClient, identifier: str) -> None:
         self._sessions = sessions
         self._identifier = identifier
+
+    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
+        """A new session should have none."""
+        return False
 
     async def take_image(self, name: str, media_type: str, content: bytes) -> File:
         """See FileSink."""

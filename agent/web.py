@@ -1,6 +1,5 @@
 """HTTP to and from the agent's own types: requests into schemas, events into bytes, errors once."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -17,6 +16,7 @@ from agent.errors import (
     UnsupportedMediaTypeError,
 )
 from agent.events import Event, ExecutionFinished, FileCreated, TurnFailed, TurnFinished
+from agent.hang_ups import HungUpError, unless_hung_up
 from agent.schemas import (
     ChatAnswer,
     ChatRequest,
@@ -49,11 +49,25 @@ async def answer(request: Request, handlers: dict[str, Handler]) -> Response:
         return _problem(request, error, {"Allow": ", ".join(handlers)})
     except AgentError as error:
         return _problem(request, error)
+    except HungUpError:
+        logger.info("the caller hung up")
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     except Exception:
         logger.exception("request failed")
         return _problem(
             request, AgentError("Something unforeseen happened. The log has the details.")
         )
+
+
+def wants_events(request: Request) -> bool:
+    """Whether the caller prefers server-sent events to JSON, by its Accept header."""
+    accepted: dict[str, float] = {}
+    for entry in request.headers.get("accept", "").split(","):
+        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+        accepted[media_type] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0
+    events = accepted.get("text/event-stream", 0)
+    return events > 0 and events >= accepted.get("application/json", 0)
 
 
 def read_query(request: Request, max_chars: int) -> ChatRequest:
@@ -70,27 +84,14 @@ def read_query(request: Request, max_chars: int) -> ChatRequest:
 
 async def read_json(request: Request, max_chars: int) -> ChatRequest:
     """The question in a JSON body."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
-    body = await _read_body(request, max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES)
+    body = await read_body(request, max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES)
     return _checked(lambda: ChatRequest.model_validate_json(body), max_chars)
 
 
 async def as_json(request: Request, events: AsyncGenerator[Event]) -> Response:
     """Run the turn to its end and answer with JSON; give up when the caller hangs up."""
-    turn = asyncio.create_task(_collect(events))
-    hang_up = asyncio.create_task(_wait_for_hang_up(request))
-    try:
-        await asyncio.wait({turn, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-        if not turn.done():
-            logger.info("the caller hung up")
-            return Response(status_code=CLIENT_CLOSED_REQUEST)
-        return Response(turn.result().model_dump_json(), media_type="application/json")
-    finally:
-        hang_up.cancel()
-        turn.cancel()
-        await asyncio.wait({turn})
+    answered = await unless_hung_up(request.receive, _collect(events))
+    return Response(answered.model_dump_json(), media_type="application/json")
 
 
 async def _collect(events: AsyncGenerator[Event]) -> ChatAnswer:
@@ -118,14 +119,11 @@ async def _collect(events: AsyncGenerator[Event]) -> ChatAnswer:
     raise AssertionError("a turn ends with TurnFinished or TurnFailed")
 
 
-async def _wait_for_hang_up(request: Request) -> None:
-    # A handler that does not stream is not cancelled by the Functions worker: it has to ask.
-    # The body is read by now, so the next message is the one that says the caller is gone.
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """A JSON body, unread; at most so long."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -138,16 +136,25 @@ def _checked(make: Callable[[], ChatRequest], max_chars: int) -> ChatRequest:
     try:
         chat = make()
     except ValidationError as error:
-        raise _invalid(error) from None
-    if len(chat.input) > max_chars:
-        raise PayloadTooLargeError(
-            f"`input` has {len(chat.input):,} characters; the limit is {max_chars:,}.",
-            field="input",
-        )
+        raise invalid(error) from None
+    check_length(chat.input, max_chars, "input")
     return chat
 
 
-def _invalid(error: ValidationError) -> InvalidRequestError:
+def check_length(question: str, max_chars: int, field: str) -> None:
+    """Refuse a question that is too long.
+
+    Raises:
+        PayloadTooLargeError: it is.
+    """
+    if len(question) > max_chars:
+        raise PayloadTooLargeError(
+            f"`{field}` has {len(question):,} characters; the limit is {max_chars:,}.",
+            field=field,
+        )
+
+
+def invalid(error: ValidationError) -> InvalidRequestError:
     """The first fault, in words for somebody who does not know pydantic."""
     fault = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(map(str, fault["loc"])) or None
@@ -176,7 +183,7 @@ def _problem(
     request: Request, error: AgentError, headers: dict[str, str] | None = None
 ) -> Response:
     headers = dict(headers or {})
-    if error.status in (429, 503):
+    if error.status in (409, 429, 503):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     problem = Problem(
         code=error.code,

@@ -1,0 +1,192 @@
+"""A turn of a conversation: alone in it, with its history, its session and its files.
+
+A turn is kept when it has its answer, wholly; a turn that fails or that nobody waits for leaves the
+conversation as it was, but for what its code did in the session.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, cast
+from urllib.parse import quote
+
+from agent.code_interpreter import TurnSession
+from agent.conversations import ConversationStore, Turn, fit
+from agent.errors import InvalidRequestError
+from agent.events import Event, Execution, ExecutionFinished, File, FileCreated, TurnFinished
+from agent.messages import Message
+from agent.owner import Owner, pool_identifier
+from agent.sessions import SessionFile, SessionsClient
+from agent.turn import TurnServices, run_turn
+from agent.turn_files import in_chunks, media_type_of
+
+# A file that code made is kept up to here, so that it outlives the session; a larger one is there
+# as long as the session is.
+KEPT_FILE_MAX_BYTES: Final = 16 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationServices:
+    """What the conversations of this worker share.
+
+    Attributes:
+        store: where they are kept.
+        turns: what every turn needs.
+        history_max_chars: how much of a conversation the model reads again.
+    """
+
+    store: ConversationStore
+    turns: TurnServices
+    history_max_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationKey:
+    """Which conversation, of whom."""
+
+    owner: Owner
+    id: str
+
+    def file_url(self, name: str) -> str:
+        """Where the caller gets a file of it."""
+        return f"/api/conversations/{self.id}/files/{quote(name, safe='')}"
+
+
+async def begin_turn(
+    services: ConversationServices, key: ConversationKey, question: str
+) -> AsyncGenerator[Event]:
+    """Hold the conversation for one turn; the value is the turn, to be run and closed.
+
+    Raises:
+        ConversationNotFoundError: the owner has none of that id.
+        ConversationBusyError: another turn holds it.
+    """
+    events = _events(services, key, question)
+    # Held once the generator has begun; from then on closing it lets the conversation go.
+    await anext(events)
+    return cast(AsyncGenerator[Event], events)
+
+
+async def _events(
+    services: ConversationServices, key: ConversationKey, question: str
+) -> AsyncGenerator[Event | None]:
+    asked_at = datetime.now(UTC)
+    async with services.store.hold(key.owner, key.id) as held:
+        yield None
+        turns = held.conversation.turns
+        turn = run_turn(
+            services.turns,
+            question,
+            history=fit(turns, services.history_max_chars),
+            session=await _session(services, key, held.conversation.session_guid, len(turns)),
+        )
+        record = _Record()
+        async with aclosing(turn) as events:
+            async for event in events:
+                record.note(event)
+                if isinstance(event, TurnFinished):
+                    await held.append(record.turn(question, asked_at, event))
+                yield event
+
+
+async def _session(
+    services: ConversationServices, key: ConversationKey, guid: str | None, turns: int
+) -> TurnSession | None:
+    sessions = services.turns.sessions
+    if sessions is None:
+        return None
+    identifier = pool_identifier(await services.store.identifier_key(), key.owner, key.id)
+    files = ConversationFiles(services.store, key, sessions, identifier, f"image-{turns + 1}")
+    return TurnSession(sessions, identifier, files, guid=guid, keeps_files=True)
+
+
+@dataclass(slots=True)
+class _Record:
+    """What of the events is kept."""
+
+    executions: list[Execution] = field(default_factory=list)
+    files: dict[str, File] = field(default_factory=dict)
+
+    def note(self, event: Event) -> None:
+        match event:
+            case ExecutionFinished():
+                self.executions.append(event.execution)
+            case FileCreated():
+                self.files[event.file.name] = event.file
+
+    def turn(self, question: str, asked_at: datetime, finished: TurnFinished) -> Turn:
+        messages: tuple[Message, ...] = finished.messages
+        return Turn(
+            messages=messages,
+            input=question,
+            output=finished.output,
+            executions=tuple(self.executions),
+            files=tuple(self.files.values()),
+            finish_reason=finished.finish_reason,
+            usage=finished.usage,
+            asked_at=asked_at,
+            session_guid=finished.session_guid,
+            warnings=finished.warnings,
+        )
+
+
+class ConversationFiles:
+    """The files of a conversation, in its session and in its store: the sink of its turns."""
+
+    def __init__(
+        self,
+        store: ConversationStore,
+        key: ConversationKey,
+        sessions: SessionsClient,
+        identifier: str,
+        image_stem: str,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._sessions = sessions
+        self._identifier = identifier
+        self._image_stem = image_stem
+
+    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
+        """Put the kept files that the session does not have (any more) back into it."""
+        there = {file.name for file in present}
+        kept = await self._store.list_files(self._key.owner, self._key.id)
+        missing = [file for file in kept if file.name not in there]
+        for file in missing:
+            await self.upload(file.name, file.size_bytes, deadline=deadline)
+        return bool(missing)
+
+    async def upload(self, name: str, size_bytes: int, *, deadline: float) -> None:
+        """Put one kept file into the session."""
+
+        async def content() -> AsyncIterator[bytes]:
+            opened = self._store.open_file(self._key.owner, self._key.id, name)
+            async with opened as (_, chunks):
+                async for chunk in chunks:
+                    yield chunk
+
+        await self._sessions.upload_file(
+            self._identifier, name, size_bytes, content, deadline=deadline
+        )
+
+    async def take_image(self, name: str, media_type: str, content: bytes) -> File:
+        """Keep a figure; each turn counts its own."""
+        name = name.replace("image", self._image_stem, 1)
+        await self._store.put_file(self._key.owner, self._key.id, name, in_chunks(content))
+        return File(name, media_type, len(content), self._key.file_url(name))
+
+    async def take_file(self, file: SessionFile, *, deadline: float) -> File | None:
+        """Keep a file that code made, if it is not too large; it has an address either way."""
+        taken = File(
+            file.name, media_type_of(file.name), file.size_bytes, self._key.file_url(file.name)
+        )
+        if file.size_bytes > KEPT_FILE_MAX_BYTES:
+            return taken
+        opened = self._sessions.open_file(self._identifier, file.name, deadline=deadline)
+        async with opened as chunks:
+            try:
+                kept = await self._store.put_file(self._key.owner, self._key.id, file.name, chunks)
+            except InvalidRequestError:
+                return taken  # a name that the pool has and would not take back
+        return replace(taken, size_bytes=kept.size_bytes)
