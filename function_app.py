@@ -20,6 +20,12 @@ async def chat(req: Request) -> Response:
     return await (await _routes()).chat(req)
 
 
+@app.route("agui", methods=METHODS)
+async def agui(req: Request) -> Response:
+    """Run the agent for an AG-UI front end."""
+    return await (await _routes()).agui(req)
+
+
 async def _routes() -> Any:
     return await asyncio.wrap_future(_loading)
 

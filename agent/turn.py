@@ -83,6 +83,7 @@ async def run_turn(
     question: str,
     *,
     history: Sequence[Message] = (),
+    instructions: str = "",
     session: TurnSession | None = None,
 ) -> AsyncGenerator[Event]:
     """Answer one question.
@@ -91,6 +92,7 @@ async def run_turn(
         services: of the worker.
         question: what was asked.
         history: what was said before.
+        instructions: the caller's own; the model reads them after ours.
         session: where code runs. None takes a new one, which is given back when the turn ends,
             whatever its end is.
 
@@ -101,7 +103,7 @@ async def run_turn(
     own = None
     if session is None and services.sessions is not None:
         session = own = _new_session(services.sessions)
-    turn = _Turn(services, question, history, session, deadline)
+    turn = _Turn(services, question, history, instructions, session, deadline)
     span = tracer.start_span("turn")
     try:
         async with aclosing(turn.events()) as events:
@@ -142,6 +144,7 @@ class _Turn:
         services: TurnServices,
         question: str,
         history: Sequence[Message],
+        instructions: str,
         session: TurnSession | None,
         deadline: float,
     ) -> None:
@@ -163,7 +166,9 @@ class _Turn:
                 emit=self._outbox.put_nowait,
             )
         )
-        instructions = _INSTRUCTIONS if session else _INSTRUCTIONS_WITHOUT_INTERPRETER
+        ours = _INSTRUCTIONS if session else _INSTRUCTIONS_WITHOUT_INTERPRETER
+        # One message: not every model takes two of the system.
+        instructions = f"{ours}\n{instructions}" if instructions else ours
         self._said = [Message("user", question)]
         self._history = chat_history(instructions, [*history, *self._said])
         log_content("question", question)
