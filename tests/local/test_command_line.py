@@ -21,23 +21,35 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 _PR_SET_CHILD_SUBREAPER = 36
 
+type Orphans = Callable[[], list[str]]
+type Refusal = Callable[..., str]
 
-@pytest.fixture(autouse=True)
-def _orphans_become_ours() -> Iterator[None]:
-    """Have processes that outlive their parent become children of this one, where they are seen."""
+
+@pytest.fixture
+def orphans() -> Iterator[Orphans]:
+    """List the command lines of processes that outlived the command of this test.
+
+    An orphan becomes a child of the nearest ancestor that asked for it, which is this process.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    yield
+    before = set(child_pids())
+
+    def running() -> list[str]:
+        found = []
+        for pid in set(child_pids()) - before:
+            with contextlib.suppress(OSError):
+                if os.waitpid(int(pid), os.WNOHANG) == (0, 0):
+                    found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+        return found
+
+    yield running
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def orphans() -> list[str]:
-    """Command lines of running children of this process; those that have ended are reaped."""
-    found = []
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        with contextlib.suppress(OSError):
-            if os.waitpid(int(pid), os.WNOHANG) == (0, 0):
-                found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
-    return found
+def child_pids() -> list[str]:
+    """Process ids of the children of all threads of this process."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [pid for children in lists for pid in children.read_text().split()]
 
 
 def free_ports(number: int) -> list[int]:
@@ -97,15 +109,20 @@ def stack_ports() -> list[str]:
     return [f"{name}={port}" for name, port in zip(names, free_ports(3), strict=True)]
 
 
-def refusal(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command that must fail; returns what it says."""
-    with command(*arguments, environment=environment) as started:
-        assert started.process.wait(60) == 1
-    assert orphans() == []
-    return started.output
+@pytest.fixture
+def refusal(orphans: Orphans) -> Refusal:
+    """Run a command that must fail and leave nothing; returns what it says."""
+
+    def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        with command(*arguments, environment=environment) as started:
+            assert started.process.wait(60) == 1
+        assert orphans() == []
+        return started.output
+
+    return run
 
 
-def test_run_asks_the_question_and_serves_until_it_is_interrupted() -> None:
+def test_run_asks_the_question_and_serves_until_it_is_interrupted(orphans: Orphans) -> None:
     port = free_ports(1)[0]
     with command("run", f"--port={port}", *stack_ports()) as run:
         run.wait_for("Ctrl-C stops all.")
@@ -127,7 +144,7 @@ def test_run_asks_the_question_and_serves_until_it_is_interrupted() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_run_leaves_no_process_however_it_ends(number: int) -> None:
+def test_run_leaves_no_process_however_it_ends(number: int, orphans: Orphans) -> None:
     with command("run", f"--port={free_ports(1)[0]}", *stack_ports()) as run:
         run.wait_for("Ready in")
         run.process.send_signal(number)
@@ -151,7 +168,7 @@ def test_run_enforces_a_function_key_that_is_set() -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/api/chat?input=hello").status_code == 401
 
 
-def test_the_local_azure_alone_prints_settings_that_work() -> None:
+def test_the_local_azure_alone_prints_settings_that_work(orphans: Orphans) -> None:
     with command(*stack_ports()) as azure:
         azure.wait_for("Ctrl-C stops it.")
         settings = dict(re.findall(r"export (\w+)=(\S+)", azure.output))
@@ -175,14 +192,14 @@ def test_sessions_alone_start_no_model() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"]])
-def test_a_port_in_use_is_one_sentence(arguments: list[str]) -> None:
+def test_a_port_in_use_is_one_sentence(arguments: list[str], refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         output = refusal(*arguments, *stack_ports()[:2], f"--identity-port={port}")
     assert output == f"port {port} is in use: stop what listens there or choose another port\n"
 
 
-def test_a_functions_port_in_use_is_found_before_anything_starts() -> None:
+def test_a_functions_port_in_use_is_found_before_anything_starts(refusal: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         output = refusal("run", f"--port={port}", *stack_ports())
@@ -197,14 +214,14 @@ def test_a_functions_port_in_use_is_found_before_anything_starts() -> None:
     ],
 )
 def test_a_model_that_is_named_badly_is_refused(
-    environment: Mapping[str, str], sentence: str
+    environment: Mapping[str, str], sentence: str, refusal: Refusal
 ) -> None:
     output = refusal("run", *stack_ports(), environment=environment)
     assert output.startswith(sentence)
     assert output.count("\n") == 1
 
 
-def test_a_model_server_that_does_not_answer_ends_the_run() -> None:
+def test_a_model_server_that_does_not_answer_ends_the_run(refusal: Refusal) -> None:
     environment = {
         "LOCAL_MODEL_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
         "LOCAL_MODEL_NAME": "any",
@@ -213,7 +230,7 @@ def test_a_model_server_that_does_not_answer_ends_the_run() -> None:
     assert "The question was not answered (502): " in output
 
 
-def test_an_app_that_cannot_be_indexed_ends_the_run(tmp_path: Path) -> None:
+def test_an_app_that_cannot_be_indexed_ends_the_run(tmp_path: Path, refusal: Refusal) -> None:
     (tmp_path / "host.json").write_text(json.dumps({"version": "2.0"}))
     (tmp_path / "function_app.py").write_text("import a_module_that_is_not_there\n")
     output = refusal("run", f"--app={tmp_path}", f"--port={free_ports(1)[0]}", *stack_ports())
