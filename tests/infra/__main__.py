@@ -1,8 +1,10 @@
 """`python -m tests.infra`: write the snapshots anew, after a change to infra/ that was meant."""
 
+import json
 import sys
+from pathlib import Path
 
-from tests.infra.bicep import HOW_TO_GET_IT, Bicep, find_compiler
+from tests.infra.bicep import CONFIGURATIONS, HOW_TO_GET_IT, Bicep, find_compiler
 
 
 def main() -> int:
@@ -12,9 +14,20 @@ def main() -> int:
         sys.stderr.write(f"{HOW_TO_GET_IT}\n")
         return 1
     results = Bicep(compiler).snapshots("overwrite")
-    for name, result in results.items():
-        sys.stdout.write(f"{name}: {'written' if result.returncode == 0 else result.stderr}\n")
+    for configuration in CONFIGURATIONS:
+        result = results[configuration.stem]
+        if result.returncode == 0:
+            _put_outputs_in_order(configuration.with_suffix(".snapshot.json"))
+        told = "written" if result.returncode == 0 else f"{result.stdout}{result.stderr}"
+        sys.stdout.write(f"{configuration.stem}: {told}\n")
     return max(result.returncode for result in results.values())
+
+
+def _put_outputs_in_order(snapshot: Path) -> None:
+    """Sort what the compiler writes in another order each time, so that a diff shows changes only."""
+    content = json.loads(snapshot.read_text())
+    content["outputs"] = dict(sorted(content["outputs"].items()))
+    snapshot.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ def test_build_context_is_what_the_image_takes(copied: set[str]) -> None:
 def test_image_has_the_python_of_the_project() -> None:
     version = (PROJECT / ".python-version").read_text().strip()
 
-    assert f"FROM mcr.microsoft.com/azure-functions/python:4-python{version}\n" in (
-        PROJECT / "Dockerfile"
-    ).read_text()
+    assert (
+        f"FROM mcr.microsoft.com/azure-functions/python:4-python{version}\n"
+        in (PROJECT / "Dockerfile").read_text()
+    )
 
 
 def test_image_installs_as_slim_as_the_remote_build() -> None:

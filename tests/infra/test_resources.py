@@ -178,3 +178,12 @@ def test_existing_account_is_used_as_it_is() -> None:
     assert not existing.all("CognitiveServices/accounts/deployments")
     assert existing.outputs["AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"] == "chat"
     assert "'rg-models'" in existing.outputs["AZURE_OPENAI_ENDPOINT"]
+
+
+def test_without_a_host_there_are_the_services_and_nothing_to_call() -> None:
+    services = PREDICTIONS["services-only"]
+
+    assert not services.settings()
+    assert not services.all("Web/serverfarms")
+    assert not services.all("App/managedEnvironments")
+    assert services.outputs["API_URL"] == ""

@@ -55,6 +55,7 @@ def grants(prediction: Prediction) -> list[Grant]:
         ("private-network", APP_AS_CONTAINER | DEVELOPER),
         ("sign-in", APP_AS_CONTAINER),
         ("existing-account", APP | DEVELOPER),
+        ("services-only", APP | DEVELOPER),
     ],
 )
 def test_app_and_developer_get_these_roles_and_no_other(name: str, expected: set[Grant]) -> None:
