@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def _put_outputs_in_order(snapshot: Path) -> None:
-    """Sort what the compiler writes in another order each time, so that a diff shows changes only."""
+    """Sort what the compiler writes in another order each time: a diff shows changes only."""
     content = json.loads(snapshot.read_text())
     content["outputs"] = dict(sorted(content["outputs"].items()))
     snapshot.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
