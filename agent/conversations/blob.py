@@ -15,7 +15,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
@@ -24,7 +24,7 @@ from azure.storage.blob import BlobBlock, BlobProperties, BlobType, ContentSetti
 from azure.storage.blob.aio import BlobClient, ContainerClient, ExponentialRetry
 
 from agent.conversations.blob_errors import blob_call, code_of
-from agent.conversations.blob_hold import BlobHold, leased
+from agent.conversations.blob_hold import LEASE_S, BlobHold, leased
 from agent.conversations.file_names import checked_name, media_type_of
 from agent.conversations.lines import Line, conversation_of, decode, read_newest, unreadable
 from agent.conversations.records import Conversation, StoredFile
@@ -50,43 +50,63 @@ _FIRST_READ_BYTES: Final = 256 * 1024
 _BLOCK_BYTES: Final = 4 * 1024**2
 _CONNECTION_TIMEOUT_S: Final = 20
 
+type Transport = AsyncHttpTransport[Any, Any]
+
 
 def open_container(
-    url: str, credential: AsyncTokenCredential, *, ca_file: str | None = None
+    url: str, credential: AsyncTokenCredential, transport: Transport | None = None
 ) -> ContainerClient:
     """A client of the container, to be closed by the caller; the credential stays open.
 
     Args:
         url: of the container.
         credential: sent to https addresses only; the client refuses others.
+        transport: another one than `open_transport()`.
+    """
+    return ContainerClient.from_container_url(
+        url,
+        credential,
+        transport=transport or open_transport(),
+        max_single_get_size=_BLOCK_BYTES,
+        max_chunk_get_size=_BLOCK_BYTES,
+        # The default waits 15 s before it tries again.
+        retry_policy=ExponentialRetry(
+            initial_backoff=1, increment_base=1, retry_total=2, random_jitter_range=1
+        ),
+    )
+
+
+def open_transport(ca_file: str | None = None) -> Transport:
+    """How requests travel: by requests in threads, as tokens do (agent/credentials.py).
+
+    Args:
         ca_file: certificates to trust instead of the usual ones, for an emulator.
     """
-    # As for tokens (agent/credentials.py), requests in threads instead of aiohttp.
-    transport: AsyncHttpTransport[object, object] = AsyncioRequestsTransport(
+    # azure-core loads its transports by name, so that their types are not known.
+    transport: Transport = AsyncioRequestsTransport(
         connection_timeout=_CONNECTION_TIMEOUT_S,
         connection_verify=ca_file or True,
         # A hop to a thread per block: the default of 4 KB makes 32,000 of them of 128 MB.
         connection_data_block_size=1024**2,
     )
-    return ContainerClient.from_container_url(
-        url,
-        credential,
-        transport=transport,
-        max_single_get_size=_BLOCK_BYTES,
-        max_chunk_get_size=_BLOCK_BYTES,
-        # The default waits 15 s before it tries again.
-        retry_policy=ExponentialRetry(
-            initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1
-        ),
-    )
+    return transport
 
 
 class BlobStore:
     """Conversations in one container, which exists."""
 
-    def __init__(self, container: ContainerClient, limits: Limits | None = None) -> None:
-        """Args: an open client that outlives this, limits."""
+    def __init__(
+        self, container: ContainerClient, limits: Limits | None = None, *, lease_s: int = LEASE_S
+    ) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            container: an open client that outlives this.
+            limits: others than the default ones.
+            lease_s: how long a conversation stays held by a worker that died; Azure takes 15 to 60.
+        """
         self._container = container
+        self._lease_s = lease_s
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
 
@@ -118,7 +138,7 @@ class BlobStore:
     async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
-        async with leased(blob) as lease:
+        async with leased(blob, self._lease_s) as lease:
             created_at, lines, size_bytes = await _read(blob, self._limits.hold_max_bytes)
             conversation = conversation_of(conversation_id, owner, created_at, lines)
             check_room(conversation, self._limits)
@@ -131,7 +151,7 @@ class BlobStore:
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
-        async with leased(blob) as lease:
+        async with leased(blob, self._lease_s) as lease:
             # The files first: if this breaks off, the conversation is there to be deleted again.
             for file in await self._stored_files(owner, conversation_id):
                 with contextlib.suppress(FileNotStoredError):

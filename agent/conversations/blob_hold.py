@@ -16,14 +16,13 @@ from agent.conversations.records import Conversation, Turn
 from agent.errors import AgentError, HoldLostError
 from agent.telemetry import logger
 
-# How long a conversation stays held by a worker that died. Azure takes 15 to 60 s.
 LEASE_S: Final = 30
 # Two renewals may fail before the lease ends.
-RENEW_EVERY_S: Final = 10
+_RENEWALS_PER_LEASE: Final = 3
 
 
 @contextlib.asynccontextmanager
-async def leased(blob: BlobClient) -> AsyncIterator[BlobLeaseClient]:
+async def leased(blob: BlobClient, lease_s: int) -> AsyncIterator[BlobLeaseClient]:
     """The lease on a blob, renewed until the block ends.
 
     Raises:
@@ -36,13 +35,13 @@ async def leased(blob: BlobClient) -> AsyncIterator[BlobLeaseClient]:
     async def acquire() -> None:
         nonlocal acquired
         async with blob_call():
-            await lease.acquire(lease_duration=LEASE_S)
+            await lease.acquire(lease_duration=lease_s)
         acquired = True
 
     renewal: asyncio.Task[None] | None = None
     try:
         await to_the_end(acquire())
-        renewal = asyncio.create_task(_renew(lease))
+        renewal = asyncio.create_task(_renew(lease, lease_s / _RENEWALS_PER_LEASE))
         yield lease
     finally:
         if renewal is not None:
@@ -52,9 +51,9 @@ async def leased(blob: BlobClient) -> AsyncIterator[BlobLeaseClient]:
             await to_the_end(_release(lease))
 
 
-async def _renew(lease: BlobLeaseClient) -> None:
+async def _renew(lease: BlobLeaseClient, every_s: float) -> None:
     while True:
-        await asyncio.sleep(RENEW_EVERY_S)
+        await asyncio.sleep(every_s)
         try:
             async with blob_call():
                 await lease.renew()

@@ -11,7 +11,7 @@ import pytest_asyncio
 from azure.storage.blob.aio import ContainerClient
 
 from agent.conversations import ConversationStore, Limits
-from agent.conversations.blob import BlobStore, open_container
+from agent.conversations.blob import BlobStore, Transport, open_container, open_transport
 from agent.conversations.folder import FolderStore
 from local.managed_identity import ManagedIdentity
 from tests.azurite.server import Azurite, MintedCredential, running
@@ -30,7 +30,7 @@ class Container:
     """An empty container and how to open clients of it; they are closed with the test."""
 
     url: str
-    open: Callable[[], ContainerClient]
+    open: Callable[..., ContainerClient]
 
 
 @pytest_asyncio.fixture
@@ -39,8 +39,8 @@ async def container(azurite: Azurite) -> AsyncIterator[Container]:
     credential = MintedCredential(ManagedIdentity())
     async with AsyncExitStack() as clients:
 
-        def open_it() -> ContainerClient:
-            client = open_container(url, credential, ca_file=azurite.ca_file)
+        def open_it(transport: Transport | None = None) -> ContainerClient:
+            client = open_container(url, credential, transport or open_transport(azurite.ca_file))
             clients.push_async_exit(client)
             return client
 

@@ -362,6 +362,23 @@ async def test_an_upload_that_breaks_off_leaves_no_file(store: ConversationStore
     assert await store.list_files(ALICE, conversation.id) == []
 
 
+async def test_a_file_that_arrives_after_its_conversation_was_deleted_is_not_kept(
+    store: ConversationStore,
+) -> None:
+    conversation = await store.create(ALICE)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * 5_000_000
+        await store.delete(ALICE, conversation.id)
+        yield b"x"
+
+    with pytest.raises(ConversationNotFoundError):
+        await store.put_file(ALICE, conversation.id, "a.txt", slow())
+    with pytest.raises(ConversationNotFoundError):
+        async with store.open_file(ALICE, conversation.id, "a.txt"):
+            pass
+
+
 async def test_a_file_that_is_not_there_is_not_found(store: ConversationStore) -> None:
     conversation = await store.create(ALICE)
     with pytest.raises(FileNotStoredError):
