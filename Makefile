@@ -13,7 +13,8 @@ help: ## Show these targets.
 run: setup ## Start the agent and all it needs on this machine, ask it a question, serve.
 	@exec $(PYTHON_OF_VENV) -m local run
 
-test: setup ## Run all tests.
+test: ## Run all tests.
+	@local/setup.sh tests
 	@$(PYTHON_OF_VENV) -m pytest -q
 
 check: setup ## Lint, format and types.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Prepares this folder for `make run` and `make test`: .venv, the sandbox's tool, the session image.
+# `local/setup.sh tests` also gets what only tests need: node, for Azurite.
 # Each step does nothing when its work is done already. PYTHON=/path/to/python3.13 chooses a Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -105,5 +106,12 @@ prepare_sandbox() {
     .venv/bin/python -m local.session_pool prepare
 }
 
+prepare_tests() {
+    if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+        apt_install npm "The tests of the blob store run Azurite, which needs node and npm"
+    fi
+}
+
 prepare_venv
 prepare_sandbox
+[[ ${1:-} != tests ]] || prepare_tests
