@@ -26,6 +26,24 @@ async def agui(req: Request) -> Response:
     return await (await _routes()).agui(req)
 
 
+@app.route("conversations/{conversation_id}", methods=METHODS)
+async def conversation(req: Request) -> Response:
+    """Show or delete a conversation."""
+    return await (await _routes()).conversation(req)
+
+
+@app.route("conversations/{conversation_id}/files", methods=METHODS)
+async def files(req: Request) -> Response:
+    """List the files of a conversation, or upload some."""
+    return await (await _routes()).files(req)
+
+
+@app.route("conversations/{conversation_id}/files/{name}", methods=METHODS)
+async def file(req: Request) -> Response:
+    """Download or delete a file of a conversation."""
+    return await (await _routes()).file(req)
+
+
 async def _routes() -> Any:
     return await asyncio.wrap_future(_loading)
 

@@ -3,23 +3,30 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from importlib import import_module
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import runtime, web
+from agent.conversation_routes import conversation, file, files
+from agent.conversation_turn import ConversationKey, begin_turn
+from agent.errors import ConversationNotFoundError
 from agent.events import Event
+from agent.owner import owner_of
 from agent.schemas import ChatRequest
 from agent.server_sent_events import EventStream
 from agent.turn import run_turn
+
+__all__ = ["agui", "chat", "conversation", "file", "files"]
 
 # Front ends send the whole thread with every run, figures and all.
 HISTORY_MAX_BYTES = 16 * 1024 * 1024
 
 
 async def chat(request: Request) -> Response:
-    """`GET /api/chat?input=` and `POST /api/chat`: one turn without memory."""
+    """`GET /api/chat?input=`: one turn without memory; `POST /api/chat`: also of a conversation."""
     return await web.answer(request, {"GET": _chat_by_query, "POST": _chat_by_json})
 
 
@@ -39,13 +46,29 @@ async def _chat_by_json(request: Request) -> Response:
 
 
 async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest) -> Response:
-    turn = run_turn(opened.turns, question.input)
+    if question.conversation_id is None:
+        conversation_id, turn = None, run_turn(opened.turns, question.input)
+    else:
+        services = await opened.conversations()
+        key = await _conversation(request, opened, question.conversation_id)
+        conversation_id, turn = key.id, await begin_turn(services, key, question.input)
     if web.wants_events(request):
-        return await _as_events(request, turn, secrets.token_hex(16), secrets.token_hex(16))
-    answer = await web.as_json(request, turn)
+        thread_id = conversation_id or secrets.token_hex(16)
+        return await _as_events(request, turn, thread_id, secrets.token_hex(16), conversation_id)
+    answer = await web.as_json(request, turn, conversation_id)
     # The next caller may want events, and should not have to wait for them.
     asyncio.get_running_loop().run_in_executor(None, import_module, "agent.agui")
     return answer
+
+
+async def _conversation(
+    request: Request, opened: runtime.Runtime, conversation_id: str
+) -> ConversationKey:
+    owner = owner_of(request.headers, sign_in=opened.sign_in)
+    if conversation_id != "new":
+        return ConversationKey(owner, conversation_id)
+    services = await opened.conversations()
+    return ConversationKey(owner, (await services.store.create(owner)).id)
 
 
 async def _run(request: Request) -> Response:
@@ -55,17 +78,40 @@ async def _run(request: Request) -> Response:
     from agent.agui import read_run
 
     run = read_run(body, opened.input_max_chars)
+    if (kept := await _kept_turn(request, opened, run.thread_id, run.question)) is not None:
+        return await _as_events(request, kept, run.thread_id, run.run_id, run.thread_id)
     turn = run_turn(opened.turns, run.question, history=run.history, instructions=run.instructions)
     return await _as_events(request, turn, run.thread_id, run.run_id)
 
 
+async def _kept_turn(
+    request: Request, opened: runtime.Runtime, thread_id: str, question: str
+) -> AsyncGenerator[Event] | None:
+    """The turn, if the thread is a conversation of ours; a front end makes up ids of its own."""
+    if not opened.keeps_conversations:
+        return None
+    key = await _conversation(request, opened, thread_id)
+    with suppress(ConversationNotFoundError):
+        return await begin_turn(await opened.conversations(), key, question)
+    return None
+
+
 async def _as_events(
-    request: Request, turn: AsyncGenerator[Event], thread_id: str, run_id: str
+    request: Request,
+    turn: AsyncGenerator[Event],
+    thread_id: str,
+    run_id: str,
+    conversation_id: str | None = None,
 ) -> Response:
     await _load_agui()
     from agent.agui import AguiEncoder
 
-    encoder = AguiEncoder(thread_id, run_id, operation_id=web.operation_id(request))
+    encoder = AguiEncoder(
+        thread_id,
+        run_id,
+        operation_id=web.operation_id(request),
+        conversation_id=conversation_id,
+    )
     return EventStream(turn, encoder)
 
 

@@ -30,6 +30,7 @@ class Runtime:
 
     Attributes:
         turns: what each turn needs.
+        keeps_conversations: whether there is a store for them.
         sign_in: whether App Service Authentication says who callers are.
         input_max_chars: the longest question that is taken.
     """
@@ -41,6 +42,7 @@ class Runtime:
         self._opening_store = asyncio.Lock()
         self._conversations: ConversationServices | None = None
         self.input_max_chars = settings.input_max_chars
+        self.keeps_conversations = settings.conversations_url is not None
         self.sign_in = settings.website_auth_enabled
 
     async def __aenter__(self) -> Self:

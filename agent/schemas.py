@@ -1,5 +1,6 @@
 """The JSON that callers send and receive."""
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -14,6 +15,13 @@ class ChatRequest(BaseModel):
 
     input: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
         description="The question, in plain words."
+    )
+    conversation_id: Annotated[str, StringConstraints(pattern="^(new|[0-9a-f]{32})$")] | None = (
+        Field(
+            default=None,
+            description="`new` starts a conversation, whose id the answer has; an id goes on with "
+            "one. Without it the turn has no memory.",
+        )
     )
 
 
@@ -66,6 +74,43 @@ class ChatAnswer(_Answer):
     usage: UsageSchema
     finish_reason: FinishReason
     warnings: list[WarningSchema]
+
+
+class TurnSchema(_Answer):
+    """A turn of a conversation, as it was answered."""
+
+    input: str
+    output: str
+    executions: list[ExecutionSchema]
+    files: list[FileSchema]
+    usage: UsageSchema
+    finish_reason: FinishReason
+    warnings: list[WarningSchema]
+    asked_at: datetime
+
+
+class ConversationSchema(_Answer):
+    """A conversation."""
+
+    id: str
+    created_at: datetime
+    turns: list[TurnSchema] = Field(description="The newest ones, oldest first.")
+    earlier_turns: int = Field(description="How many there are before these.")
+
+
+class ConversationFileSchema(_Answer):
+    """A file of a conversation: uploaded, or made by an execution."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    url: str
+
+
+class FileListSchema(_Answer):
+    """Files of a conversation, by name."""
+
+    files: list[ConversationFileSchema]
 
 
 class Problem(BaseModel):

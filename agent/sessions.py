@@ -40,6 +40,8 @@ TRANSPORT_MARGIN_S = 15
 CONNECT_TIMEOUT_S = 10
 ATTEMPTS = 5
 FIRST_BACKOFF_S = 0.5
+# The service says so with HTTP 400.
+SESSION_NOT_FOUND_CODES = frozenset({"SessionWithIdentifierNotFound", "SessionNotFound"})
 ROLE = "Azure ContainerApps Session Executor"
 
 type TokenProvider = Callable[[], Awaitable[str]]
@@ -175,6 +177,14 @@ class SessionsClient:
         """Give the session back; its kernel and files are gone. Fine if there is none."""
         with contextlib.suppress(PoolNotFoundError):
             await self._request("DELETE", "session", identifier, deadline=deadline)
+
+    async def is_alive(self, identifier: str, *, deadline: float) -> bool:
+        """Whether the pool has a session of that identifier; unlike other calls this makes none."""
+        try:
+            await self._request("GET", "session", identifier, deadline=deadline)
+        except PoolNotFoundError:
+            return False
+        return True
 
     async def list_files(self, identifier: str, *, deadline: float) -> list[SessionFile]:
         """The files in /mnt/data, folders left out."""
@@ -328,6 +338,8 @@ class SessionsClient:
 
 def _error_of(reply: httpx2.Response) -> PoolError:
     status, code = reply.status_code, _error_code(reply)
+    if code in SESSION_NOT_FOUND_CODES:
+        return PoolNotFoundError("The session pool has no such session.")
     logger.warning("pool: HTTP %d %s on %s", status, code, reply.request.method)
     match status:
         case 401:

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -88,13 +88,20 @@ async def read_json(request: Request, max_chars: int) -> ChatRequest:
     return _checked(lambda: ChatRequest.model_validate_json(body), max_chars)
 
 
-async def as_json(request: Request, events: AsyncGenerator[Event]) -> Response:
+async def as_json(
+    request: Request, events: AsyncGenerator[Event], conversation_id: str | None
+) -> Response:
     """Run the turn to its end and answer with JSON; give up when the caller hangs up."""
-    answered = await unless_hung_up(request.receive, _collect(events))
+    answered = await unless_hung_up(request.receive, _collect(events, conversation_id))
     return Response(answered.model_dump_json(), media_type="application/json")
 
 
-async def _collect(events: AsyncGenerator[Event]) -> ChatAnswer:
+def json(body: BaseModel, status: int = 200) -> Response:
+    """A schema as a JSON answer."""
+    return Response(body.model_dump_json(), status_code=status, media_type="application/json")
+
+
+async def _collect(events: AsyncGenerator[Event], conversation_id: str | None) -> ChatAnswer:
     executions: list[ExecutionSchema] = []
     files: list[FileSchema] = []
     async with aclosing(events):
@@ -109,7 +116,7 @@ async def _collect(events: AsyncGenerator[Event]) -> ChatAnswer:
                 case TurnFinished():
                     return ChatAnswer(
                         output=event.output,
-                        conversation_id=None,
+                        conversation_id=conversation_id,
                         executions=executions,
                         files=files,
                         usage=UsageSchema.model_validate(event.usage),

@@ -11,8 +11,15 @@ from tests.local.functions_host.host_process import PROJECT, HostProcess, host_p
 
 
 @pytest.fixture(scope="session")
-def host(azure: SharedAzure) -> Iterator[HostProcess]:
-    with host_process(PROJECT, environment=azure.stack.app_settings) as started:
+def settings(azure: SharedAzure, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The app settings of the running app."""
+    folder = tmp_path_factory.mktemp("conversations")
+    return azure.stack.app_settings | {"CONVERSATIONS_URL": folder.as_uri()}
+
+
+@pytest.fixture(scope="session")
+def host(settings: dict[str, str]) -> Iterator[HostProcess]:
+    with host_process(PROJECT, environment=settings) as started:
         started.wait_until_ready()
         yield started
 

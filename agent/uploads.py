@@ -1,0 +1,150 @@
+"""multipart/form-data as it arrives: one file after the other, none of them ever whole in memory.
+
+https://www.rfc-editor.org/rfc/rfc7578
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from agent.errors import InvalidRequestError, UnsupportedMediaTypeError
+
+MEDIA_TYPE: Final = "multipart/form-data"
+_HEADERS_MAX_BYTES: Final = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file of the form; read `content` before asking for the next."""
+
+    name: str
+    content: AsyncIterator[bytes]
+
+
+class _End:
+    """A file is complete."""
+
+
+_Piece = str | bytes | type[_End]
+
+
+async def uploads(content_type: str, body: AsyncIterator[bytes]) -> AsyncGenerator[Upload]:
+    """The files of a form, in order; other fields are an error.
+
+    Args:
+        content_type: of the request.
+        body: of the request, in any pieces.
+
+    Raises:
+        UnsupportedMediaTypeError: it is not a form with files.
+        InvalidRequestError: the form is malformed, or has a field that is no file.
+    """
+    media_type, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if media_type.lower() != MEDIA_TYPE.encode() or not boundary:
+        raise UnsupportedMediaTypeError(
+            f"Send files as {MEDIA_TYPE}: curl -F file=@data.csv does.", field="Content-Type"
+        )
+    pieces = _pieces(boundary, body)
+    count = 0
+    async for piece in pieces:
+        if isinstance(piece, str):
+            count += 1
+            yield Upload(piece, _content(pieces))
+    if not count:
+        raise InvalidRequestError("The form has no file.", field="file")
+
+
+async def _content(pieces: AsyncIterator[_Piece]) -> AsyncGenerator[bytes]:
+    async for piece in pieces:
+        if piece is _End:
+            return
+        if isinstance(piece, bytes):
+            yield piece
+
+
+async def _pieces(boundary: bytes, body: AsyncIterator[bytes]) -> AsyncGenerator[_Piece]:
+    """For each file its name, its content in pieces, and its end."""
+    form = _Form(boundary)
+    async for chunk in body:
+        form.feed(chunk)
+        while form.pieces:
+            yield form.pieces.popleft()
+    form.finish()
+
+
+class _Form:
+    """python-multipart's callbacks, collected."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.pieces: deque[_Piece] = deque()
+        self._header_name = bytearray()
+        self._header_value = bytearray()
+        self._header_bytes = 0
+        self._name: str | None = None
+        self._complete = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin_part,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_text,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._begin_content,
+                "on_part_data": self._data,
+                "on_part_end": self._end_part,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise InvalidRequestError("The form is malformed.") from error
+
+    def finish(self) -> None:
+        if not self._complete:
+            raise InvalidRequestError("The form ends before its last boundary.")
+
+    def _begin_part(self) -> None:
+        self._name = None
+        self._header_bytes = 0
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._grow(self._header_name, data[start:end])
+
+    def _header_text(self, data: bytes, start: int, end: int) -> None:
+        self._grow(self._header_value, data[start:end])
+
+    def _grow(self, text: bytearray, more: bytes) -> None:
+        self._header_bytes += len(more)
+        if self._header_bytes > _HEADERS_MAX_BYTES:
+            raise InvalidRequestError("A part of the form has too long headers.")
+        text += more
+
+    def _end_header(self) -> None:
+        if bytes(self._header_name).lower() == b"content-disposition":
+            _, options = parse_options_header(bytes(self._header_value))
+            if b"filename" in options:
+                self._name = options[b"filename"].decode("utf-8", "replace")
+        self._header_name.clear()
+        self._header_value.clear()
+
+    def _begin_content(self) -> None:
+        if self._name is None:
+            raise InvalidRequestError("The form has a field that is not a file.", field="file")
+        self.pieces.append(self._name)
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self.pieces.append(data[start:end])
+
+    def _end_part(self) -> None:
+        self.pieces.append(_End)
+
+    def _end(self) -> None:
+        self._complete = True

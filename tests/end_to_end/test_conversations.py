@@ -1,0 +1,253 @@
+"""Conversations and their files over HTTP, kept in a folder, in real sessions."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from local.azure_openai import CallTool, Say, Slow
+from tests.conftest import SharedAzure
+from tests.local.functions_host.host_process import PROJECT, host_process
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+UNKNOWN = "0" * 32
+
+
+async def live_sessions(azure: SharedAzure) -> int:
+    """How many sessions the pool holds, asked over its own API."""
+    stack = azure.stack
+    token = stack.identity.mint("https://dynamicsessions.io")
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
+        reply = await client.get(
+            f"{stack.app_settings['POOL_MANAGEMENT_ENDPOINT']}/listSessions",
+            params={"api-version": "2025-10-02-preview"},
+        )
+    return len(reply.json()["sessions"])
+
+
+type Answer = dict[str, Any]
+type Ask = Callable[..., Awaitable[Answer]]
+
+
+@pytest.fixture
+def ask(azure: SharedAzure, api: httpx2.AsyncClient) -> Ask:
+    """Ask in a conversation; the model follows the script."""
+
+    async def ask_it(conversation_id: str, *steps: CallTool | Say) -> Answer:
+        with azure.model.script(*steps):
+            body = {"input": "Go on.", "conversation_id": conversation_id}
+            reply = await api.post("/chat", json=body)
+        assert reply.status_code == 200, reply.text
+        answer: Answer = reply.json()
+        return answer
+
+    return ask_it
+
+
+async def test_a_conversation_keeps_its_variables_and_its_history(
+    azure: SharedAzure, api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    started = await ask("new", CallTool(code="x = 20"), Say("Noted."))
+    conversation_id = started["conversation_id"]
+    with azure.model.script(CallTool(code="x + 22"), Say("42.")) as script:
+        body = {"input": "And now?", "conversation_id": conversation_id}
+        answer = (await api.post("/chat", json=body)).json()
+    assert answer["conversation_id"] == conversation_id
+    assert answer["executions"][0]["result"] == "42"
+    assert answer["warnings"] == []
+    said = [message.role for message in script.requests[0].messages]
+    assert said == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+async def test_a_conversation_can_be_read_and_deleted(api: httpx2.AsyncClient, ask: Ask) -> None:
+    conversation_id = (await ask("new", CallTool(code="1 + 1"), Say("Two.")))["conversation_id"]
+    shown = (await api.get(f"/conversations/{conversation_id}")).json()
+    (turn,) = shown["turns"]
+    assert (turn["input"], turn["output"]) == ("Go on.", "Two.")
+    assert turn["executions"][0]["result"] == "2"
+    assert shown["earlier_turns"] == 0
+    assert (await api.delete(f"/conversations/{conversation_id}")).status_code == 204
+    gone = await api.get(f"/conversations/{conversation_id}")
+    assert (gone.status_code, gone.json()["code"]) == (404, "ConversationNotFound")
+
+
+async def test_a_deleted_conversation_gives_its_session_back(
+    azure: SharedAzure, api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    before = await live_sessions(azure)
+    conversation_id = (await ask("new", CallTool(code="1"), Say("One.")))["conversation_id"]
+    assert await live_sessions(azure) == before + 1
+    await api.delete(f"/conversations/{conversation_id}")
+    assert await live_sessions(azure) == before
+
+
+async def test_an_uploaded_file_can_be_read_by_code_and_downloaded(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", Say("Send it.")))["conversation_id"]
+    files = [
+        ("file", ("data.csv", b"a,b\n1,2\n", "text/csv")),
+        ("file", ("größe 2.txt", b"zwei", "text/plain")),
+    ]
+    reply = await api.post(f"/conversations/{conversation_id}/files", files=files)
+    assert reply.status_code == 201, reply.text
+    assert [f["name"] for f in reply.json()["files"]] == ["data.csv", "größe 2.txt"]
+    code = "import os; print(sorted(os.listdir('/mnt/data')), open('/mnt/data/data.csv').read())"
+    answer = await ask(conversation_id, CallTool(code=code), Say("Read."))
+    assert answer["executions"][0]["stdout"] == "['data.csv', 'größe 2.txt'] a,b\n1,2\n\n"
+    assert answer["files"] == []
+    url = reply.json()["files"][1]["url"].removeprefix("/api")
+    got = await api.get(url)
+    assert got.content == b"zwei"
+    assert got.headers["content-type"].startswith("text/plain")
+    assert got.headers["content-disposition"].startswith("attachment;")
+    assert got.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_file_uploaded_to_a_live_session_replaces_the_one_there(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    write = CallTool(code="open('/mnt/data/n.txt', 'w').write('1')")
+    conversation_id = (await ask("new", write, Say("Written.")))["conversation_id"]
+    files = {"file": ("n.txt", b"2")}
+    await api.post(f"/conversations/{conversation_id}/files", files=files)
+    read = CallTool(code="open('/mnt/data/n.txt').read()")
+    answer = await ask(conversation_id, read, Say("Read."))
+    assert answer["executions"][0]["result"] == "2"
+
+
+async def test_files_and_figures_of_a_turn_have_addresses_that_work(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    code = (
+        "open('/mnt/data/out.csv', 'w').write('x')\n"
+        "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
+    )
+    answer = await ask("new", CallTool(code=code), Say("Done."))
+    got = {}
+    for file in answer["files"]:
+        reply = await api.get(file["url"].removeprefix("/api"))
+        assert reply.status_code == 200
+        assert len(reply.content) == file["size_bytes"]
+        got[file["name"]] = reply.content
+    assert got["out.csv"] == b"x"
+    assert got["image-1-1.png"].startswith(b"\x89PNG")
+    listed = await api.get(f"/conversations/{answer['conversation_id']}/files")
+    assert {f["name"] for f in listed.json()["files"]} == set(got)
+
+
+async def test_a_lost_session_is_noticed_and_its_files_are_put_back(
+    azure: SharedAzure, api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", CallTool(code="x = 1"), Say("Set.")))["conversation_id"]
+    files = {"file": ("kept.txt", b"still here")}
+    await api.post(f"/conversations/{conversation_id}/files", files=files)
+    azure.stack.pool.faults.lose_sessions()
+    steps = (CallTool(code="print(open('/mnt/data/kept.txt').read()); x"), Say("Gone."))
+    with azure.model.script(*steps) as script:
+        body = {"input": "x?", "conversation_id": conversation_id}
+        answer = (await api.post("/chat", json=body)).json()
+    (execution,) = answer["executions"]
+    assert execution["stdout"] == "still here\n"
+    assert "NameError" in execution["stderr"]
+    assert [w["code"] for w in answer["warnings"]] == ["SessionLost"]
+    assert "replaced by a new one" in str(script.requests[1].messages[-1].content)
+
+
+async def test_a_second_turn_at_the_same_time_has_to_wait(
+    azure: SharedAzure, api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    body = {"input": "Go on.", "conversation_id": conversation_id}
+    azure.stack.openai.faults.inject(Slow(before_answer_s=1))
+    with azure.model.script(Say("First.")):
+        first = asyncio.create_task(api.post("/chat", json=body))
+        await asyncio.sleep(0.3)
+        second = await api.post("/chat", json=body)
+        assert (await first).json()["output"] == "First."
+    assert (second.status_code, second.json()["code"]) == (409, "ConversationBusy")
+    assert int(second.headers["retry-after"]) > 0
+
+
+async def test_a_turn_whose_caller_hangs_up_leaves_no_trace_and_lets_go(
+    azure: SharedAzure, api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    azure.stack.openai.faults.inject(Slow(before_answer_s=20))
+    body = {"input": "Never mind.", "conversation_id": conversation_id}
+    with pytest.raises(httpx2.ReadTimeout):
+        await api.post("/chat", json=body, timeout=0.5)
+    async with asyncio.timeout(5):
+        while True:
+            with azure.model.using(lambda _: Say("Here.")):
+                reply = await api.post("/chat", json=body | {"input": "Still there?"})
+            if reply.status_code == 200:
+                break
+    turns = (await api.get(f"/conversations/{conversation_id}")).json()["turns"]
+    assert [turn["input"] for turn in turns] == ["Go on.", "Still there?"]
+
+
+async def test_a_conversation_outlives_the_worker(
+    azure: SharedAzure, settings: dict[str, str], ask: Ask
+) -> None:
+    conversation_id = (await ask("new", CallTool(code="y = 5"), Say("Set.")))["conversation_id"]
+    with host_process(PROJECT, environment=settings) as another:
+        another.wait_until_ready()
+        async with httpx2.AsyncClient(base_url=f"{another.url}/api", timeout=60) as api:
+            with azure.model.script(CallTool(code="y"), Say("Five.")):
+                body = {"input": "y?", "conversation_id": conversation_id}
+                answer = (await api.post("/chat", json=body)).json()
+    assert answer["executions"][0]["result"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("conversation_id", "status"), [(UNKNOWN, 404), ("other", 400), ("", 400), (5, 400)]
+)
+async def test_an_unknown_conversation_is_not_made(
+    api: httpx2.AsyncClient, conversation_id: object, status: int
+) -> None:
+    reply = await api.post("/chat", json={"input": "Hi", "conversation_id": conversation_id})
+    assert reply.status_code == status, reply.text
+
+
+@pytest.mark.parametrize("name", ["a/b.txt", "..", "x" * 300, "bad|name"])
+async def test_a_file_name_that_the_pool_does_not_take_is_refused(
+    api: httpx2.AsyncClient, ask: Ask, name: str
+) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    reply = await api.post(f"/conversations/{conversation_id}/files", files={"file": (name, b"x")})
+    assert reply.status_code == 400, reply.text
+    assert reply.json()["code"] == "InvalidRequest"
+
+
+async def test_a_file_that_is_not_there_is_a_404(api: httpx2.AsyncClient, ask: Ask) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    for method in ("GET", "DELETE"):
+        reply = await api.request(method, f"/conversations/{conversation_id}/files/no.txt")
+        assert (reply.status_code, reply.json()["code"]) == (404, "FileNotFound")
+
+
+async def test_a_deleted_file_is_gone_from_store_and_session(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    write = CallTool(code="open('/mnt/data/n.txt', 'w').write('1')")
+    conversation_id = (await ask("new", write, Say("Written.")))["conversation_id"]
+    path = f"/conversations/{conversation_id}/files/n.txt"
+    assert (await api.delete(path)).status_code == 204
+    look = CallTool(code="import os; os.listdir('/mnt/data')")
+    answer = await ask(conversation_id, look, Say("Empty."))
+    assert answer["executions"][0]["result"] == "[]"
+
+
+async def test_an_upload_that_is_no_form_is_refused(api: httpx2.AsyncClient, ask: Ask) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    reply = await api.post(f"/conversations/{conversation_id}/files", json={"file": "x"})
+    assert reply.status_code == 415
+    empty = {"content-type": "multipart/form-data; boundary=B"}
+    reply = await api.post(
+        f"/conversations/{conversation_id}/files", content=b"--B--\r\n", headers=empty
+    )
+    assert reply.status_code == 400
