@@ -16,6 +16,8 @@ from local.serving import refuse_ports_in_use
 from local.stack import LocalStack
 
 PROJECT: Final = Path(__file__).parents[1]
+# What Azure keeps in the function app's storage account.
+CONVERSATIONS: Final = PROJECT / ".local" / "conversations"
 QUESTION: Final = "What is the current date and time?"
 _ANSWER_TIMEOUT_S: Final = 240
 # What running requests get when all is stopped; the host's threads get two seconds more.
@@ -89,7 +91,11 @@ async def _start_host(
         *("-m", "local.functions_host", str(options.app_dir)),
         *("--port", str(options.port), "--grace", str(_GRACE_S), "--stop-with-parent"),
         cwd=PROJECT,
-        env={**options.environment, **stack.app_settings},
+        env={
+            "CONVERSATIONS_URL": CONVERSATIONS.as_uri(),
+            **options.environment,
+            **stack.app_settings,
+        },
     )
 
 
