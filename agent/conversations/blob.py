@@ -128,6 +128,15 @@ class BlobStore:
             await self._history(owner, conversation.id).create_append_blob(settings, metadata)
         return conversation
 
+    @contextlib.asynccontextmanager
+    async def start(self, owner: Owner) -> AsyncIterator[HeldConversation]:
+        """See ConversationStore."""
+        conversation = await self.create(owner)
+        blob = self._history(owner, conversation.id)
+        async with leased(blob, self._lease_s) as lease:
+            with BlobHold(blob, lease, conversation, 0, self._limits.turn_max_bytes) as held:
+                yield held
+
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
@@ -142,11 +151,9 @@ class BlobStore:
             created_at, lines, size_bytes = await _read(blob, self._limits.hold_max_bytes)
             conversation = conversation_of(conversation_id, owner, created_at, lines)
             check_room(conversation, self._limits)
-            held = BlobHold(blob, lease, conversation, size_bytes, self._limits.turn_max_bytes)
-            try:
+            turn_max_bytes = self._limits.turn_max_bytes
+            with BlobHold(blob, lease, conversation, size_bytes, turn_max_bytes) as held:
                 yield held
-            finally:
-                held.end()
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
@@ -269,11 +276,12 @@ async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line,
         raise unreadable("it is not an append blob")
 
     async def read(start: int, end: int) -> bytes:
-        if end <= len(first):
-            return first[start:end]
+        known = first[start:end]
+        if start + len(known) == end:
+            return known
         async with blob_call():
-            tail = await blob.download_blob(start, end - start)
-            return await tail.readall()
+            rest = await blob.download_blob(start + len(known), end - start - len(known))
+            return known + await rest.readall()
 
     lines = decode(await read_newest(read, size_bytes, max_bytes))
     return _created_at(properties.metadata), lines, size_bytes

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Self
 
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
@@ -74,7 +74,7 @@ async def _release(lease: BlobLeaseClient) -> None:
 
 
 class BlobHold:
-    """A conversation whose lease is ours until `end`."""
+    """A conversation whose lease is ours while the block runs."""
 
     def __init__(
         self,
@@ -105,13 +105,15 @@ class BlobHold:
         try:
             await to_the_end(self._append(data))
         except asyncio.CancelledError:
-            self.end()  # whether it was added is not known here
+            self._ended = True  # whether it was added is not known here
             raise
         self._size_bytes += len(data)
         self._conversation = replace(before, turns=(*before.turns, line.turn))
 
-    def end(self) -> None:
-        """Refuse to append from now on."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._ended = True
 
     async def _append(self, data: bytes) -> None:

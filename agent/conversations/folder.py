@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
@@ -77,6 +77,16 @@ class FolderStore:
         await in_thread(lambda: folder.make(manifest.model_dump_json().encode()))
         return conversation
 
+    @contextlib.asynccontextmanager
+    async def start(self, owner: Owner) -> AsyncIterator[HeldConversation]:
+        """See ConversationStore."""
+        conversation = await self.create(owner)
+        folder = self._folder(owner, conversation.id)
+        with Lock(folder) as lock:
+            await in_thread(lock.acquire)
+            with _Held(folder, conversation, 0, self._limits.turn_max_bytes) as held:
+                yield held
+
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
@@ -90,11 +100,8 @@ class FolderStore:
             await in_thread(lock.acquire)
             conversation, size_bytes = await _read(folder, owner, self._limits.hold_max_bytes)
             check_room(conversation, self._limits)
-            held = _Held(folder, conversation, size_bytes, self._limits.turn_max_bytes)
-            try:
+            with _Held(folder, conversation, size_bytes, self._limits.turn_max_bytes) as held:
                 yield held
-            finally:
-                held.end()
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
@@ -174,7 +181,7 @@ def _created_at(data: bytes) -> datetime:
 
 
 class _Held:
-    """A conversation whose lock is ours until `end`."""
+    """A conversation whose lock is ours while the block runs."""
 
     def __init__(
         self,
@@ -201,12 +208,15 @@ class _Held:
         try:
             await in_thread(lambda: self._folder.append_history(data, self._size_bytes))
         except asyncio.CancelledError:
-            self.end()  # it is written, and nobody should write over it
+            self._ended = True  # it is written, and nobody should write over it
             raise
         self._size_bytes += len(data)
         self._conversation = replace(before, turns=(*before.turns, line.turn))
 
-    def end(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._ended = True
 
 

@@ -84,6 +84,10 @@ class ConversationStore(Protocol):
         """A new, empty conversation."""
         ...
 
+    def start(self, owner: Owner) -> AbstractAsyncContextManager[HeldConversation]:
+        """A new conversation, held for its first turn: what is known to be empty is not read."""
+        ...
+
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """A conversation to look at."""
         ...

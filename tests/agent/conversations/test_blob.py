@@ -142,6 +142,22 @@ async def test_a_turn_whose_answer_got_lost_is_there_once(
     assert [turn.input for turn in read.turns] == ["Question 1", "Question 2"]
 
 
+async def test_a_turn_costs_as_few_requests_as_it_can(
+    azurite: Azurite, container: Container
+) -> None:
+    transport = _Counting(azurite.ca_file)
+    store = BlobStore(container.open(transport))
+    async with store.start(ALICE) as held:
+        await held.append(turn())
+    made_leased_appended_released = ["PUT"] * 4
+    assert transport.methods == made_leased_appended_released
+    transport.methods.clear()
+    async with store.hold(ALICE, held.conversation.id) as held:
+        await held.append(turn())
+    leased_read_appended_released = ["PUT", "GET", "PUT", "PUT"]
+    assert transport.methods == leased_read_appended_released
+
+
 async def test_a_long_history_costs_two_reads_however_long(
     azurite: Azurite, container: Container
 ) -> None:

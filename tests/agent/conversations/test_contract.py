@@ -74,6 +74,20 @@ async def test_a_turn_is_read_by_another_worker_as_it_was_appended(worker: OpenS
     assert (await worker(Limits()).get(ALICE, conversation.id)).turns == (asked,)
 
 
+async def test_a_new_conversation_is_held_for_its_first_turn(store: ConversationStore) -> None:
+    async with store.start(ALICE) as held:
+        conversation = held.conversation
+        assert conversation.turns == ()
+        with pytest.raises(ConversationBusyError):
+            async with store.hold(ALICE, conversation.id):
+                pass
+        await held.append(turn("Question 1"))
+        await held.append(turn("Question 2"))
+    assert await store.get(ALICE, conversation.id) == held.conversation
+    with pytest.raises(HoldLostError):
+        await held.append(turn())
+
+
 async def test_the_next_turn_sees_all_turns_before_in_order(store: ConversationStore) -> None:
     conversation = await started(store, turns=3)
     async with store.hold(ALICE, conversation.id) as held:
