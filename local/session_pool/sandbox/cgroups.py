@@ -67,6 +67,9 @@ class ControlGroups:
                 (base / "cgroup.subtree_control").write_text("+memory +pids")
                 parent.mkdir()
                 (parent / "cgroup.subtree_control").write_text("+memory +pids")
+                with contextlib.suppress(OSError):  # as in version 1
+                    (base / "cgroup.subtree_control").write_text("+cpu")
+                    (parent / "cgroup.subtree_control").write_text("+cpu")
             except OSError:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
@@ -84,11 +87,15 @@ class ControlGroups:
                     raise FileNotFoundError(errno.ENOENT, controller)
                 parent.mkdir()
                 parents.append(parent)
-            (parents[0] / "memory.limit_in_bytes").read_text()
         except OSError:
             for parent in parents:
                 _remove(parent)
             return None
+        # Optional: a session with many processes gets no more of the processor than one with one.
+        with contextlib.suppress(OSError):
+            parent = _ROOT / "cpu" / _own_group("cpu") / name
+            parent.mkdir()
+            parents.append(parent)
         return cls(1, tuple(parents))
 
     def make(self, limits: SessionLimits) -> SessionGroup:
@@ -101,7 +108,7 @@ class ControlGroups:
         folders = [parent / name for parent in self.parents]
         for folder in folders:
             folder.mkdir()
-        memory, pids = folders[0], folders[-1]
+        memory, pids = (folders[0], folders[0] if self.version == 2 else folders[1])
         # The pool's own two processes per session come on top.
         (pids / "pids.max").write_text(str(limits.processes + 2))
         if self.version == 2:

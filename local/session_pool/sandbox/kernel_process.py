@@ -51,6 +51,7 @@ class KernelProcess:
         self._pending: tuple[int, asyncio.Future[Reply]] | None = None
         self._executions = 0
         self._closed = False
+        self._gone: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.pids = (0, 0)
 
@@ -143,14 +144,13 @@ class KernelProcess:
         init = self._descriptors.get("init")
         if init is None or self._closed:
             return
-        gone: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(init, _resolve, gone)
-        try:
+        if self._gone is None:
+            self._gone = self._loop.create_future()
+            self._loop.add_reader(init, self._on_gone)
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(init, signal.SIGKILL)
-            await gone
-        finally:
-            self._loop.remove_reader(init)
+        # Several may wait for the same end.
+        await asyncio.shield(self._gone)
 
     def close(self) -> None:
         """Free every descriptor; the files of the session vanish with the last of them."""
@@ -158,6 +158,8 @@ class KernelProcess:
             return
         self._closed = True
         self._die()
+        if "init" in self._descriptors:
+            self._loop.remove_reader(self._descriptors["init"])
         self.stdout.close()
         self.stderr.close()
         self._channel.close()
@@ -165,6 +167,11 @@ class KernelProcess:
             os.close(descriptor)
         for callback in self._callbacks:
             callback()
+
+    def _on_gone(self) -> None:
+        self._loop.remove_reader(self._descriptors["init"])
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _die(self) -> None:
         if self._channel.fileno() >= 0:

@@ -29,13 +29,13 @@ class OutputStream:
         self._loop.add_reader(descriptor, self._on_readable)
 
     def begin(self, max_chars: int) -> None:
-        """An execution starts. What came since the last one counts as its own."""
+        """An execution starts; what came since the last one counts as its own."""
         self._room_bytes = max(0, 4 * max_chars - len(self._kept))
         self._dropped_bytes = 0
 
     def take(self, max_chars: int) -> str:
         """The execution is over: return the head of what it wrote."""
-        # It may have written right before its reply; bounded, because a background thread may flood.
+        # It may have written right before its reply. Bounded: a background thread may flood.
         for _ in range(8):
             if not self._read():
                 break

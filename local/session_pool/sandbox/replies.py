@@ -1,16 +1,18 @@
 """What a kernel answers, read as bytes that nobody vouches for."""
 
+import os
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from local.session_pool.sandbox.guest.frames import MAX_BLOBS_BYTES, MAX_TRACEBACK_CHARS
 
-# Images up to here stay in memory, larger ones go to a file that has no name.
-_SPOOL_BYTES = 256 << 10
+# Images up to here stay in memory.
+_MEMORY_BYTES = 256 << 10
 _CHUNK_BYTES = 48 << 10
 
 
@@ -38,15 +40,18 @@ class ReplyFrame(BaseModel):
 
 
 class Blob:
-    """One image, in memory or in an unnamed file."""
+    """One image: in memory, or in a file without a name that goes when the blob does."""
 
     def __init__(self, media_type: str, size_bytes: int) -> None:
         self.media_type = media_type
         self.size_bytes = size_bytes
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - lives as long as the reply
-            max_size=_SPOOL_BYTES
-        )
+        self._memory = bytearray()
+        self._file: int | None = None
         self._written_bytes = 0
+        if size_bytes > _MEMORY_BYTES:
+            with tempfile.TemporaryFile() as file:
+                self._file = os.dup(file.fileno())
+            weakref.finalize(self, os.close, self._file)
 
     @property
     def missing_bytes(self) -> int:
@@ -55,14 +60,21 @@ class Blob:
 
     def write(self, data: bytes | bytearray) -> None:
         """Append what arrived."""
-        self._file.write(data)
+        if self._file is None:
+            self._memory += data
+        else:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._file, view) :]
         self._written_bytes += len(data)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content; every chunk but the last is a multiple of three bytes, for base64."""
-        self._file.seek(0)
-        while chunk := self._file.read(_CHUNK_BYTES):
-            yield chunk
+        for offset in range(0, self.size_bytes, _CHUNK_BYTES):
+            if self._file is None:
+                yield bytes(self._memory[offset : offset + _CHUNK_BYTES])
+            else:
+                yield os.pread(self._file, _CHUNK_BYTES, offset)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class Watchdog:
     def _look(self, folders: list[int], roots: tuple[int, int]) -> bool:
         try:
             return self._is_too_much(folders, roots)
+        except OSError:  # it ended meanwhile
+            return False
         finally:
             for folder in folders:
                 os.close(folder)

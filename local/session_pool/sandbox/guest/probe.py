@@ -36,8 +36,6 @@ def findings() -> dict[str, bool]:
     """Try each; True where the control holds."""
     with open("/proc/self/status") as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-    with open("/proc/self/uid_map") as file:
-        mapped = file.read().split()
     with open("/proc/net/dev") as file:
         interfaces = [line.split(":")[0].strip() for line in file.read().splitlines()[2:]]
     found = (
@@ -55,7 +53,8 @@ def findings() -> dict[str, bool]:
         not os.path.exists("/root") and os.listdir("/home") == ["sandbox"],
         resource.getrlimit(resource.RLIMIT_NPROC)[1] != resource.RLIM_INFINITY,
         resource.getrlimit(resource.RLIMIT_DATA)[1] != resource.RLIM_INFINITY,
-        mapped[1] != "0",
+        # Files of the host's root would seem to be ours.
+        os.stat("/usr/bin").st_uid != os.getuid(),
     )
     return dict(zip(CONTROLS, found, strict=True))
 

@@ -63,6 +63,7 @@ class ResultCollector:
                 self._room_bytes -= len(image)
                 data[media_type] = {"blob": len(self.blobs)}
                 self.blobs.append((media_type, image))
+                break  # the same picture once: PNG if there is one
         for media_type in TEXT_TYPES:
             text = bundle.get(media_type)
             if isinstance(text, str) and self._room_chars > 0:

@@ -1,0 +1,80 @@
+"""A pool as its callers see it: over HTTP, with tokens."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from local.managed_identity import ManagedIdentity
+from local.session_pool import SessionPool
+
+NEWEST = "2025-10-02-preview"
+AUDIENCE = "https://dynamicsessions.io"
+
+
+def new_identifier() -> str:
+    return f"test-{uuid.uuid4().hex}"
+
+
+@dataclass
+class PoolClient:
+    """Calls one pool; each instance has an identifier of its own."""
+
+    pool: SessionPool
+    http: httpx.AsyncClient
+    identity: ManagedIdentity
+    version: str = NEWEST
+    identifier: str = field(default_factory=new_identifier)
+
+    def of(self, *, version: str | None = None, identifier: str | None = None) -> "PoolClient":
+        """The same pool with another version, or another session."""
+        return PoolClient(
+            self.pool,
+            self.http,
+            self.identity,
+            version or self.version,
+            identifier or (self.identifier if version else new_identifier()),
+        )
+
+    async def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Send a request for `path` below the pool's; a token is added unless `headers` has one."""
+        query: dict[str, str | None] = {
+            "api-version": self.version,
+            "identifier": self.identifier,
+            **arguments.pop("params", {}),
+        }
+        headers = {"authorization": f"Bearer {self.identity.mint(AUDIENCE)}"}
+        headers |= arguments.pop("headers", {})
+        given = {name: value for name, value in query.items() if value is not None}
+        return await self.http.request(
+            method, f"{self.pool.path}/{path}", params=given, headers=headers, **arguments
+        )
+
+    async def execute(self, code: str, **body: Any) -> dict[str, Any]:
+        """Run code in this session; the value is the whole answer."""
+        body = {
+            "codeInputType": "Inline",
+            "executionType": "Synchronous",
+            "code": code,
+            "timeoutInSeconds": 60,
+        } | body
+        response = await self.request("POST", "executions", json=body)
+        assert response.status_code in (200, 202), response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def result(self, code: str, **body: Any) -> dict[str, Any]:
+        """Run code that must succeed; the value is its result."""
+        answer = await self.execute(code, **body)
+        assert answer["status"] == "Succeeded", answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def upload(self, name: str, content: bytes, **query: str) -> httpx.Response:
+        files = {"file": (name, content, "application/octet-stream")}
+        return await self.request("POST", "files", files=files, params=query)
+
+    async def names(self) -> list[str]:
+        listed = await self.request("GET", "files")
+        return [entry["name"] for entry in listed.json()["value"]]
