@@ -64,10 +64,12 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; called by the server once the handler has returned it."""
-        try:
-            await unless_hung_up(receive, self._stream(_Wire(send)))
-        except HungUpError:
-            logger.info("the caller hung up")
+        # The caller may be gone before anything was asked of the turn.
+        async with aclosing(self._events):
+            try:
+                await unless_hung_up(receive, self._stream(_Wire(send)))
+            except HungUpError:
+                logger.info("the caller hung up")
 
     async def _stream(self, wire: "_Wire") -> None:
         await wire.start(self)
