@@ -1,0 +1,60 @@
+"""Where the contract is checked: on the local Azure, or with AZURE_VERIFY=1 on the real one."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from agent.runtime import Runtime
+from agent.sessions import SessionsClient
+from agent.settings import Settings
+from tests.conftest import OpenRuntime
+
+ON_AZURE = os.environ.get("AZURE_VERIFY") == "1"  # noqa: TID251 - a switch of the tests
+# Failures are made by the stand-in: nobody can ask Azure for them.
+local_only = pytest.mark.skipif(ON_AZURE, reason="Azure does not fail on demand")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of its own for one test."""
+
+    pool: SessionsClient
+    identifier: str
+
+
+if ON_AZURE:
+
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def opened() -> AsyncIterator[Runtime]:
+        """The agent's clients, with the app settings of the environment."""
+        async with Runtime(Settings.load()) as runtime:
+            yield runtime
+
+else:
+
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def opened(  # type: ignore[misc] # the same fixture, made of something else
+        open_runtime: OpenRuntime,
+    ) -> AsyncIterator[Runtime]:
+        """The agent's clients, on the local Azure."""
+        async with open_runtime() as runtime:
+            yield runtime
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def session(opened: Runtime) -> AsyncIterator[Session]:
+    pool = opened.turns.sessions
+    assert pool is not None, "set POOL_MANAGEMENT_ENDPOINT"
+    session = Session(pool, f"contract-{secrets.token_hex(16)}")
+    yield session
+    await pool.delete_session(session.identifier, deadline=in_seconds(30))
+
+
+def in_seconds(seconds: float) -> float:
+    """A deadline, as the client takes it."""
+    return asyncio.get_running_loop().time() + seconds
