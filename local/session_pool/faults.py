@@ -1,6 +1,7 @@
 """Failures on demand, for tests of what calls the pool."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Faults:
     _forbidden_until: Any = None
     _delay_s: float = 0.0
     _has_role: bool = True
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     def forbid_for(self, seconds: float) -> None:
         """403 for so long by the pool's clock, as while a role assignment takes effect."""
@@ -63,8 +65,10 @@ class Faults:
         self._next.extend([DroppedConnectionError] * times)
 
     def slow_down(self, seconds: float) -> None:
-        """Wait so long before every request; 0 ends it."""
+        """Wait so long before every request; 0 ends it, also for those that wait."""
         self._delay_s = seconds
+        self._hurry.set()
+        self._hurry = asyncio.Event()
 
     def lose_sessions(self, identifier: str | None = None) -> None:
         """End one session, or all: their identifiers get new, empty ones."""
@@ -73,7 +77,7 @@ class Faults:
     def clear(self) -> None:
         """Nothing goes wrong any more."""
         self._next.clear()
-        self._delay_s = 0.0
+        self.slow_down(0)
         self.grant_role()
 
     async def before_request(self) -> None:
@@ -84,7 +88,8 @@ class Faults:
             DroppedConnectionError: see there.
         """
         if self._delay_s:
-            await asyncio.sleep(self._delay_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._delay_s)
         if self._next:
             raise self._next.popleft()()
         until = self._forbidden_until

@@ -1,0 +1,221 @@
+"""Files of a session over the API, whatever code in the session does to them."""
+
+import asyncio
+import tempfile
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.session_pool import PoolOptions, SessionLimits
+from tests.local.session_pool.conftest import OpenPool
+from tests.local.session_pool.support import PoolClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_an_uploaded_file_is_in_mnt_data(session: PoolClient) -> None:
+    uploaded = await session.upload("data.csv", b"a,b\n1,2\n")
+    assert uploaded.json()["name"] == "data.csv"
+    assert uploaded.json()["sizeInBytes"] == 8
+    result = await session.result("open('/mnt/data/data.csv').read()")
+    assert result["executionResult"] == "a,b\n1,2\n"
+
+
+async def test_code_may_change_and_delete_what_was_uploaded(session: PoolClient) -> None:
+    await session.upload("data.csv", b"old")
+    await session.result(
+        "import os\nopen('/mnt/data/data.csv', 'w').write('new')\n"
+        "os.rename('/mnt/data/data.csv', '/mnt/data/renamed.csv')"
+    )
+    content = await session.request("GET", "files/renamed.csv/content")
+    assert content.content == b"new"
+    await session.upload("renamed.csv", b"replaced")
+    assert (await session.result("open('/mnt/data/renamed.csv').read()"))[
+        "executionResult"
+    ] == "replaced"
+
+
+async def test_what_code_writes_can_be_downloaded_with_its_type(session: PoolClient) -> None:
+    await session.result("open('/mnt/data/table.csv', 'w').write('a,b')")
+    response = await session.request("GET", "files/table.csv/content")
+    assert response.content == b"a,b"
+    assert response.headers["content-type"].startswith("text/csv")
+    assert response.headers["content-length"] == "3"
+
+
+async def test_a_deleted_file_is_gone(session: PoolClient) -> None:
+    await session.upload("a.txt", b"a")
+    assert (await session.request("DELETE", "files/a.txt")).status_code == 204
+    again = await session.request("DELETE", "files/a.txt")
+    assert again.status_code == 404
+    assert again.json()["error"]["code"] == "DeleteFileError"
+    assert again.headers["x-ms-error-code"] == "DeleteFileError"
+    assert (await session.request("GET", "files/a.txt/content")).status_code == 404
+    assert (await session.request("GET", "files/a.txt")).status_code == 404
+
+
+async def test_folders_are_made_listed_and_deleted(session: PoolClient) -> None:
+    await session.upload("deep.txt", b"deep", path="one/two")
+    assert await session.names() == ["one"]
+    inner = await session.request("GET", "files", params={"path": "one/two"})
+    assert [entry["name"] for entry in inner.json()["value"]] == ["deep.txt"]
+    everything = await session.request("GET", "files", params={"recursive": "true"})
+    assert [
+        (entry["directory"], entry["name"], entry["type"]) for entry in everything.json()["value"]
+    ] == [
+        (".", "one", "directory"),
+        ("one", "two", "directory"),
+        ("one/two", "deep.txt", "file"),
+    ]
+    content = await session.request("GET", "files/deep.txt/content", params={"path": "one/two"})
+    assert content.content == b"deep"
+    assert (await session.request("DELETE", "files/one")).status_code == 204
+    assert await session.names() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["ü ñ 文.csv", "a-_ .@$&=;,#%^()z", "percent%20.txt", "UPPER.TXT", "no-extension"]
+)
+async def test_documented_names_work_from_upload_to_deletion(
+    session: PoolClient, name: str
+) -> None:
+    assert (await session.upload(name, b"x")).json()["name"] == name
+    assert await session.names() == [name]
+    quoted = urllib.parse.quote(name, safe="")
+    assert (await session.request("GET", f"files/{quoted}/content")).content == b"x"
+    assert (await session.request("GET", f"files/{quoted}")).json()["name"] == name
+    assert (await session.request("DELETE", f"files/{quoted}")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "name", ["../escape.txt", "..", "a/../../escape.txt", "/etc/passwd/../x", "x" * 256]
+)
+async def test_names_that_lead_elsewhere_are_refused(session: PoolClient, name: str) -> None:
+    assert (await session.upload(name, b"x")).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["..", "../..", "one/../..", "/mnt/data/.."])
+async def test_paths_that_lead_elsewhere_are_refused(session: PoolClient, path: str) -> None:
+    assert (await session.upload("a.txt", b"x", path=path)).status_code == 400
+    listed = await session.request("GET", "files", params={"path": path})
+    assert listed.status_code == 400
+
+
+@pytest.fixture
+def secret() -> Iterator[Path]:
+    """A file of the host that any user could read."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        secret = Path(folder) / "secret.txt"
+        secret.write_text("secret")
+        yield secret
+        assert secret.read_text() == "secret"
+
+
+async def test_links_lead_nowhere(session: PoolClient, secret: Path) -> None:
+    await session.result(
+        f"import os\nos.symlink({str(secret)!r}, '/mnt/data/link')\n"
+        "os.symlink('/', '/mnt/data/root')\nos.symlink('/proc/self/environ', '/mnt/data/env')"
+    )
+    for path in ("link", f"root{secret}", "env", "root/etc/passwd"):
+        response = await session.request("GET", f"files/{path}/content")
+        assert response.status_code == 404, path
+    assert await session.names() == []
+    assert (await session.upload("x", b"x", path="root")).status_code == 400
+    # A file may take a link's place; what the link pointed to stays as it was.
+    assert (await session.upload("link", b"replaced")).status_code == 200
+
+
+async def test_a_link_that_is_swapped_in_during_the_request_leads_nowhere(
+    session: PoolClient,
+) -> None:
+    await session.result(
+        "import os, threading\n"
+        "def swap():\n"
+        "    while not os.path.exists('/mnt/data/stop'):\n"
+        "        open('/mnt/data/f', 'w').write('mine'); os.unlink('/mnt/data/f')\n"
+        "        os.symlink('/etc/passwd', '/mnt/data/f'); os.unlink('/mnt/data/f')\n"
+        "threading.Thread(target=swap).start()"
+    )
+    for _ in range(100):
+        response = await session.request("GET", "files/f/content")
+        assert response.status_code == 404 or response.content in (b"", b"mine")
+    await session.upload("stop", b"")
+
+
+async def test_pipes_neither_block_nor_appear(session: PoolClient) -> None:
+    await session.result("import os; os.mkfifo('/mnt/data/pipe')")
+    async with asyncio.timeout(5):
+        assert (await session.request("GET", "files/pipe/content")).status_code == 404
+        assert await session.names() == []
+
+
+async def test_odd_names_neither_break_listings_nor_each_other(session: PoolClient) -> None:
+    await session.result(
+        "import os\n"
+        "for name in (b'new\\nline.txt', b'not-utf8-\\xff.txt', b'quote\".txt', b'plain.txt'):\n"
+        "    open(b'/mnt/data/' + name, 'w').write('x')"
+    )
+    assert sorted(await session.names()) == sorted(
+        ["new\nline.txt", "not-utf8-\ufffd.txt", 'quote".txt', "plain.txt"]
+    )
+    for name in (b"new\nline.txt", b"not-utf8-\xff.txt", b'quote".txt'):
+        path = f"files/{urllib.parse.quote(name)}/content"
+        assert (await session.request("GET", path)).content == b"x"
+
+
+async def test_deep_trees_and_closed_folders_are_survived(session: PoolClient) -> None:
+    await session.result(
+        "import os\nos.chdir('/mnt/data')\n"
+        "for _ in range(2000):\n    os.mkdir('d'); os.chdir('d')\n"
+        "os.chdir('/mnt/data'); os.mkdir('closed'); os.chmod('closed', 0)"
+    )
+    listed = await session.request("GET", "files", params={"recursive": "true"})
+    assert listed.status_code == 200
+    assert await session.names() == ["closed", "d"]
+
+
+async def test_a_sparse_file_is_as_large_as_it_says(session: PoolClient) -> None:
+    await session.result("open('/mnt/data/sparse', 'wb').truncate(5_000_000)")
+    response = await session.request("GET", "files/sparse/content")
+    assert len(response.content) == 5_000_000
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_file_larger_than_128_mb_is_refused(session: PoolClient, announced: bool) -> None:
+    head = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head
+        for _ in range(130):
+            yield bytes(1 << 20)
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    if announced:
+        headers["content-length"] = str(len(head) + (130 << 20))
+    response = await session.request("POST", "files", content=body(), headers=headers)
+    assert response.status_code == 413
+
+
+async def test_a_file_that_does_not_fit_leaves_nothing_behind(open_pool: OpenPool) -> None:
+    small = PoolOptions(preload=(), limits=SessionLimits(data_bytes=4 << 20))
+    async with open_pool(small) as client:
+        response = await client.upload("large.bin", bytes(6 << 20))
+        assert response.status_code == 507
+        assert await client.names() == []
+        assert (await client.upload("fits.bin", bytes(3 << 20))).status_code == 200
+
+
+async def test_a_form_without_a_file_is_refused(session: PoolClient) -> None:
+    response = await session.request("POST", "files", data={"other": "x"})
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "SessionRequestValidationFailed"
+
+
+async def test_strict_takes_documented_names_only(open_pool: OpenPool) -> None:
+    async with open_pool(PoolOptions(strict=True, preload=())) as client:
+        assert (await client.upload("a+b.csv", b"x")).status_code == 400
+        assert (await client.upload("a.txt", b"x", path="v1.0")).status_code == 400
+        assert (await client.upload("ü (1).csv", b"x")).status_code == 200

@@ -1,0 +1,138 @@
+"""The life of a session: from the first call to its cooldown."""
+
+import asyncio
+import re
+
+import pytest
+
+from local.session_pool import PoolOptions
+from tests.local.session_pool.conftest import OpenPool
+from tests.local.session_pool.support import PoolClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def guid_of(client: PoolClient) -> str:
+    body = {"code": "1", "codeInputType": "Inline", "executionType": "Synchronous"}
+    response = await client.request("POST", "executions", json=body)
+    return response.headers["x-ms-session-guid"]
+
+
+async def test_the_first_call_allocates_and_later_ones_reuse(session: PoolClient) -> None:
+    assert (await session.request("GET", "session")).status_code == 400
+    first = await guid_of(session)
+    assert await guid_of(session) == first
+    assert await guid_of(session.of()) != first
+
+
+async def test_many_first_calls_at_once_share_one_session(session: PoolClient) -> None:
+    guids = await asyncio.gather(*(guid_of(session) for _ in range(5)))
+    assert len(set(guids)) == 1
+
+
+async def test_a_session_describes_itself(session: PoolClient) -> None:
+    guid = await guid_of(session)
+    described = (await session.request("GET", "session")).json()
+    assert described["identifier"] == session.identifier
+    assert described["etag"] == f'"{guid}"'
+    assert described["createdAt"] <= described["lastAccessedAt"] < described["expireAt"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", described["expireAt"])
+
+
+async def test_after_the_cooldown_the_identifier_gets_an_empty_session(
+    session: PoolClient,
+) -> None:
+    await session.upload("a.txt", b"a")
+    guid = await guid_of(session)
+    session.pool.clock.advance(301)
+    assert (await session.request("GET", "session")).status_code == 400
+    assert await session.names() == []
+    assert (await session.request("GET", "files/a.txt/content")).status_code == 404
+    assert await guid_of(session) != guid
+
+
+async def test_any_request_starts_the_cooldown_anew(session: PoolClient) -> None:
+    guid = await guid_of(session)
+    for _ in range(3):
+        session.pool.clock.advance(200)
+        assert (await session.request("GET", "files")).status_code == 200
+    assert await guid_of(session) == guid
+
+
+async def test_a_session_does_not_expire_while_it_executes(session: PoolClient) -> None:
+    running = asyncio.create_task(session.result("import time; time.sleep(0.5); 'done'"))
+    await asyncio.sleep(0.2)
+    session.pool.clock.advance(1000)
+    await session.of().result("1")  # another call has the pool look for expired sessions
+    assert (await running)["executionResult"] == "done"
+
+
+async def test_a_deleted_session_is_gone_at_once(session: PoolClient) -> None:
+    guid = await guid_of(session)
+    assert (await session.request("DELETE", "session")).status_code == 204
+    gone = await session.request("DELETE", "session")
+    assert gone.json()["error"]["code"] == "SessionWithIdentifierNotFound"
+    assert await guid_of(session) != guid
+
+
+async def test_deleting_a_session_ends_what_it_executes(session: PoolClient) -> None:
+    body = {"code": "while True: pass", "timeoutInSeconds": 60}
+    running = asyncio.create_task(session.request("POST", "executions", json=body))
+    await asyncio.sleep(0.3)
+    assert (await session.request("DELETE", "session")).status_code == 204
+    async with asyncio.timeout(2):
+        response = await running
+    assert response.json()["error"]["code"] == "SessionWithIdentifierNotFound"
+
+
+async def test_a_full_pool_answers_429_until_a_session_ends(open_pool: OpenPool) -> None:
+    async with open_pool(PoolOptions(max_sessions=2, preload=(), ready_sessions=1)) as first:
+        second, third = first.of(), first.of()
+        await first.result("1")
+        await second.result("1")
+        body = {"code": "1"}
+        refused = await third.request("POST", "executions", json=body)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["message"] == (
+            f"Error happened when allocating pod for identifier {third.identifier} in pool pool"
+        )
+        await first.request("DELETE", "session")
+        assert (await third.request("POST", "executions", json=body)).status_code == 200
+        first.pool.clock.advance(301)
+        assert (await first.request("POST", "executions", json=body)).status_code == 200
+
+
+async def test_sessions_are_listed_in_pages(open_pool: OpenPool) -> None:
+    async with open_pool(PoolOptions(preload=())) as client:
+        other = client.of()
+        await client.result("1")
+        await other.result("1")
+        listed = (await client.request("GET", "listSessions")).json()
+        found = [entry["identifier"] for entry in listed["sessions"]]
+        assert found == [client.identifier, other.identifier]
+        rest = (await client.request("GET", "listSessions", params={"skip": "1"})).json()
+        assert [entry["identifier"] for entry in rest["sessions"]] == [other.identifier]
+
+
+async def test_a_lost_session_comes_back_empty_under_another_guid(session: PoolClient) -> None:
+    await session.upload("a.txt", b"a")
+    guid = await guid_of(session)
+    session.pool.faults.lose_sessions(session.identifier)
+    assert await guid_of(session) != guid
+    assert await session.names() == []
+
+
+async def test_metadata_tells_packages_and_how_kernels_run(session: PoolClient) -> None:
+    metadata = (await session.request("GET", "metadata")).json()
+    packages = {entry["name"].lower() for entry in metadata["preInstalledPackages"]}
+    assert {"numpy", "pandas", "matplotlib", "ipython"} <= packages
+    assert "fork server" in metadata["jupyterKernel"]["description"]
+
+
+async def test_a_pool_without_a_fork_server_says_so_and_works(open_pool: OpenPool) -> None:
+    async with open_pool(PoolOptions(fork_server=False, ready_sessions=1)) as client:
+        assert client.pool.kernels.startswith("plain")
+        assert (await client.result("6 * 7"))["executionResult"] == 42
+        await client.upload("a.txt", b"a")
+        read = await client.result("import os; (open('/mnt/data/a.txt').read(), os.getpid() < 10)")
+        assert read["executionResult"] == ["a", True]
