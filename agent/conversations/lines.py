@@ -38,7 +38,7 @@ class Line:
 
 @cache
 def _adapter() -> TypeAdapter[Line]:
-    # Built by the first use: it costs 5 ms, which a cold start need not pay.
+    # Built by the first use: it costs some ms, which a cold start need not pay.
     return TypeAdapter(Line)
 
 

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.conversations import Conversation, Limits, open_store
+from agent.conversations import Conversation
 from agent.conversations.folder import FolderStore
 from agent.errors import ConversationBusyError, ConversationUnreadableError, StoreError
-from local.managed_identity import ManagedIdentity
 from tests.agent.conversations.samples import ALICE, turn
-from tests.azurite.server import MintedCredential
 
 PROJECT = Path(__file__).parents[3]
 
@@ -225,10 +223,3 @@ def test_processes_that_start_at_once_agree_on_the_key(tmp_path: Path) -> None:
     assert len(keys) == 1
     assert len(bytes.fromhex(keys.pop())) == 32
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["pool-identifier-key"]
-
-
-async def test_a_file_url_names_the_folder(tmp_path: Path) -> None:
-    root = tmp_path / "with space"
-    async with open_store(root.as_uri(), MintedCredential(ManagedIdentity()), Limits()) as store:
-        conversation = await store.create(ALICE)
-    assert folder_of(root, conversation).is_dir()
