@@ -1,4 +1,4 @@
-"""The local Azure that tests share: started once, its model told by each test what to do."""
+"""What tests share: the local Azure, its model told what to do by each test; the running app."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +10,7 @@ import pytest_asyncio
 from agent.runtime import Runtime
 from agent.settings import Settings
 from local.stack import LocalStack
+from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
 from tests.support import SwitchableModel
 
 
@@ -49,3 +50,17 @@ def open_runtime(azure: SharedAzure, identity_endpoint: None) -> OpenRuntime:
         return Runtime(Settings.model_validate(known | settings))
 
     return open_it
+
+
+@pytest.fixture(scope="session")
+def settings(azure: SharedAzure, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The app settings of the running app."""
+    folder = tmp_path_factory.mktemp("conversations")
+    return azure.stack.app_settings | {"CONVERSATIONS_URL": folder.as_uri()}
+
+
+@pytest.fixture(scope="session")
+def host(settings: dict[str, str]) -> Iterator[HostProcess]:
+    with host_process(PROJECT, environment=settings) as started:
+        started.wait_until_ready()
+        yield started

@@ -1,0 +1,91 @@
+"""What the README says is so: commands work, tables are complete, links lead somewhere."""
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+import function_app
+from agent.settings import Settings
+from tests.local.functions_host.host_process import HostProcess
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text("utf-8")
+CURL_BLOCKS = [b for b in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "curl" in b]
+
+
+def section(title: str) -> str:
+    """The text below a heading, up to the next one."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of a section's table, without its head."""
+    lines = [line for line in section(title).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[1:]]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("block", CURL_BLOCKS, ids=range(len(CURL_BLOCKS)))
+async def test_its_commands_work(block: str, host: HostProcess) -> None:
+    script = block.replace("http://localhost:7071", host.url).replace("curl ", "curl -sS --fail ")
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", script),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.defpath},
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    answer = out.decode()
+    if answer.startswith("data:"):
+        assert '"RUN_FINISHED"' in answer
+    else:
+        last = json.loads("{" + answer.rpartition('{"output"')[2].join(['"output"', ""]))
+        assert last["executions"][0]["status"] == "Succeeded"
+
+
+def test_its_settings_are_those_that_the_app_reads() -> None:
+    told = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("App settings")}
+    assert told == {name.upper(): default_of(f) for name, f in Settings.model_fields.items()}
+
+
+def default_of(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return {"None": "none", "False": "false"}.get(str(field.default), str(field.default))
+
+
+def test_its_routes_are_those_of_the_app() -> None:
+    told = {
+        path.partition("?")[0].removeprefix("/api/")
+        for cells in rows("Routes")
+        for path in re.findall(r"/api/[^`\s]+", cells[0])
+    }
+    functions = function_app.app.get_functions()
+    triggers = [function.get_trigger() for function in functions]
+    assert told == {trigger.get_dict_repr()["route"] for trigger in triggers if trigger}
+
+
+def test_its_example_settings_file_has_only_known_names() -> None:
+    values = json.loads((PROJECT / "local.settings.json.example").read_text())["Values"]
+    known = {name.upper() for name in Settings.model_fields}
+    assert values.keys() <= known | {
+        "FUNCTIONS_WORKER_RUNTIME",
+        "IDENTITY_ENDPOINT",
+        "IDENTITY_HEADER",
+    }
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{p.name}" for p in (PROJECT / "docs").glob("*.md"))]
+)
+def test_its_links_lead_somewhere(page: str) -> None:
+    folder = (PROJECT / page).parent
+    text = (PROJECT / page).read_text("utf-8")
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text)
+    assert [target for target in targets if not (folder / target).exists()] == []
