@@ -14,21 +14,33 @@ from local.serving import PortInUseError, serve
 from local.session_pool.image import ImagePreparationError, prepare_session_image
 from local.session_pool.options import PoolOptions
 from local.session_pool.service import SessionPool, SessionPoolError
+from local.session_pool.tls import TlsFiles
 
 AUDIENCES = ("https://dynamicsessions.io", "https://acasessions.io")
 POOL_PORT, IDENTITY_PORT = 7082, 7083
+TLS_FOLDER = Path(__file__).parents[2] / ".local" / "session-pool-tls"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the value is the exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        options = _options(arguments)
+    except ValueError as error:
+        parser.error(str(error))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
+        if sys.platform != "linux":
+            raise SessionPoolError(
+                f"Sessions are isolated with Linux namespaces, which {sys.platform} does not have:"
+                " use a Linux machine (on Windows: WSL 2; on macOS: a virtual machine)."
+            )
         if arguments.command == "prepare":
             prepare_session_image(_say, arguments.requirements)
         else:
-            asyncio.run(until_signal(_serve(arguments)))
+            asyncio.run(until_signal(_serve(arguments, options)))
     except (SessionPoolError, ImagePreparationError, PortInUseError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -79,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
         help="a requirements file: more packages for the sessions",
     )
     parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="https, with a certificate made for this machine; says how clients come to trust it",
+    )
+    parser.add_argument(
+        "--keep-files",
+        type=Path,
+        metavar="FOLDER",
+        help="copy each session's files there when it ends (else they are gone, as in Azure)",
+    )
+    parser.add_argument(
         "--plain",
         action="store_true",
         help="no fork server: each session gets a bubblewrap of its own, which takes longer",
@@ -86,27 +109,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(arguments: argparse.Namespace) -> None:
-    options = PoolOptions(
+def _options(arguments: argparse.Namespace) -> PoolOptions:
+    return PoolOptions(
         max_sessions=arguments.max_sessions,
         cooldown_s=arguments.cooldown,
         strict=arguments.strict,
         extra_requirements=arguments.requirements,
         fork_server=not arguments.plain,
         log_requests=True,
+        keep_files=arguments.keep_files,
     )
+
+
+async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
+    tls = TlsFiles(TLS_FOLDER) if arguments.tls else None
+    tls_files = tls.server_files() if tls else None
     await asyncio.to_thread(prepare_session_image, _say, arguments.requirements)
     identity = ManagedIdentity()
+    # Behind a known port it is the same at every start; it protects nothing of worth.
+    identity.identity_header = "local-identity-header"
     async with contextlib.AsyncExitStack() as opened:
         identity_url = await opened.enter_async_context(
             serve(identity.app, arguments.identity_port)
         )
         pool = await opened.enter_async_context(SessionPool(identity.verifier(*AUDIENCES), options))
-        pool_url = await opened.enter_async_context(serve(pool.app, arguments.port))
+        pool_url = await opened.enter_async_context(
+            serve(pool.app, arguments.port, tls_files=tls_files)
+        )
         _say(f"Session pool ready (kernels: {pool.kernels}):")
         _say(f"  POOL_MANAGEMENT_ENDPOINT={pool_url}{pool.path}")
         _say(f"  IDENTITY_ENDPOINT={identity_url}{identity.path}")
         _say(f"  IDENTITY_HEADER={identity.identity_header}")
+        if tls is not None:
+            _say("The certificate is made for this machine; clients trust it with")
+            _say(f"  export SSL_CERT_FILE={tls.bundle} REQUESTS_CA_BUNDLE={tls.bundle}")
+        _say("Ctrl-C stops it.")
         await asyncio.Event().wait()
 
 

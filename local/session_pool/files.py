@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import IO, TypeVar
 
 from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
@@ -187,6 +188,20 @@ class SessionFiles:
     async def copy_all(self, source: int, target: int) -> None:
         """Copy regular files and folders from one /mnt/data to another."""
         await self._run(lambda: _copy(source, target, _MAX_DEPTH))
+
+    async def export(self, source: int, folder: Path) -> None:
+        """Copy regular files and folders from a /mnt/data to a folder of the host."""
+
+        def work() -> None:
+            folder.mkdir(parents=True)
+            target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                _copy(source, target, _MAX_DEPTH)
+            finally:
+                os.close(target)
+
+        # As ourselves: the threads of this object may be of a user who can write nowhere else.
+        await asyncio.to_thread(work)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -30,6 +30,7 @@ class PoolOptions:
         image: a prepared session image; None finds or makes the project's.
         queued_status: stderr of an execution that was queued behind one that timed out.
         log_requests: write a structured line for each request.
+        keep_files: a folder that gets each session's files when it ends; None forgets them.
     """
 
     subscription: str = DEFAULT_SUBSCRIPTION
@@ -47,6 +48,7 @@ class PoolOptions:
     image: Path | None = None
     queued_status: str = "Execution aborted"
     log_requests: bool = False
+    keep_files: Path | None = None
 
     def __post_init__(self) -> None:
         if not 300 <= self.cooldown_s <= 3600:

@@ -13,7 +13,7 @@ from local.session_pool.errors import AllocationError, PoolFullError, SessionNot
 from local.session_pool.options import PoolOptions
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.kernels import KernelSource
-from local.session_pool.session import Session
+from local.session_pool.session import KeepFiles, Session
 
 _log = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0
@@ -25,32 +25,41 @@ class Pool:
     """Live sessions and the kernels that wait to become some."""
 
     def __init__(
-        self, options: PoolOptions, clock: Clock, source: KernelSource, copy_files: CopyFiles
+        self,
+        options: PoolOptions,
+        clock: Clock,
+        source: KernelSource,
+        copy_files: CopyFiles,
+        keep_files: KeepFiles | None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._source = source
         self._copy_files = copy_files
+        self._keep_files = keep_files
         self._sessions: dict[str, Session] = {}
         self._allocating: dict[str, asyncio.Future[Session]] = {}
         self._ready: deque[KernelProcess] = deque()
         self._wanted = asyncio.Event()
+        self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Fill the ready kernels and keep them filled."""
         self._wanted.set()
-        self._run(self._refill())
-        self._run(self._sweep_regularly())
+        self._keepers = [
+            asyncio.create_task(self._refill()),
+            asyncio.create_task(self._sweep_regularly()),
+        ]
 
     async def close(self) -> None:
         """End every session and every ready kernel."""
-        for task in self._tasks:
+        for task in self._keepers:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._keepers, *self._tasks, return_exceptions=True)
         kernels = [*self._ready]
         self._ready.clear()
-        ends = [session.end() for session in self._sessions.values()]
+        ends = [session.end(self._keep_files) for session in self._sessions.values()]
         self._sessions.clear()
         await asyncio.gather(*ends, *(_end(kernel) for kernel in kernels))
 
@@ -103,7 +112,7 @@ class Pool:
         """
         session = self.get(identifier)
         del self._sessions[identifier]
-        await session.end()
+        await session.end(self._keep_files)
 
     def lose(self, identifier: str | None = None) -> None:
         """End one session, or all, as if the service had lost them."""
@@ -166,7 +175,7 @@ class Pool:
 
     def _end_later(self, session: Session) -> None:
         del self._sessions[session.identifier]
-        self._run(session.end())
+        self._run(session.end(self._keep_files))
 
     async def _sweep_regularly(self) -> None:
         while True:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from starlette.types import ASGIApp
 
@@ -28,6 +29,7 @@ from local.session_pool.sandbox.seccomp import UnsupportedMachineError
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
 from local.session_pool.service_call import Services
+from local.session_pool.session import Session
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +110,13 @@ class SessionPool:
         async def copy_files(old: KernelProcess, new: KernelProcess) -> None:
             await files.copy_all(old.data_directory, new.data_directory)
 
-        pool = Pool(options, self.clock, source, copy_files)
+        async def keep_files(session: Session) -> None:
+            if options.keep_files is not None:
+                folder = options.keep_files / f"{quote(session.identifier, safe='')}-{session.guid}"
+                await files.export(session.kernel.data_directory, folder)
+
+        keep = keep_files if options.keep_files else None
+        pool = Pool(options, self.clock, source, copy_files, keep)
         await pool.start()
         opening.push_async_callback(pool.close)
         metadata = PoolMetadata(image, source.name, self.clock.now())

@@ -18,6 +18,7 @@ TIMED_OUT = "Request timed out waiting for code execution to complete"
 RESTARTED = "Kernel restarted: it ran out of memory, or its process ended."
 
 NewKernel = Callable[["Session"], Awaitable[KernelProcess]]
+KeepFiles = Callable[["Session"], Awaitable[None]]
 
 
 class Session:
@@ -139,12 +140,18 @@ class Session:
         self.kernel = await self._new_kernel(self)
         old.close()
 
-    async def end(self) -> None:
-        """Kill everything; what runs answers that there is no such session."""
+    async def end(self, keep_files: KeepFiles | None = None) -> None:
+        """Kill everything; what runs answers that there is no such session.
+
+        Args:
+            keep_files: is given the session's files before they are gone.
+        """
         self._ended = True
         if self._restarting is not None:
             await asyncio.wait([self._restarting])
         await self.kernel.kill()
+        if keep_files is not None:
+            await keep_files(self)
         self.kernel.close()
 
 
