@@ -56,7 +56,10 @@ def open_runtime(azure: SharedAzure, identity_endpoint: None) -> OpenRuntime:
 def settings(azure: SharedAzure, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The app settings of the running app."""
     folder = tmp_path_factory.mktemp("conversations")
-    return azure.stack.app_settings | {"CONVERSATIONS_URL": folder.as_uri()}
+    return azure.stack.app_settings | {
+        "CONVERSATIONS_URL": folder.as_uri(),
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "150000000",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """Conversations and their files over HTTP, kept in a folder, in real sessions."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 import pytest
 
-from local.azure_openai import CallTool, Say, Slow
+from local.azure_openai import CallTool, ChatRequest, Say, Slow
 from tests.conftest import SharedAzure
 from tests.local.functions_host.host_process import PROJECT, host_process
 
@@ -251,3 +252,78 @@ async def test_an_upload_that_is_no_form_is_refused(api: httpx2.AsyncClient, ask
         f"/conversations/{conversation_id}/files", content=b"--B--\r\n", headers=empty
     )
     assert reply.status_code == 400
+
+
+async def test_a_worker_that_is_killed_in_a_turn_leaves_the_conversation_as_it_was(
+    azure: SharedAzure, settings: dict[str, str], api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", CallTool(code="z = 1"), Say("Set.")))["conversation_id"]
+    body = {"input": "Never answered.", "conversation_id": conversation_id}
+    with host_process(PROJECT, environment=settings) as doomed:
+        doomed.wait_until_ready()
+        asked = asyncio.Event()
+
+        def answers_late(_: ChatRequest) -> CallTool:
+            asked.set()
+            return CallTool(code="import time; time.sleep(20)")
+
+        async with httpx2.AsyncClient(base_url=f"{doomed.url}/api", timeout=60) as client:
+            with azure.model.using(answers_late):
+                turn = asyncio.create_task(client.post("/chat", json=body))
+                await asked.wait()
+                await asyncio.to_thread(doomed.stop, signal.SIGKILL)
+            with pytest.raises(httpx2.TransportError):
+                await turn
+    shown = (await api.get(f"/conversations/{conversation_id}")).json()
+    assert [turn["input"] for turn in shown["turns"]] == ["Go on."]
+    assert (await ask(conversation_id, Say("Here.")))["output"] == "Here."
+
+
+async def test_with_sign_in_a_conversation_is_its_owners_alone(
+    azure: SharedAzure, settings: dict[str, str]
+) -> None:
+    def principal(name: str) -> dict[str, str]:
+        return {"x-ms-client-principal-id": name, "x-ms-client-principal-idp": "aad"}
+
+    body = {"input": "Hi", "conversation_id": "new"}
+    with host_process(PROJECT, environment=settings | {"WEBSITE_AUTH_ENABLED": "True"}) as host:
+        host.wait_until_ready()
+        async with httpx2.AsyncClient(base_url=f"{host.url}/api", timeout=60) as api:
+            nobody = await api.post("/chat", json=body)
+            with azure.model.script(Say("Hi.")):
+                started = await api.post("/chat", json=body, headers=principal("ada"))
+            path = f"/conversations/{started.json()['conversation_id']}"
+            hers = await api.get(path, headers=principal("ada"))
+            his = await api.get(path, headers=principal("bob"))
+    assert (nobody.status_code, nobody.json()["code"]) == (401, "SignInRequired")
+    assert hers.status_code == 200
+    assert (his.status_code, his.json()["code"]) == (404, "ConversationNotFound")
+
+
+async def test_without_sign_in_its_headers_count_for_nothing(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    headers = {"x-ms-client-principal-id": "bob", "x-ms-client-principal-idp": "aad"}
+    assert (await api.get(f"/conversations/{conversation_id}", headers=headers)).status_code == 200
+
+
+async def test_a_file_larger_than_the_pool_takes_is_refused(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
+    path = f"/conversations/{conversation_id}/files"
+    reply = await api.post(path, files={"file": ("big.bin", bytes(128 * 1024**2 + 1))})
+    assert (reply.status_code, reply.json()["code"]) == (413, "PayloadTooLarge")
+    assert (await api.get(path)).json() == {"files": []}
+
+
+async def test_without_a_store_a_conversation_is_refused_by_the_name_of_its_setting(
+    azure: SharedAzure,
+) -> None:
+    with host_process(PROJECT, environment=azure.stack.app_settings) as host:
+        host.wait_until_ready()
+        async with httpx2.AsyncClient(base_url=f"{host.url}/api", timeout=60) as api:
+            reply = await api.post("/chat", json={"input": "Hi", "conversation_id": "new"})
+    assert reply.status_code == 500
+    assert "CONVERSATIONS_URL" in reply.json()["detail"]
