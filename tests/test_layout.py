@@ -23,7 +23,6 @@ AGENT: Mapping[str, set[str]] = {
     "messages": set(),
     "events": {"errors", "messages"},
     "schemas": {"events"},
-    "openai_schemas": set(),
     "credentials": {"errors", "telemetry"},
     "sessions": {"errors", "telemetry"},
     "owner": {"errors"},
