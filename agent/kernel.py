@@ -6,13 +6,12 @@ uses of Semantic Kernel's chat side is imported here, once, without the parts it
 
 from typing import Any
 
-from openai import AsyncAzureOpenAI
-from openai.resources.chat.completions import AsyncCompletions
-
 from agent.code_interpreter import CodeInterpreter
 from agent.lean_imports import lean_imports
 
 with lean_imports():
+    from openai import AsyncAzureOpenAI
+    from openai.resources.chat.completions import AsyncCompletions
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
     from semantic_kernel.connectors.ai.open_ai import (

@@ -1,15 +1,18 @@
-"""Keeps the parts of Semantic Kernel that the agent never uses out of the process.
+"""Keeps the parts of Semantic Kernel and openai that the agent never uses out of the process.
 
 `import semantic_kernel` compiles a Handlebars grammar, and its OpenAI connector loads WebRTC audio:
 half of the CPU time of a cold start and 45 MB, for nothing that a chat turn touches. What is
 imported inside `lean_imports()` gets stand-ins for these instead; a stand-in that is used after all
-raises. tests/agent/test_lean_imports.py proves that a turn uses none.
+raises. tests/agent/test_lean_imports.py proves that a turn uses none. The models of openai's other
+APIs are not loaded before somebody asks for them.
 """
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+
+from agent.lazy_reexports import lazy_reexports
 
 _SERVICES = "semantic_kernel.connectors.ai.open_ai.services"
 
@@ -41,7 +44,8 @@ def lean_imports() -> Iterator[None]:
         vars(module).update({cls: type(cls, (Unused,), {}) for cls in UNUSED[name]})
     sys.modules.update(stand_ins)
     try:
-        yield
+        with lazy_reexports("openai.types"):
+            yield
     finally:
         for name in stand_ins:
             del sys.modules[name]

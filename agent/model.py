@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
-import openai
 
 from agent.errors import (
     AgentError,
@@ -34,6 +33,10 @@ from agent.kernel import (
     StreamingChatMessageContent,
     TextContent,
 )
+from agent.lean_imports import lean_imports
+
+with lean_imports():
+    import openai
 
 ROLE = "Cognitive Services OpenAI User"
 

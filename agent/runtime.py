@@ -11,18 +11,20 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from openai import AsyncAzureOpenAI, DefaultAsyncHttpxClient
-
 from agent.code_interpreter import OutputLimits
 from agent.conversation_turn import ConversationServices
 from agent.conversations import open_store
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
 from agent.errors import SettingsError
 from agent.kernel import chat_service
+from agent.lean_imports import lean_imports
 from agent.sessions import SessionsClient
 from agent.settings import Settings
 from agent.telemetry import configure_logging, logger
 from agent.turn import TurnOptions, TurnServices
+
+with lean_imports():
+    from openai import AsyncAzureOpenAI, DefaultAsyncHttpxClient
 
 
 class Runtime:
