@@ -45,6 +45,18 @@ async def file(req: Request) -> Response:
     return await (await _routes()).file(req)
 
 
+@app.route("v1/chat/completions", methods=METHODS)
+async def completions(req: Request) -> Response:
+    """Answer an OpenAI client."""
+    return await (await _routes()).completions(req)
+
+
+@app.route("v1/models", methods=METHODS)
+async def models(req: Request) -> Response:
+    """Tell an OpenAI client which model there is."""
+    return await (await _routes()).models(req)
+
+
 async def _routes() -> Any:
     return await asyncio.wrap_future(_loading)
 

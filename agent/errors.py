@@ -6,6 +6,7 @@
     │   ├── SignInRequiredError        401
     │   ├── ConversationNotFoundError  404, also for a conversation of somebody else
     │   ├── FileNotStoredError         404
+    │   ├── ModelNotServedError        404
     │   ├── MethodNotAllowedError      405
     │   ├── ConversationBusyError      409
     │   ├── PayloadTooLargeError       413
@@ -105,6 +106,14 @@ class FileNotStoredError(RequestError):
     code = "FileNotFound"
     status = 404
     title = "The conversation has no such file."
+
+
+class ModelNotServedError(RequestError):
+    """An OpenAI client named another model than the agent's."""
+
+    code = "ModelNotServed"
+    status = 404
+    title = "There is no such model."
 
 
 class ConversationBusyError(RequestError):

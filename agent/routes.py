@@ -19,10 +19,7 @@ from agent.schemas import ChatRequest
 from agent.server_sent_events import EventStream
 from agent.turn import run_turn
 
-__all__ = ["agui", "chat", "conversation", "file", "files"]
-
-# Front ends send the whole thread with every run, figures and all.
-HISTORY_MAX_BYTES = 16 * 1024 * 1024
+__all__ = ["agui", "chat", "completions", "conversation", "file", "files", "models"]
 
 
 async def chat(request: Request) -> Response:
@@ -33,6 +30,22 @@ async def chat(request: Request) -> Response:
 async def agui(request: Request) -> Response:
     """`POST /api/agui`: a run, as AG-UI front ends ask for it."""
     return await web.answer(request, {"POST": _run})
+
+
+async def completions(request: Request) -> Response:
+    """`POST /api/v1/chat/completions`: for OpenAI's clients."""
+    await _load("agent.openai_routes")
+    from agent import openai_routes
+
+    return await openai_routes.completions(request)
+
+
+async def models(request: Request) -> Response:
+    """`GET /api/v1/models`: likewise."""
+    await _load("agent.openai_routes")
+    from agent import openai_routes
+
+    return await openai_routes.models(request)
 
 
 async def _chat_by_query(request: Request) -> Response:
@@ -73,8 +86,8 @@ async def _conversation(
 
 async def _run(request: Request) -> Response:
     opened = await runtime.get()
-    body = await web.read_body(request, HISTORY_MAX_BYTES)
-    await _load_agui()
+    body = await web.read_body(request, web.HISTORY_MAX_BYTES)
+    await _load("agent.agui")
     from agent.agui import read_run
 
     run = read_run(body, opened.input_max_chars)
@@ -90,7 +103,7 @@ async def _kept_turn(
     """The turn, if the thread is a conversation of ours; a front end makes up ids of its own."""
     if not opened.keeps_conversations:
         return None
-    key = await _conversation(request, opened, thread_id)
+    key = ConversationKey(owner_of(request.headers, sign_in=opened.sign_in), thread_id)
     with suppress(ConversationNotFoundError):
         return await begin_turn(await opened.conversations(), key, question)
     return None
@@ -103,7 +116,7 @@ async def _as_events(
     run_id: str,
     conversation_id: str | None = None,
 ) -> Response:
-    await _load_agui()
+    await _load("agent.agui")
     from agent.agui import AguiEncoder
 
     encoder = AguiEncoder(
@@ -115,6 +128,6 @@ async def _as_events(
     return EventStream(turn, encoder)
 
 
-async def _load_agui() -> None:
-    """Import it where it does not hold up the other requests of this worker."""
-    await asyncio.to_thread(import_module, "agent.agui")
+async def _load(module: str) -> None:
+    """Import what not every worker needs, where it does not hold up the other requests."""
+    await asyncio.to_thread(import_module, module)

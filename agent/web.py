@@ -28,6 +28,8 @@ from agent.schemas import (
 )
 from agent.telemetry import logger
 
+# A caller that keeps its conversation itself sends all of it with every turn, figures included.
+HISTORY_MAX_BYTES = 16 * 1024 * 1024
 DEFAULT_RETRY_AFTER_S = 5
 # nginx's status for a caller that is gone; nobody reads it but the host's log.
 CLIENT_CLOSED_REQUEST = 499
@@ -36,27 +38,37 @@ _BYTES_PER_CHAR = 12
 _BODY_ROOM_BYTES = 4096
 
 type Handler = Callable[[Request], Awaitable[Response]]
+# The body of an error, and its media type.
+type ErrorBody = Callable[[Request, AgentError], tuple[BaseModel, str]]
 
 
-async def answer(request: Request, handlers: dict[str, Handler]) -> Response:
-    """Call the handler of the request's method; whatever it raises becomes a problem."""
+async def answer(
+    request: Request, handlers: dict[str, Handler], error_body: ErrorBody | None = None
+) -> Response:
+    """Call the handler of the request's method; whatever it raises becomes a problem.
+
+    Args:
+        request: of the caller.
+        handlers: by method.
+        error_body: how errors look on this route, if not as problem+json.
+    """
+    as_body = error_body or _problem
     try:
         handler = handlers.get(request.method)
         if handler is None:
             raise MethodNotAllowedError(f"Use {' or '.join(handlers)}.")
         return await handler(request)
     except MethodNotAllowedError as error:
-        return _problem(request, error, {"Allow": ", ".join(handlers)})
+        return _failed(error, as_body(request, error), {"Allow": ", ".join(handlers)})
     except AgentError as error:
-        return _problem(request, error)
+        return _failed(error, as_body(request, error))
     except HungUpError:
         logger.info("the caller hung up")
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except Exception:
         logger.exception("request failed")
-        return _problem(
-            request, AgentError("Something unforeseen happened. The log has the details.")
-        )
+        unforeseen = AgentError("Something unforeseen happened. The log has the details.")
+        return _failed(unforeseen, as_body(request, unforeseen))
 
 
 def wants_events(request: Request) -> bool:
@@ -186,12 +198,22 @@ def _quoted(name: str) -> str:
     return f"`{name if len(name) <= 64 else name[:64] + '…'}`"
 
 
-def _problem(
-    request: Request, error: AgentError, headers: dict[str, str] | None = None
+def _failed(
+    error: AgentError, body: tuple[BaseModel, str], headers: dict[str, str] | None = None
 ) -> Response:
+    schema, media_type = body
     headers = dict(headers or {})
     if error.status in (409, 429, 503):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
+    return Response(
+        schema.model_dump_json(exclude_none=True),
+        status_code=error.status,
+        headers=headers,
+        media_type=media_type,
+    )
+
+
+def _problem(request: Request, error: AgentError) -> tuple[BaseModel, str]:
     problem = Problem(
         code=error.code,
         status=error.status,
@@ -200,12 +222,7 @@ def _problem(
         operation_id=operation_id(request),
         field=error.field,
     )
-    return Response(
-        problem.model_dump_json(exclude_none=True),
-        status_code=error.status,
-        headers=headers,
-        media_type="application/problem+json",
-    )
+    return problem, "application/problem+json"
 
 
 def operation_id(request: Request) -> str:

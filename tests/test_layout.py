@@ -112,7 +112,7 @@ AGENT: Mapping[str, set[str]] = {
         "errors",
         "events",
         "health",
-        "openai_schemas",
+        "openai_routes",
         "owner",
         "runtime",
         "schemas",
