@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import dataclasses
 import logging
 import os
 import sys
@@ -14,7 +13,8 @@ from local.processes import until_signal
 from local.run import PROJECT, FunctionsHostOptions, RunError, run
 from local.serving import PortInUseError
 from local.session_pool import SessionPoolError
-from local.stack import DEFAULT_PORTS, DEPLOYMENT, POOL, LocalStack, Ports
+from local.session_pool.__main__ import main as serve_sessions
+from local.stack import DEFAULT_PORTS, DEPLOYMENT, LocalStack, Ports
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
@@ -25,7 +25,10 @@ name a server that speaks the OpenAI protocol (this is Ollama's address):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command until it ends or is stopped; the value is the exit code."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["sessions"]:
+        return serve_sessions(given[1:])
+    arguments = _parser().parse_args(given)
     if sys.platform != "linux":
         return _fail(
             f"Sessions are isolated with Linux namespaces, which {sys.platform} does not have: use "
@@ -65,55 +68,21 @@ def _parser() -> argparse.ArgumentParser:
         help="where function_app.py is (this project)",
     )
     run_parser.set_defaults(command=_run)
-    sessions = commands.add_parser("sessions", help="start the session pool and the identity only")
-    _add_ports(sessions, openai=False)
-    _add_pool_options(sessions)
-    sessions.set_defaults(command=_serve_sessions)
+    # Listed here; its options are the session pool's own, see `main`.
+    commands.add_parser("sessions", help="start the session pool and the identity only")
     return parser
 
 
-def _add_ports(parser: argparse.ArgumentParser, *, openai: bool = True) -> None:
+def _add_ports(parser: argparse.ArgumentParser) -> None:
     ports = [
+        ("--openai-port", DEFAULT_PORTS.azure_openai, "of Azure OpenAI"),
         ("--pool-port", DEFAULT_PORTS.session_pool, "of the session pool"),
         ("--identity-port", DEFAULT_PORTS.managed_identity, "of the managed identity"),
     ]
-    if openai:
-        ports.insert(0, ("--openai-port", DEFAULT_PORTS.azure_openai, "of Azure OpenAI"))
     for option, default, what in ports:
         parser.add_argument(
             option, type=_port, default=default, metavar="PORT", help=f"{what} (%(default)s)"
         )
-
-
-def _add_pool_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max-sessions",
-        type=int,
-        default=POOL.max_sessions,
-        metavar="N",
-        help="how many may be alive at once; one more is answered 429 (%(default)s)",
-    )
-    parser.add_argument(
-        "--cooldown",
-        type=int,
-        default=POOL.cooldown_s,
-        metavar="SECONDS",
-        help="a session that nobody calls for so long ends, 300 to 3600 (%(default)s)",
-    )
-    parser.add_argument(
-        "--lenient",
-        action="store_true",
-        help="take requests that any documentation allows, not only those the service takes",
-    )
-    parser.add_argument(
-        "--requirements",
-        type=Path,
-        metavar="FILE",
-        help="more packages for the sessions; installed at the first start",
-    )
-    parser.add_argument(
-        "--log-requests", action="store_true", help="write a line per request, without its code"
-    )
 
 
 def _port(text: str) -> int:
@@ -126,21 +95,6 @@ def _port(text: str) -> int:
 async def _serve_all(arguments: argparse.Namespace) -> None:
     relay = _relay()
     await _serve(LocalStack(model=relay, ports=_ports(arguments)), relay)
-
-
-async def _serve_sessions(arguments: argparse.Namespace) -> None:
-    try:
-        options = dataclasses.replace(
-            POOL,
-            max_sessions=arguments.max_sessions,
-            cooldown_s=arguments.cooldown,
-            strict=not arguments.lenient,
-            extra_requirements=arguments.requirements,
-            log_requests=arguments.log_requests,
-        )
-    except ValueError as error:
-        raise RunError(str(error)) from error
-    await _serve(LocalStack(ports=_ports(arguments), openai=False, pool=options), None)
 
 
 async def _run(arguments: argparse.Namespace) -> None:

@@ -60,10 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         default="serve",
         help="serve (default), or prepare: install the packages of the session image and end",
     )
-    parser.add_argument("--port", type=int, default=POOL_PORT, help="of the pool (%(default)s)")
-    parser.add_argument(
-        "--identity-port", type=int, default=IDENTITY_PORT, help="of the identity (%(default)s)"
-    )
+    for options, default, what in (
+        (("--port", "--pool-port"), POOL_PORT, "of the pool"),
+        (("--identity-port",), IDENTITY_PORT, "of the managed identity"),
+    ):
+        parser.add_argument(
+            *options, type=_port, default=default, metavar="PORT", help=f"{what} (%(default)s)"
+        )
     parser.add_argument(
         "--max-sessions",
         type=int,
@@ -107,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
         help="no fork server: each session gets a bubblewrap of its own, which takes longer",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return number
 
 
 def _options(arguments: argparse.Namespace) -> PoolOptions:

@@ -34,8 +34,8 @@ class PoolOptions:
     """
 
     subscription: str = DEFAULT_SUBSCRIPTION
-    resource_group: str = "local"
-    name: str = "pool"
+    resource_group: str = "rg-local"
+    name: str = "pool-local"
     max_sessions: int = 100
     cooldown_s: int = 300
     ready_sessions: int = 4
