@@ -94,7 +94,8 @@ async def test_a_full_pool_answers_429_until_a_session_ends(open_pool: OpenPool)
         refused = await third.request("POST", "executions", json=body)
         assert refused.status_code == 429
         assert refused.json()["error"]["message"] == (
-            f"Error happened when allocating pod for identifier {third.identifier} in pool pool-local"
+            f"Error happened when allocating pod for identifier {third.identifier}"
+            " in pool pool-local"
         )
         await first.request("DELETE", "session")
         assert (await third.request("POST", "executions", json=body)).status_code == 200
