@@ -12,13 +12,19 @@ from typing import Final, cast
 from urllib.parse import quote
 
 from agent.code_interpreter import TurnSession
-from agent.conversations import ConversationStore, Turn, fit
+from agent.conversations import Conversation, ConversationStore, HeldConversation, Turn, fit
 from agent.errors import InvalidRequestError
-from agent.events import Event, Execution, ExecutionFinished, File, FileCreated, TurnFinished
-from agent.messages import Message
+from agent.events import (
+    Event,
+    Execution,
+    ExecutionFinished,
+    File,
+    FileCreated,
+    TurnFinished,
+)
 from agent.owner import Owner, pool_identifier
 from agent.sessions import SessionFile, SessionsClient
-from agent.turn import TurnServices, run_turn
+from agent.turn import TurnServices, run_turn, to_its_end
 from agent.turn_files import in_chunks, media_type_of
 
 # A file that code made is kept up to here, so that it outlives the session; a larger one is there
@@ -53,58 +59,86 @@ class ConversationKey:
         return f"/api/conversations/{self.id}/files/{quote(name, safe='')}"
 
 
+@dataclass(frozen=True, slots=True)
+class BegunTurn:
+    """A turn that holds its conversation until `events` is closed or at its end."""
+
+    conversation_id: str
+    events: AsyncGenerator[Event]
+
+
 async def begin_turn(
-    services: ConversationServices, key: ConversationKey, question: str
-) -> AsyncGenerator[Event]:
-    """Hold the conversation for one turn; the value is the turn, to be run and closed.
+    services: ConversationServices, owner: Owner, conversation_id: str | None, question: str
+) -> BegunTurn:
+    """Hold a conversation for one turn.
+
+    Args:
+        services: of the worker.
+        owner: who asks.
+        conversation_id: None starts a conversation.
+        question: what is asked.
 
     Raises:
         ConversationNotFoundError: the owner has none of that id.
         ConversationBusyError: another turn holds it.
     """
-    events = _events(services, key, question)
+    events = _events(services, owner, conversation_id, question)
     # Held once the generator has begun; from then on closing it lets the conversation go.
-    await anext(events)
-    return cast(AsyncGenerator[Event], events)
+    held = await anext(events)
+    assert isinstance(held, Conversation)  # noqa: S101 - what it yields first
+    return BegunTurn(held.id, cast(AsyncGenerator[Event], events))
 
 
 async def _events(
-    services: ConversationServices, key: ConversationKey, question: str
-) -> AsyncGenerator[Event | None]:
-    asked_at = datetime.now(UTC)
-    async with services.store.hold(key.owner, key.id) as held:
-        yield None
-        turns = held.conversation.turns
-        turn = run_turn(
-            services.turns,
-            question,
-            history=fit(turns, services.history_max_chars),
-            session=await _session(services, key, held.conversation.session_guid, len(turns)),
-        )
-        record = _Record()
-        async with aclosing(turn) as events:
+    services: ConversationServices, owner: Owner, conversation_id: str | None, question: str
+) -> AsyncGenerator[Conversation | Event]:
+    store = services.store
+    holding = store.hold(owner, conversation_id) if conversation_id else store.start(owner)
+    async with holding as held:
+        yield held.conversation
+        kept = _kept(services, owner, held, question)
+        async with aclosing(to_its_end(kept)) as events:
             async for event in events:
-                record.note(event)
-                if isinstance(event, TurnFinished):
-                    await held.append(record.turn(question, asked_at, event))
                 yield event
 
 
-async def _session(
-    services: ConversationServices, key: ConversationKey, guid: str | None, turns: int
-) -> TurnSession | None:
+async def _kept(
+    services: ConversationServices, owner: Owner, held: HeldConversation, question: str
+) -> AsyncGenerator[Event]:
+    """The turn; its answer is kept before the caller sees that it is complete."""
+    record = _Record(question, datetime.now(UTC))
+    async with aclosing(await _turn(services, owner, held.conversation, question)) as events:
+        async for event in events:
+            record.note(event)
+            if isinstance(event, TurnFinished):
+                await held.append(record.turn(event))
+            yield event
+
+
+async def _turn(
+    services: ConversationServices, owner: Owner, conversation: Conversation, question: str
+) -> AsyncGenerator[Event]:
+    history = fit(conversation.turns, services.history_max_chars)
     sessions = services.turns.sessions
     if sessions is None:
-        return None
-    identifier = pool_identifier(await services.store.identifier_key(), key.owner, key.id)
-    files = ConversationFiles(services.store, key, sessions, identifier, f"image-{turns + 1}")
-    return TurnSession(sessions, identifier, files, guid=guid, keeps_files=True)
+        return run_turn(services.turns, question, history=history)
+    key = ConversationKey(owner, conversation.id)
+    identifier = pool_identifier(await services.store.identifier_key(), owner, conversation.id)
+    files = ConversationFiles(
+        services.store, key, sessions, identifier, f"image-{conversation.turn_count + 1}"
+    )
+    session = TurnSession(
+        sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
+    )
+    return run_turn(services.turns, question, history=history, session=session)
 
 
 @dataclass(slots=True)
 class _Record:
     """What of the events is kept."""
 
+    question: str
+    asked_at: datetime
     executions: list[Execution] = field(default_factory=list)
     files: dict[str, File] = field(default_factory=dict)
 
@@ -115,17 +149,16 @@ class _Record:
             case FileCreated():
                 self.files[event.file.name] = event.file
 
-    def turn(self, question: str, asked_at: datetime, finished: TurnFinished) -> Turn:
-        messages: tuple[Message, ...] = finished.messages
+    def turn(self, finished: TurnFinished) -> Turn:
         return Turn(
-            messages=messages,
-            input=question,
+            messages=finished.messages,
+            input=self.question,
             output=finished.output,
             executions=tuple(self.executions),
             files=tuple(self.files.values()),
             finish_reason=finished.finish_reason,
             usage=finished.usage,
-            asked_at=asked_at,
+            asked_at=self.asked_at,
             session_guid=finished.session_guid,
             warnings=finished.warnings,
         )

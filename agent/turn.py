@@ -104,9 +104,20 @@ async def run_turn(
     if session is None and services.sessions is not None:
         session = own = _new_session(services.sessions)
     turn = _Turn(services, question, history, instructions, session, deadline)
+    try:
+        async with aclosing(to_its_end(turn.events())) as events:
+            async for event in events:
+                yield event
+    finally:
+        if own is not None and turn.used_session:
+            services.in_background(_give_back(own))
+
+
+async def to_its_end(events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """The same events; what is raised on the way becomes the last of them, `TurnFailed`."""
     span = tracer.start_span("turn")
     try:
-        async with aclosing(turn.events()) as events:
+        async with aclosing(events):
             async for event in events:
                 yield event
     except AgentError as error:
@@ -119,8 +130,6 @@ async def run_turn(
         yield TurnFailed(AgentError("Something unforeseen happened. The log has the details."))
     finally:
         span.end()
-        if own is not None and turn.used_session:
-            services.in_background(_give_back(own))
 
 
 def _new_session(sessions: SessionsClient) -> TurnSession:
