@@ -1,8 +1,9 @@
 """Lets a package that only re-exports names import each of them when it is asked for (PEP 562).
 
 `openai.types` and its sub-packages are lists of `from .x import X`: 700 modules of pydantic models,
-of which a chat turn uses 60. Importing them all is a quarter of the CPU time of a cold start. Who
-asks such a package for a name gets the same object as ever, from the same module.
+of which a chat turn uses 70. Semantic Kernel's packages are lists of all their connectors,
+services and contents. Who asks such a package for a name gets the same object as ever, from the
+same module.
 """
 
 import ast
@@ -51,17 +52,19 @@ class _ReExports:
     """What an `__init__` would bind.
 
     Attributes:
-        names: name → the module it comes from, relative, and what it is called there.
-        submodules: which it would load on the way, relative.
+        names: name → the module it comes from, and what it is called there.
+        submodules: of the package itself, that it would load on the way.
+        public: its `__all__`, if it has one.
     """
 
     names: dict[str, tuple[str, str]]
     submodules: frozenset[str]
+    public: list[str] | None
 
 
 class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
-        reexports = _read(ast.parse(self.get_data(self.path)))
+        reexports = _read(ast.parse(self.get_data(self.path)), module.__name__)
         if reexports is None:
             super().exec_module(module)
             return
@@ -69,11 +72,11 @@ class _Loader(SourceFileLoader):
         def getattr_(name: str) -> object:
             if name in reexports.names:
                 source, attribute = reexports.names[name]
-                value = getattr(import_module(source, module.__name__), attribute)
+                value = getattr(import_module(source), attribute)
                 setattr(module, name, value)
                 return value
             if name in reexports.submodules:
-                return import_module(f".{name}", module.__name__)
+                return import_module(f"{module.__name__}.{name}")
             raise AttributeError(
                 f"module {module.__name__!r} has no attribute {name!r}", name=name, obj=module
             )
@@ -82,23 +85,32 @@ class _Loader(SourceFileLoader):
             return sorted({*vars(module), *reexports.names, *reexports.submodules})
 
         vars(module).update(__getattr__=getattr_, __dir__=dir_)
+        if reexports.public is not None:
+            vars(module)["__all__"] = reexports.public
 
 
-def _read(tree: ast.Module) -> _ReExports | None:
+def _read(tree: ast.Module, package: str) -> _ReExports | None:
     """The re-exports of an `__init__`, None if it does anything else."""
     names: dict[str, tuple[str, str]] = {}
-    submodules: set[str] = set()
+    public: list[str] | None = None
     for node in tree.body:
         match node:
             case ast.ImportFrom(module="__future__") | ast.Expr(value=ast.Constant()):
                 continue
-            case ast.ImportFrom(level=1, module=str(source)):
-                submodules.add(source.partition(".")[0])
-                for alias in node.names:
-                    names[alias.asname or alias.name] = (f".{source}", alias.name)
+            case ast.ImportFrom(level=0 | 1 as level, module=str(source)):
+                source = f"{package}.{source}" if level else source
+                names |= {alias.asname or alias.name: (source, alias.name) for alias in node.names}
+            case ast.Assign(targets=[ast.Name("__all__")], value=ast.List() as listed):
+                public = ast.literal_eval(listed)
             case _:
                 return None
+    prefix = f"{package}."
+    submodules = frozenset(
+        source.removeprefix(prefix).partition(".")[0]
+        for source, _ in names.values()
+        if source.startswith(prefix)
+    )
     # A name that is also a sub-module's would be whichever was bound last.
     if "*" in names or not submodules.isdisjoint(names):
         return None
-    return _ReExports(names, frozenset(submodules))
+    return _ReExports(names, submodules, public)

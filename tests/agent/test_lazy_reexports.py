@@ -19,7 +19,8 @@ def run_python(tmp_path: Path) -> RunPython:
     (package / "inner").mkdir(parents=True)
     (package / "__init__.py").write_text(
         '"""A shop."""\n\nfrom __future__ import annotations\n\n'
-        "from .apple import Apple as Apple, Core as Seed\nfrom .inner import Pear as Pear\n"
+        "from .apple import Apple as Apple, Core as Seed\nfrom shop.inner import Pear\n"
+        '__all__ = ["Apple", "Pear"]\n'
     )
     (package / "apple.py").write_text("class Apple: pass\nclass Core: pass\n")
     (package / "inner/__init__.py").write_text("from .pear import Pear as Pear\n")
@@ -95,6 +96,13 @@ def test_a_name_that_does_not_exist_is_told_as_ever(run_python: RunPython) -> No
 def test_all_names_are_listed(run_python: RunPython) -> None:
     told = run_python("with lazy_reexports('shop'): import shop\nprint(dir(shop))")
     assert {"Apple", "Seed", "Pear", "apple", "inner"} <= set(told.strip("[]'").split("', '"))
+
+
+def test_a_star_takes_what_is_public(run_python: RunPython) -> None:
+    told = run_python(
+        "with lazy_reexports('shop'): from shop import *\nprint(Apple, Pear, 'Seed' in globals())"
+    )
+    assert told == "<class 'shop.apple.Apple'> <class 'shop.inner.pear.Pear'> False"
 
 
 def test_a_package_that_does_more_is_executed(run_python: RunPython) -> None:

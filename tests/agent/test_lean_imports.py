@@ -4,12 +4,9 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from agent.lean_imports import UNUSED
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +62,7 @@ def test_the_watched_turns_end_as_they_should(watched: Watched) -> None:
 
 
 def test_the_unused_is_not_loaded(watched: Watched) -> None:
-    heavy = {"pybars", "pymeta", "numpy", "aiortc", "av", "scipy"}
+    heavy = {"pybars", "pymeta", "numpy", "jinja2", "yaml", "httpx", "aiortc", "av", "scipy"}
     assert heavy.isdisjoint(watched.modules)
 
 
@@ -74,6 +71,7 @@ def test_models_of_other_apis_are_not_loaded(watched: Watched) -> None:
     assert "openai.types.chat.chat_completion_chunk" in types
     assert "openai.types.responses.response" not in types
     assert len(types) < 100
+    assert not [name for name in watched.modules if "realtime" in name]
 
 
 def test_using_a_stand_in_says_what_it_is() -> None:
@@ -93,14 +91,3 @@ def test_stand_ins_leave_with_the_block() -> None:
         "assert not UNUSED.keys() & sys.modules.keys()",
     )
     assert finished.returncode == 0, finished.stderr
-
-
-@pytest.mark.parametrize("module", [name for name in UNUSED if name.startswith("semantic_kernel")])
-def test_a_stand_in_stands_for_a_module_that_exists(module: str) -> None:
-    package, _, name = module.rpartition(".")
-    spec = find_spec("semantic_kernel")
-    assert spec is not None
-    assert spec.origin is not None
-    relative = f"{package.removeprefix('semantic_kernel.').replace('.', '/')}/{name}.py"
-    source = (Path(spec.origin).parent / relative).read_text()
-    assert all(cls in source for cls in UNUSED[module])
