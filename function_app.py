@@ -57,6 +57,24 @@ async def models(req: Request) -> Response:
     return await (await _routes()).models(req)
 
 
+@app.route("openapi.json", methods=METHODS)
+async def openapi(req: Request) -> Response:
+    """Describe all routes."""
+    return await (await _routes()).openapi(req)
+
+
+@app.route("health/live", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+async def health_live(req: Request) -> Response:
+    """Say that the worker answers; for probes, which have no key."""
+    return await (await _routes()).health_live(req)
+
+
+@app.route("health/ready", methods=METHODS)
+async def health_ready(req: Request) -> Response:
+    """Say whether the identity, the model, the session pool and the store can be had."""
+    return await (await _routes()).health_ready(req)
+
+
 async def _routes() -> Any:
     return await asyncio.wrap_future(_loading)
 

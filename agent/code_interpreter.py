@@ -33,6 +33,7 @@ from agent.sessions import (
     SessionFile,
     SessionsClient,
 )
+from agent.shortening import shortened
 from agent.telemetry import log_content, logger
 from agent.turn_files import FileSink, SessionWatch
 
@@ -220,15 +221,6 @@ class CodeInterpreter:
             "note": " ".join(notes),
         }
         return _as_json({name: text for name, text in fields.items() if text})
-
-
-def shortened(text: str, max_chars: int) -> str:
-    """Head and tail of a text that is too long, with a marker that says how much is missing."""
-    if len(text) <= max_chars:
-        return text
-    head, tail = max_chars * 2 // 3, max_chars // 3
-    missing = len(text) - head - tail
-    return f"{text[:head]}\n[... {missing:,} characters left out ...]\n{text[-tail:]}"
 
 
 def _image_of(result: JsonValue) -> _Image | None:

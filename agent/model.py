@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +131,22 @@ async def ask(
                 for piece in pieces:
                     if text := message.add(piece):
                         yield text
+
+
+async def check_access(service: OpenAIChatCompletion, *, deadline: float) -> None:
+    """Find out whether the model would answer, at no cost.
+
+    The request has no messages: an account that lets the identity in and has the deployment
+    refuses just that.
+
+    Raises:
+        ModelError: it would not.
+        DeadlineExceededError: it did not say in time.
+    """
+    with _as_model_errors():
+        async with asyncio.timeout_at(deadline):
+            with suppress(openai.BadRequestError):
+                await service.client.chat.completions.create(messages=[], model=service.ai_model_id)
 
 
 @contextmanager

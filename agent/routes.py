@@ -11,15 +11,27 @@ from starlette.responses import Response
 
 from agent import runtime, web
 from agent.conversation_routes import conversation, file, files
-from agent.conversation_turn import ConversationKey, begin_turn
+from agent.conversation_turn import BegunTurn, begin_turn
 from agent.errors import ConversationNotFoundError
 from agent.events import Event
+from agent.health import readiness
 from agent.owner import owner_of
-from agent.schemas import ChatRequest
+from agent.schemas import ChatRequest, HealthSchema
 from agent.server_sent_events import EventStream
 from agent.turn import run_turn
 
-__all__ = ["agui", "chat", "completions", "conversation", "file", "files", "models"]
+__all__ = [
+    "agui",
+    "chat",
+    "completions",
+    "conversation",
+    "file",
+    "files",
+    "health_live",
+    "health_ready",
+    "models",
+    "openapi",
+]
 
 
 async def chat(request: Request) -> Response:
@@ -48,6 +60,37 @@ async def models(request: Request) -> Response:
     return await openai_routes.models(request)
 
 
+async def openapi(request: Request) -> Response:
+    """`GET /api/openapi.json`: all of this, for programs."""
+    return await web.answer(request, {"GET": _describe})
+
+
+async def health_live(request: Request) -> Response:
+    """`GET /api/health/live`: this worker answers."""
+    return await web.answer(request, {"GET": _live})
+
+
+async def health_ready(request: Request) -> Response:
+    """`GET /api/health/ready`: it has all that a turn needs."""
+    return await web.answer(request, {"GET": _ready})
+
+
+async def _describe(_: Request) -> Response:
+    await _load("agent.openapi")
+    from agent.openapi import document
+
+    return Response(await asyncio.to_thread(document), media_type="application/json")
+
+
+async def _live(_: Request) -> Response:
+    return web.json(HealthSchema(status="alive", checks={}))
+
+
+async def _ready(_: Request) -> Response:
+    health = await readiness(await runtime.get())
+    return web.json(health, status=200 if health.status == "ready" else 503)
+
+
 async def _chat_by_query(request: Request) -> Response:
     opened = await runtime.get()
     return await _chat(request, opened, web.read_query(request, opened.input_max_chars))
@@ -62,9 +105,9 @@ async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest
     if question.conversation_id is None:
         conversation_id, turn = None, run_turn(opened.turns, question.input)
     else:
-        services = await opened.conversations()
-        key = await _conversation(request, opened, question.conversation_id)
-        conversation_id, turn = key.id, await begin_turn(services, key, question.input)
+        wanted = None if question.conversation_id == "new" else question.conversation_id
+        begun = await _begin(request, opened, wanted, question.input)
+        conversation_id, turn = begun.conversation_id, begun.events
     if web.wants_events(request):
         thread_id = conversation_id or secrets.token_hex(16)
         return await _as_events(request, turn, thread_id, secrets.token_hex(16), conversation_id)
@@ -74,14 +117,11 @@ async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest
     return answer
 
 
-async def _conversation(
-    request: Request, opened: runtime.Runtime, conversation_id: str
-) -> ConversationKey:
+async def _begin(
+    request: Request, opened: runtime.Runtime, conversation_id: str | None, question: str
+) -> BegunTurn:
     owner = owner_of(request.headers, sign_in=opened.sign_in)
-    if conversation_id != "new":
-        return ConversationKey(owner, conversation_id)
-    services = await opened.conversations()
-    return ConversationKey(owner, (await services.store.create(owner)).id)
+    return await begin_turn(await opened.conversations(), owner, conversation_id, question)
 
 
 async def _run(request: Request) -> Response:
@@ -103,9 +143,8 @@ async def _kept_turn(
     """The turn, if the thread is a conversation of ours; a front end makes up ids of its own."""
     if not opened.keeps_conversations:
         return None
-    key = ConversationKey(owner_of(request.headers, sign_in=opened.sign_in), thread_id)
     with suppress(ConversationNotFoundError):
-        return await begin_turn(await opened.conversations(), key, question)
+        return (await _begin(request, opened, thread_id, question)).events
     return None
 
 

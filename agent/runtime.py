@@ -13,7 +13,7 @@ from typing import Self
 
 from agent.code_interpreter import OutputLimits
 from agent.conversation_turn import ConversationServices
-from agent.conversations import open_store
+from agent.conversations import Limits, open_store
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
 from agent.errors import SettingsError
 from agent.kernel import chat_service
@@ -103,7 +103,9 @@ class Runtime:
         url = self._settings.conversations_url
         if url is None:
             raise SettingsError("CONVERSATIONS_URL is not set: the app keeps no conversations.")
-        store = await self._stack.enter_async_context(open_store(url, self._credential))
+        # A character is at most 4 bytes of UTF-8.
+        limits = Limits(hold_max_bytes=max(1024**2, 4 * self._settings.conversation_max_chars))
+        store = await self._stack.enter_async_context(open_store(url, self._credential, limits))
         return ConversationServices(store, self.turns, self._settings.conversation_max_chars)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:

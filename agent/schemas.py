@@ -1,7 +1,7 @@
 """The JSON that callers send and receive."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -111,6 +111,21 @@ class FileListSchema(_Answer):
     """Files of a conversation, by name."""
 
     files: list[ConversationFileSchema]
+
+
+class CheckSchema(_Answer):
+    """One thing that a turn needs."""
+
+    ok: bool
+    code: str | None = Field(default=None, description="What is wrong, as in a problem.")
+    detail: str | None = Field(default=None, description="What to do about it.")
+
+
+class HealthSchema(_Answer):
+    """Whether the app can answer questions."""
+
+    status: Literal["alive", "ready", "not ready"]
+    checks: dict[str, CheckSchema] = Field(description="By what was tried.")
 
 
 class Problem(BaseModel):

@@ -30,6 +30,14 @@ async def azure() -> AsyncIterator[SharedAzure]:
 
 
 @pytest.fixture
+def faults(azure: SharedAzure) -> Iterator[SharedAzure]:
+    """The shared Azure, to fail on demand; fine again afterwards."""
+    yield azure
+    azure.stack.pool.faults.clear()
+    azure.stack.pool.faults.grant_role()
+
+
+@pytest.fixture
 def identity_endpoint(azure: SharedAzure) -> Iterator[None]:
     """Where azure-identity looks for the managed identity of this process."""
     with pytest.MonkeyPatch.context() as environment:

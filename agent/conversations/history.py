@@ -6,6 +6,7 @@ from typing import Final
 
 from agent.conversations.records import Turn
 from agent.messages import Message
+from agent.shortening import shortened
 
 # What is left of a tool's output: enough to see what it was about.
 SHORT_OUTPUT_CHARS: Final = 600
@@ -36,22 +37,6 @@ def fit(turns: Sequence[Turn], max_chars: int) -> list[Message]:
     if total > max_chars and kept:
         _shorten_outputs(kept[-1])
     return [message for messages in kept[first:] for message in messages]
-
-
-def shortened(text: str, max_chars: int) -> str:
-    """Head and tail of a text that is too long, with a marker that says how much is missing.
-
-    It is never longer than `max_chars`, which must leave room for the marker (100 will do).
-    """
-    if len(text) <= max_chars:
-        return text
-    room = max_chars - len(_marker(len(text)))
-    head, tail = room - room // 3, room // 3
-    return f"{text[:head]}{_marker(len(text) - room)}{text[len(text) - tail :]}"
-
-
-def _marker(missing_chars: int) -> str:
-    return f"\n[... {missing_chars:,} characters left out ...]\n"
 
 
 def _size(messages: Sequence[Message]) -> int:

@@ -10,12 +10,12 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from agent.conversations.history import shortened
 from agent.conversations.records import Conversation, Turn
 from agent.errors import ConversationUnreadableError
 from agent.events import Execution, File
 from agent.messages import Message
 from agent.owner import Owner
+from agent.shortening import shortened
 
 # To how many characters each output of a turn that is too long is shortened, until it fits.
 _CUTS: Final = (100_000, 30_000, 10_000, 3_000, 1_000)

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -109,13 +109,6 @@ async def test_a_deleted_session_begins_anew_and_can_be_deleted_twice(session: S
     after = await run(session, "x")
     assert "NameError" in after.stderr
     assert after.session_guid != before.session_guid
-
-
-@pytest.fixture
-def faults(azure: SharedAzure) -> Iterator[SharedAzure]:
-    yield azure
-    azure.stack.pool.faults.clear()
-    azure.stack.pool.faults.grant_role()
 
 
 @local_only

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from agent.conversations import Message, ToolCall, Turn, fit
-from agent.conversations.history import SHORT_OUTPUT_CHARS, shortened
+from agent.conversations.history import SHORT_OUTPUT_CHARS
+from agent.shortening import shortened
 from tests.agent.conversations.samples import turn
 
 SEEDS = range(60)
