@@ -1,0 +1,206 @@
+"""All operations of the HTTP API: what each takes and what it may answer, also when it fails."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ag_ui.core import RunAgentInput
+from pydantic import BaseModel
+
+from agent.openai_schemas import Completion, CompletionRequest, ErrorEnvelope, ModelList
+from agent.schemas import (
+    ChatAnswer,
+    ChatRequest,
+    ConversationSchema,
+    FileListSchema,
+    HealthSchema,
+    Problem,
+)
+
+type Json = dict[str, Any]
+type Parameter = Json
+# A schema of ours, or what OpenAPI says instead.
+type Body = type[BaseModel] | Json
+# By status, the bodies by media type; none where there is no body.
+type Answers = Mapping[int, Mapping[str, Body]]
+
+_EVENTS: Final[Json] = {
+    "type": "string",
+    "description": "Server-sent events, each with one JSON object as its data.",
+}
+_BINARY: Final[Json] = {}
+_FORM: Final[Json] = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    },
+    "required": ["file"],
+}
+_CONVERSATION_ID: Final[Parameter] = {
+    "name": "conversation_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+}
+_NAME: Final[Parameter] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1},
+}
+_INPUT: Final[Parameter] = {
+    "name": "input",
+    "in": "query",
+    "required": True,
+    "description": "The question, in plain words.",
+    "schema": {"type": "string", "minLength": 1},
+}
+
+# What can go wrong, by what an operation does.
+_ANY: Final = frozenset({401, 500})
+_BODY: Final = frozenset({400, 413, 415})
+_STORE: Final = frozenset({404, 502, 503})
+_TURN: Final = frozenset({400, 429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route.
+
+    Attributes:
+        method: in lower case, as OpenAPI spells it.
+        path: below /api.
+        summary: what it does.
+        answers: where nothing went wrong.
+        failures: the statuses of errors.
+        parameters: of path and query.
+        takes: the request's body by media type.
+        failure: how errors look, by media type.
+    """
+
+    method: Literal["get", "post", "delete"]
+    path: str
+    summary: str
+    answers: Answers
+    failures: frozenset[int]
+    parameters: tuple[Parameter, ...] = ()
+    takes: Mapping[str, Body] = field(default_factory=dict)
+    failure: tuple[str, type[BaseModel]] = ("application/problem+json", Problem)
+
+
+_CHAT_ANSWER: Final[Answers] = {200: {"application/json": ChatAnswer, "text/event-stream": _EVENTS}}
+_OPENAI_FAILURE: Final = ("application/json", ErrorEnvelope)
+
+OPERATIONS: Final = (
+    Operation(
+        "get",
+        "/chat",
+        "Answer one question, without memory.",
+        _CHAT_ANSWER,
+        _ANY | _TURN | {413},
+        parameters=(_INPUT,),
+    ),
+    Operation(
+        "post",
+        "/chat",
+        "Answer one question, alone or in a conversation; as AG-UI events on request.",
+        _CHAT_ANSWER,
+        _ANY | _TURN | _BODY | _STORE | {409},
+        takes={"application/json": ChatRequest},
+    ),
+    Operation(
+        "post",
+        "/agui",
+        "Run the agent for an AG-UI 1.0 front end.",
+        {200: {"text/event-stream": _EVENTS}},
+        _ANY | _TURN | _BODY | _STORE | {409},
+        takes={"application/json": RunAgentInput},
+    ),
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "Answer a conversation that the caller keeps, as OpenAI's chat completions.",
+        {200: {"application/json": Completion, "text/event-stream": _EVENTS}},
+        _ANY | _TURN | _BODY | {404},
+        takes={"application/json": CompletionRequest},
+        failure=_OPENAI_FAILURE,
+    ),
+    Operation(
+        "get",
+        "/v1/models",
+        "Tell which model answers chat completions.",
+        {200: {"application/json": ModelList}},
+        _ANY,
+        failure=_OPENAI_FAILURE,
+    ),
+    Operation(
+        "get",
+        "/conversations/{conversation_id}",
+        "Show a conversation.",
+        {200: {"application/json": ConversationSchema}},
+        _ANY | _STORE,
+        parameters=(_CONVERSATION_ID,),
+    ),
+    Operation(
+        "delete",
+        "/conversations/{conversation_id}",
+        "Delete a conversation, its files and its session.",
+        {204: {}},
+        _ANY | _STORE | {409},
+        parameters=(_CONVERSATION_ID,),
+    ),
+    Operation(
+        "get",
+        "/conversations/{conversation_id}/files",
+        "List the files of a conversation.",
+        {200: {"application/json": FileListSchema}},
+        _ANY | _STORE | {504},
+        parameters=(_CONVERSATION_ID,),
+    ),
+    Operation(
+        "post",
+        "/conversations/{conversation_id}/files",
+        "Upload files to a conversation; its code finds them in /mnt/data.",
+        {201: {"application/json": FileListSchema}},
+        _ANY | _STORE | _BODY | {504},
+        parameters=(_CONVERSATION_ID,),
+        takes={"multipart/form-data": _FORM},
+    ),
+    Operation(
+        "get",
+        "/conversations/{conversation_id}/files/{name}",
+        "Download a file of a conversation.",
+        {200: {"*/*": _BINARY}},
+        _ANY | _STORE | {400, 504},
+        parameters=(_CONVERSATION_ID, _NAME),
+    ),
+    Operation(
+        "delete",
+        "/conversations/{conversation_id}/files/{name}",
+        "Delete a file of a conversation.",
+        {204: {}},
+        _ANY | _STORE | {400, 504},
+        parameters=(_CONVERSATION_ID, _NAME),
+    ),
+    Operation(
+        "get",
+        "/health/live",
+        "Tell whether the worker answers; needs no key.",
+        {200: {"application/json": HealthSchema}},
+        _ANY,
+    ),
+    Operation(
+        "get",
+        "/health/ready",
+        "Tell whether identity, model, session pool and store can be had, and which role is missing.",
+        {200: {"application/json": HealthSchema}, 503: {"application/json": HealthSchema}},
+        _ANY,
+    ),
+    Operation(
+        "get",
+        "/openapi.json",
+        "Describe all routes.",
+        {200: {"application/json": {"type": "object"}}},
+        _ANY,
+    ),
+)
