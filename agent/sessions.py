@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2
 from pydantic import BaseModel, Field, JsonValue, ValidationError
@@ -268,6 +268,13 @@ class SessionsClient:
         """Remove a file from /mnt/data."""
         await self._request("DELETE", f"files/{_segment(name)}", identifier, deadline=deadline)
 
+    def _url(self, path: str, identifier: str) -> str:
+        parameters = {"api-version": API_VERSION, "identifier": identifier}
+        if "?" in path:  # of a next link
+            return str(httpx2.URL(f"{self._endpoint}/{path}").copy_merge_params(parameters))
+        # As above, for a tenth of the time.
+        return f"{self._endpoint}/{path}?{urlencode(parameters, quote_via=quote)}"
+
     def _path_of(self, next_link: str) -> str:
         # A token goes nowhere but to the pool.
         if not next_link.startswith(f"{self._endpoint}/"):
@@ -288,9 +295,7 @@ class SessionsClient:
         stream: bool = False,
     ) -> httpx2.Response:
         """One call with its retries; the answer has status 2xx."""
-        url = httpx2.URL(f"{self._endpoint}/{path}").copy_merge_params(
-            {"api-version": API_VERSION, "identifier": identifier}
-        )
+        url = self._url(path, identifier)
         timeout = httpx2.Timeout(reply_timeout_s, connect=CONNECT_TIMEOUT_S)
         try:
             async with asyncio.timeout_at(deadline):
