@@ -105,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         help="copy each session's files there when it ends (else they are gone, as in Azure)",
     )
     parser.add_argument(
+        "--shell", action="store_true", help="a pool of type Shell: commands instead of Python"
+    )
+    parser.add_argument(
         "--plain",
         action="store_true",
         help="no fork server: each session gets a bubblewrap of its own, which takes longer",
@@ -121,6 +124,7 @@ def _port(text: str) -> int:
 
 def _options(arguments: argparse.Namespace) -> PoolOptions:
     return PoolOptions(
+        container_type="Shell" if arguments.shell else "PythonLTS",
         max_sessions=arguments.max_sessions,
         cooldown_s=arguments.cooldown,
         strict=arguments.strict,

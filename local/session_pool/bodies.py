@@ -37,6 +37,11 @@ async def read_upload(request: Request) -> AsyncIterator[UploadFile]:
         TooLargeError: it is longer than the service takes.
         ValidationFailedError: there is no file.
     """
+    media_type = request.headers.get("content-type", "").partition(";")[0]
+    if media_type != "multipart/form-data":
+        raise ValidationFailedError(
+            f"An upload is multipart/form-data, not {media_type or 'without Content-Type'}.", "file"
+        )
     try:
         form = await _bounded(request, MAX_UPLOAD_BYTES + _ENVELOPE_BYTES).form(
             max_files=1, max_fields=8

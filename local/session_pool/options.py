@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from local.session_pool.sandbox.limits import SessionLimits
 
@@ -17,6 +18,7 @@ class PoolOptions:
         subscription: id in the pool's path.
         resource_group: name in the pool's path.
         name: of the pool.
+        container_type: what sessions execute: Python, or shell commands.
         max_sessions: how many may be alive at once; one more answers 429.
         cooldown_s: a session that nobody calls for so long ends.
         ready_sessions: how many kernels wait ahead of use.
@@ -36,6 +38,7 @@ class PoolOptions:
     subscription: str = DEFAULT_SUBSCRIPTION
     resource_group: str = "rg-local"
     name: str = "pool-local"
+    container_type: Literal["PythonLTS", "Shell"] = "PythonLTS"
     max_sessions: int = 100
     cooldown_s: int = 300
     ready_sessions: int = 4

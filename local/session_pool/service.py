@@ -120,7 +120,14 @@ class SessionPool:
         await pool.start()
         opening.push_async_callback(pool.close)
         metadata = PoolMetadata(image, source.name, self.clock.now())
-        services = Services(pool, files, metadata, base=self.path, strict=options.strict)
+        services = Services(
+            pool,
+            files,
+            metadata,
+            base=self.path,
+            strict=options.strict,
+            shell=options.container_type == "Shell",
+        )
         opening.push_async_callback(services.operations.close)
         self._pool, self._app.services = pool, services
 

@@ -16,6 +16,7 @@ from local.session_pool.pool import Pool
 from local.session_pool.session import Session
 from local.session_pool.wire import Wire, json_bytes
 from local.session_pool.wire_flat import FlatWire
+from local.session_pool.wire_shell import ShellWire
 from local.session_pool.wire_wrapped import WrappedWire
 
 
@@ -26,6 +27,7 @@ class Services:
     Attributes:
         base: path of the pool.
         strict: see `PoolOptions`.
+        shell: whether it executes shell commands, not Python.
     """
 
     pool: Pool
@@ -33,6 +35,7 @@ class Services:
     metadata: PoolMetadata
     base: str
     strict: bool
+    shell: bool
     operations: Operations = field(default_factory=Operations)
 
 
@@ -59,6 +62,8 @@ class Call:
     @property
     def wire(self) -> Wire:
         """The shapes of its version."""
+        if self.services.shell and self.version.is_flat:
+            return ShellWire(self.version, self.services.strict)
         if self.version.is_flat:
             return FlatWire(self.version, self.services.strict)
         return WrappedWire()

@@ -1,0 +1,114 @@
+"""Runs published clients of the service, unmodified, in processes of their own.
+
+They need packages that neither the agent nor its tests need; these are installed once into a folder
+of their own, next to the session image, and are on the path of these processes only.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.managed_identity import ManagedIdentity
+from local.serving import serve
+from local.session_pool import PoolOptions, SessionPool
+from local.session_pool.tls import TlsFiles
+
+_PROJECT = Path(__file__).parents[2]
+_REQUIREMENTS = Path(__file__).with_name("session_clients.txt")
+_DRIVERS = Path(__file__).with_name("drivers")
+_AUDIENCES = ("https://dynamicsessions.io", "https://acasessions.io")
+_INSTALL_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class ServedPool:
+    """A pool over https and the environment in which a client finds it and trusts it."""
+
+    pool: SessionPool
+    environment: dict[str, str]
+
+
+@contextlib.asynccontextmanager
+async def served_pool(options: PoolOptions, folder: Path) -> AsyncIterator[ServedPool]:
+    """Serve a pool over https; certificates go to `folder`."""
+    identity = ManagedIdentity()
+    tls = TlsFiles(folder)
+    async with (
+        SessionPool(identity.verifier(*_AUDIENCES), options) as pool,
+        serve(pool.app, tls_files=tls.server_files()) as pool_url,
+        serve(identity.app) as identity_url,
+    ):
+        environment = {
+            "POOL_MANAGEMENT_ENDPOINT": pool_url + pool.path,
+            "IDENTITY_ENDPOINT": identity_url + identity.path,
+            "IDENTITY_HEADER": identity.identity_header,
+            "SSL_CERT_FILE": str(tls.bundle),
+            "REQUESTS_CA_BUNDLE": str(tls.bundle),
+        }
+        yield ServedPool(pool, environment)
+
+
+async def run_driver(name: str, served: ServedPool) -> dict[str, Any]:
+    """Run a program of drivers/ against the pool; the value is what it prints as JSON."""
+    return await run_python(_DRIVERS / f"{name}.py", served)
+
+
+async def run_python(program: Path, served: ServedPool) -> dict[str, Any]:
+    """Run a program that uses published clients; its last line of output is JSON."""
+    packages = await asyncio.to_thread(client_packages)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(program),
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": str(packages),
+            # Nothing a client finds at home may change what it does.
+            "HOME": str(packages),
+            **served.environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=_DRIVERS,
+    )
+    stdout, stderr = await process.communicate()
+    assert process.returncode == 0, stderr.decode()[-3000:]
+    answer: dict[str, Any] = json.loads(stdout.decode().splitlines()[-1])
+    return answer
+
+
+def client_packages() -> Path:
+    """Return the folder with the clients' packages, installed the first time."""
+    root = _PROJECT / ".local" / "session-clients"
+    root.mkdir(parents=True, exist_ok=True)
+    stamp = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    folder = root / stamp
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / ".ready").exists():
+            _install(folder)
+            (folder / ".ready").touch()
+    return folder
+
+
+def _install(folder: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    installer = [str(uv), "pip"] if uv.exists() else [sys.executable, "-m", "pip"]
+    python = ["--python", sys.executable] if uv.exists() else []
+    subprocess.run(
+        [
+            *[*installer, "install", "--quiet", "--no-deps", *python],
+            *["--target", str(folder), "--requirement", str(_REQUIREMENTS)],
+        ],
+        check=True,
+        timeout=_INSTALL_TIMEOUT_S,
+        cwd="/",  # away from the project, whose uv settings leave numpy out
+    )
