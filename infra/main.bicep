@@ -232,13 +232,14 @@ module sessions 'modules/session-pool.bicep' = {
   }
 }
 
-// The same on either host. The first four are the host's, the others the app's.
+// The same on either host. The first six are the host's, the others the app's.
 var settings settingMap = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.outputs.clientId
   AzureWebJobsStorage__blobServiceUri: storage.outputs.blobEndpoint
   APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
+  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '135266304' // a file of 128 MB, as a session takes it, in a form
   AZURE_CLIENT_ID: identity.outputs.clientId
   AZURE_OPENAI_ENDPOINT: model.outputs.endpoint
   AZURE_OPENAI_CHAT_DEPLOYMENT_NAME: deployment.name

@@ -93,6 +93,8 @@ async def _start_host(
         cwd=PROJECT,
         env={
             "CONVERSATIONS_URL": CONVERSATIONS.as_uri(),
+            # As in infra/: a file of 128 MB and its form around it.
+            "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "135266304",
             **options.environment,
             **stack.app_settings,
         },
