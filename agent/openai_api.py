@@ -254,9 +254,9 @@ def _error_type(status: int) -> ErrorType:
     return "invalid_request_error" if status < 500 else "server_error"
 
 
-def error_body(_: Request, error: AgentError) -> tuple[BaseModel, str]:
+def error_body(_: Request, error: AgentError) -> tuple[str, str]:
     """The same for `web.answer`."""
-    return envelope(error), "application/json"
+    return envelope(error).model_dump_json(), "application/json"
 
 
 def _finish_reason(reason: TurnFinishReason) -> FinishReason:

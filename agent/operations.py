@@ -35,6 +35,7 @@ _FORM: Final[Json] = {
         "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     },
     "required": ["file"],
+    "additionalProperties": False,
 }
 _CONVERSATION_ID: Final[Parameter] = {
     "name": "conversation_id",
@@ -192,7 +193,7 @@ OPERATIONS: Final = (
     Operation(
         "get",
         "/health/ready",
-        "Tell whether identity, model, session pool and store can be had, and which role is missing.",
+        "Tell whether model, session pool and store can be had, and which role is missing.",
         {200: {"application/json": HealthSchema}, 503: {"application/json": HealthSchema}},
         _ANY,
     ),

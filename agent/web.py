@@ -39,7 +39,7 @@ _BODY_ROOM_BYTES = 4096
 
 type Handler = Callable[[Request], Awaitable[Response]]
 # The body of an error, and its media type.
-type ErrorBody = Callable[[Request, AgentError], tuple[BaseModel, str]]
+type ErrorBody = Callable[[Request, AgentError], tuple[str, str]]
 
 
 async def answer(
@@ -199,21 +199,21 @@ def _quoted(name: str) -> str:
 
 
 def _failed(
-    error: AgentError, body: tuple[BaseModel, str], headers: dict[str, str] | None = None
+    error: AgentError, body: tuple[str, str], headers: dict[str, str] | None = None
 ) -> Response:
-    schema, media_type = body
+    content, media_type = body
     headers = dict(headers or {})
     if error.status in (409, 429, 503):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     return Response(
-        schema.model_dump_json(exclude_none=True),
+        content,
         status_code=error.status,
         headers=headers,
         media_type=media_type,
     )
 
 
-def _problem(request: Request, error: AgentError) -> tuple[BaseModel, str]:
+def _problem(request: Request, error: AgentError) -> tuple[str, str]:
     problem = Problem(
         code=error.code,
         status=error.status,
@@ -222,7 +222,7 @@ def _problem(request: Request, error: AgentError) -> tuple[BaseModel, str]:
         operation_id=operation_id(request),
         field=error.field,
     )
-    return problem, "application/problem+json"
+    return problem.model_dump_json(exclude_none=True), "application/problem+json"
 
 
 def operation_id(request: Request) -> str:
