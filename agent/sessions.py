@@ -255,14 +255,18 @@ class SessionsClient:
         self, identifier: str, name: str, *, deadline: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The content of a file in /mnt/data, as it arrives."""
-        async with asyncio.timeout_at(deadline):
-            reply = await self._request(
-                "GET", f"files/{_segment(name)}/content", identifier, deadline=deadline, stream=True
-            )
-            try:
-                yield reply.aiter_bytes()
-            finally:
-                await reply.aclose()
+        path = f"files/{_segment(name)}/content"
+        try:
+            async with asyncio.timeout_at(deadline):
+                reply = await self._request("GET", path, identifier, deadline=deadline, stream=True)
+                try:
+                    yield reply.aiter_bytes()
+                finally:
+                    await reply.aclose()
+        except TimeoutError as error:
+            raise _out_of_time() from error
+        except httpx2.TransportError as error:
+            raise PoolUnreachableError("The connection to the session pool broke.") from error
 
     async def delete_file(self, identifier: str, name: str, *, deadline: float) -> None:
         """Remove a file from /mnt/data."""
@@ -388,6 +392,10 @@ def _retry_after_s(reply: httpx2.Response) -> int | None:
 def _backoff_s(attempt: int) -> float:
     jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
     return float(FIRST_BACKOFF_S * 2 ** (attempt - 1) * jitter)
+
+
+def _out_of_time() -> DeadlineExceededError:
+    return DeadlineExceededError("The session pool took longer than the request has.")
 
 
 def _not_the_protocol(expected: str) -> PoolRefusedError:
