@@ -115,14 +115,15 @@ def json(body: BaseModel, status: int = 200) -> Response:
 
 async def _collect(events: AsyncGenerator[Event], conversation_id: str | None) -> ChatAnswer:
     executions: list[ExecutionSchema] = []
-    files: list[FileSchema] = []
+    # By name: a file that was written twice is shown as it is at the end.
+    files: dict[str, FileSchema] = {}
     async with aclosing(events):
         async for event in events:
             match event:
                 case ExecutionFinished():
                     executions.append(ExecutionSchema.model_validate(event.execution))
                 case FileCreated():
-                    files.append(FileSchema.model_validate(event.file))
+                    files[event.file.name] = FileSchema.model_validate(event.file)
                 case TurnFailed():
                     raise event.error
                 case TurnFinished():
@@ -130,7 +131,7 @@ async def _collect(events: AsyncGenerator[Event], conversation_id: str | None) -
                         output=event.output,
                         conversation_id=conversation_id,
                         executions=executions,
-                        files=files,
+                        files=list(files.values()),
                         usage=UsageSchema.model_validate(event.usage),
                         finish_reason=event.finish_reason,
                         warnings=[WarningSchema.model_validate(w) for w in event.warnings],

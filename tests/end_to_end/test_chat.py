@@ -60,6 +60,16 @@ async def test_a_plot_comes_back_as_a_picture(azure: SharedAzure, api: httpx2.As
     assert file["size_bytes"] == len(content)
 
 
+async def test_a_file_that_is_written_twice_is_shown_as_it_is_at_the_end(
+    azure: SharedAzure, api: httpx2.AsyncClient
+) -> None:
+    write = "open('/mnt/data/a.txt', 'w').write('{}')"
+    steps = (CallTool(code=write.format(1)), CallTool(code=write.format(22)), Say("Done."))
+    with azure.model.script(*steps):
+        answer = (await api.post("/chat", json={"input": "Write."})).json()
+    assert [(f["name"], f["size_bytes"]) for f in answer["files"]] == [("a.txt", 2)]
+
+
 async def test_every_stateless_turn_has_a_session_of_its_own(
     azure: SharedAzure, api: httpx2.AsyncClient
 ) -> None:
