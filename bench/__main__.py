@@ -7,20 +7,25 @@ costs nothing (bench/fake_azure.py). Figures are medians over the rounds; trust 
 
 import argparse
 import asyncio
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
 
-from bench.app_process import FULL_ENVIRONMENT, ROOT, App, RunningApp, first_answer, running
-from bench.certificate import write_certificate
+from bench.app_process import (
+    FULL_ENVIRONMENT,
+    ROOT,
+    App,
+    RunningApp,
+    fake_azure,
+    first_answer,
+    running,
+)
 
 FULL_PYTHON = FULL_ENVIRONMENT / "bin" / "python"
 APPS = (
@@ -49,7 +54,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     _install_full_environment()
     figures: dict[str, list[Figures]] = {app.name: [] for app in APPS}
-    with tempfile.TemporaryDirectory() as folder, _fake_azure(Path(folder)) as settings:
+    with tempfile.TemporaryDirectory() as folder, fake_azure(Path(folder)) as settings:
         for round_ in range(rounds + 1):
             for app in APPS:
                 measured = _measure(app, settings)
@@ -86,27 +91,6 @@ def _install_full_environment() -> None:
     subprocess.run(  # noqa: S603 - as pip does, and a remote build
         [FULL_PYTHON, "-m", "compileall", "-q", FULL_ENVIRONMENT / "lib"], check=False
     )
-
-
-@contextmanager
-def _fake_azure(folder: Path) -> Iterator[Mapping[str, str]]:
-    certificate, key = write_certificate(folder)
-    command = [sys.executable, "-m", "bench.fake_azure", str(certificate), str(key)]
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None  # noqa: S101 - asked for above
-    assert process.stdin is not None  # noqa: S101 - asked for above
-    try:
-        yield {
-            **json.loads(process.stdout.readline()),
-            "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": "fake",
-            "IDENTITY_HEADER": "header",
-            "SSL_CERT_FILE": str(certificate),
-        }
-    finally:
-        process.stdin.close()
-        process.wait(timeout=20)
 
 
 def _measure(app: App, settings: Mapping[str, str]) -> Figures:

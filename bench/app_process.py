@@ -1,8 +1,10 @@
 """A function app in a process of its own, and what that process costs."""
 
+import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+
+from bench.certificate import write_certificate
 
 ROOT = Path(__file__).parents[1]
 FULL_ENVIRONMENT = ROOT / ".local" / "bench-env"
@@ -84,3 +88,25 @@ def first_answer(app: RunningApp) -> None:
         if app.process.poll() is not None or time.monotonic() > give_up:
             raise TimeoutError(f"no answer: {reply.text if reply else 'no connection'}")
         time.sleep(0.02)
+
+
+@contextmanager
+def fake_azure(folder: Path) -> Iterator[Mapping[str, str]]:
+    """Start bench.fake_azure; the app settings that lead to it. `folder` gets its certificate."""
+    certificate, key = write_certificate(folder)
+    command = [sys.executable, "-m", "bench.fake_azure", str(certificate), str(key)]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    assert process.stdin is not None  # noqa: S101 - asked for above
+    try:
+        yield {
+            **json.loads(process.stdout.readline()),
+            "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": "fake",
+            "IDENTITY_HEADER": "header",
+            "SSL_CERT_FILE": str(certificate),
+        }
+    finally:
+        process.stdin.close()
+        process.wait(timeout=20)

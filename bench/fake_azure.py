@@ -32,6 +32,7 @@ class FakeAzure:
         """Args: the delay of a model call and of an execution, in seconds."""
         self.model_s = model_s
         self.pool_s = pool_s
+        self.answer = ANSWER
         self.calls = dict.fromkeys(("token", "model", "execute", "delete"), 0)
         self._ids = itertools.count()
 
@@ -66,6 +67,7 @@ class FakeAzure:
     async def _set_delays(self, request: Request) -> Response:
         body = await request.json()
         self.model_s, self.pool_s = body["model_s"], body["pool_s"]
+        self.answer = " ".join(["word"] * body["words"]) if "words" in body else ANSWER
         return Response(status_code=204)
 
     async def _token(self, request: Request) -> Response:
@@ -99,14 +101,14 @@ class FakeAzure:
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         if body.get("stream"):
             deltas: list[dict[str, object]] = (
-                [{"role": "assistant", "content": word} for word in ANSWER.split(" ")]
+                [{"role": "assistant", "content": word} for word in self.answer.split(" ")]
                 if answered
                 else [{"role": "assistant", "tool_calls": [{"index": 0, **call}]}]
             )
             return StreamingResponse(
                 _stream(common, deltas, reason, usage), media_type="text/event-stream"
             )
-        message = {"role": "assistant", "content": ANSWER if answered else None}
+        message = {"role": "assistant", "content": self.answer if answered else None}
         if not answered:
             message["tool_calls"] = [call]  # type: ignore[assignment] # JSON of mixed values
         choice = {"index": 0, "finish_reason": reason, "message": message}
