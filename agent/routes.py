@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from importlib import import_module
@@ -113,7 +114,8 @@ async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest
         return await _as_events(request, turn, thread_id, secrets.token_hex(16), conversation_id)
     answer = await web.as_json(request, turn, conversation_id)
     # The next caller may want events, and should not have to wait for them.
-    asyncio.get_running_loop().run_in_executor(None, import_module, "agent.agui")
+    if "agent.agui" not in sys.modules:
+        asyncio.get_running_loop().run_in_executor(None, import_module, "agent.agui")
     return answer
 
 

@@ -24,7 +24,7 @@ from agent.telemetry import configure_logging, logger
 from agent.turn import TurnOptions, TurnServices
 
 with lean_imports():
-    from openai import AsyncAzureOpenAI, DefaultAsyncHttpxClient
+    from openai import AsyncAzureOpenAI, DefaultAioHttpClient
 
 
 class Runtime:
@@ -53,7 +53,7 @@ class Runtime:
         self._credential = open_credential(settings.azure_client_id)
         await self._stack.enter_async_context(self._credential)
         # One client: one TLS context (20 ms of CPU each) and one set of connections.
-        http = await self._stack.enter_async_context(DefaultAsyncHttpxClient())
+        http = await self._stack.enter_async_context(DefaultAioHttpClient())
         openai = AsyncAzureOpenAI(
             azure_endpoint=settings.azure_openai_endpoint,
             api_version=settings.azure_openai_api_version,
