@@ -54,6 +54,7 @@ class FakeAzure:
                 Route("/pool/executions", self._execute, methods=["POST"]),
                 Route("/pool/code/execute", self._execute_old, methods=["POST"]),
                 Route("/pool/session", self._delete, methods=["DELETE"]),
+                Route("/pool/files", self._no_files),
             ]
         )
 
@@ -154,6 +155,9 @@ class FakeAzure:
                 },
             }
         )
+
+    async def _no_files(self, _: Request) -> Response:
+        return JSONResponse({"value": []})
 
     async def _delete(self, _: Request) -> Response:
         self.calls["delete"] += 1
