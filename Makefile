@@ -25,6 +25,9 @@ check: setup ## Lint, format and types.
 bench: setup ## Compare with the least a function app can do, and with the tutorial's way.
 	@$(PYTHON_OF_VENV) -m bench
 	@$(PYTHON_OF_VENV) -m bench.streaming
+	@$(PYTHON_OF_VENV) -m bench.conversations
+	@$(PYTHON_OF_VENV) -m bench.session_pool
+	@$(PYTHON_OF_VENV) -m bench.streaming
 
 verify-azure: setup ## Run the contract tests against the Azure that the app settings name.
 	@AZURE_VERIFY=1 $(PYTHON_OF_VENV) -m pytest -q tests/contract
