@@ -107,7 +107,6 @@ AGENT: Mapping[str, set[str]] = {
         "uploads",
         "web",
     },
-    "health": {"errors", "model", "runtime", "schemas", "telemetry"},
     "health": {"errors", "model", "runtime", "schemas"},
     "routes": {
         "agui",
@@ -115,7 +114,6 @@ AGENT: Mapping[str, set[str]] = {
         "conversation_turn",
         "errors",
         "events",
-        "health",
         "health",
         "openai_routes",
         "openapi",
