@@ -4,6 +4,7 @@ Building it costs half a millisecond because everything slow is in the service. 
 uses of Semantic Kernel's chat side is imported here, once, without the parts it never uses.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -69,7 +70,19 @@ class _Chunk(ChatCompletionChunk):
             return cls.construct(**data)
 
 
-_CHUNKS = AsyncStream[_Chunk]
+class _Chunks(AsyncStream[_Chunk]):
+    """The pieces; dropping the iteration closes the connection.
+
+    The client's own iteration and its stream refer to each other: when a caller hangs up, the model
+    would go on until a garbage collection.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[_Chunk]:
+        try:
+            async for chunk in self._iterator:
+                yield chunk
+        finally:
+            await self.close()
 
 
 class _Completions(AsyncCompletions):
@@ -82,7 +95,7 @@ class _Completions(AsyncCompletions):
     # The signature of the base class has forty parameters and six overloads.
     async def create(self, **body: Any) -> Any:
         return await self._post(
-            "/chat/completions", body=body, cast_to=_Chunk, stream=True, stream_cls=_CHUNKS
+            "/chat/completions", body=body, cast_to=_Chunk, stream=True, stream_cls=_Chunks
         )
 
 
