@@ -4,6 +4,7 @@ https://spec.openapis.org/oas/v3.1.1
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -15,6 +16,8 @@ from pydantic.json_schema import models_json_schema
 from agent.operations import OPERATIONS, Body, Json, Operation
 
 VERSION: Final = "1"
+
+_FAILURES: Final = {401: "Unauthorized; where the function key is wrong, the host's, with no body"}
 
 # What a model looks like when it is read (validation) and when it is written (serialization).
 type _Schemas = Mapping[tuple[object, str], Json]
@@ -72,7 +75,10 @@ def _by_name(models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
 
 
 def _described(operation: Operation, schemas: _Schemas) -> Json:
-    described: Json = {"summary": operation.summary}
+    name = re.sub(r"\W+", "_", f"{operation.method}{operation.path}").strip("_")
+    described: Json = {"operationId": name, "summary": operation.summary}
+    if not operation.needs_key:
+        described["security"] = []
     if operation.parameters:
         described["parameters"] = list(operation.parameters)
     if operation.takes:
@@ -86,7 +92,7 @@ def _described(operation: Operation, schemas: _Schemas) -> Json:
     media_type, model = operation.failure
     for status in sorted(operation.failures):
         answer: Json = {
-            "description": HTTPStatus(status).phrase,
+            "description": _FAILURES.get(status, HTTPStatus(status).phrase),
             "content": {media_type: {"schema": schemas[model, "serialization"]}},
         }
         if status in (409, 429, 503):

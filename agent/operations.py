@@ -24,9 +24,15 @@ type Body = type[BaseModel] | Json
 # By status, the bodies by media type; none where there is no body.
 type Answers = Mapping[int, Mapping[str, Body]]
 
-_EVENTS: Final[Json] = {
+_AGUI_EVENTS: Final[Json] = {
     "type": "string",
-    "description": "Server-sent events, each with one JSON object as its data.",
+    "description": "Server-sent events, each an event of AG-UI 1.0: RUN_STARTED first, "
+    "RUN_FINISHED or RUN_ERROR last. Lines that begin with a colon only keep the connection alive.",
+}
+_CHUNKS: Final[Json] = {
+    "type": "string",
+    "description": "Server-sent events, each a chat.completion.chunk; `[DONE]` last, or an object "
+    "with `error`. Lines that begin with a colon only keep the connection alive.",
 }
 _BINARY: Final[Json] = {}
 _FORM: Final[Json] = {
@@ -77,6 +83,7 @@ class Operation:
         parameters: of path and query.
         takes: the request's body by media type.
         failure: how errors look, by media type.
+        needs_key: whether the host asks for a function key.
     """
 
     method: Literal["get", "post", "delete"]
@@ -87,9 +94,12 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     takes: Mapping[str, Body] = field(default_factory=dict)
     failure: tuple[str, type[BaseModel]] = ("application/problem+json", Problem)
+    needs_key: bool = True
 
 
-_CHAT_ANSWER: Final[Answers] = {200: {"application/json": ChatAnswer, "text/event-stream": _EVENTS}}
+_CHAT_ANSWER: Final[Answers] = {
+    200: {"application/json": ChatAnswer, "text/event-stream": _AGUI_EVENTS}
+}
 _OPENAI_FAILURE: Final = ("application/json", ErrorEnvelope)
 
 OPERATIONS: Final = (
@@ -113,7 +123,7 @@ OPERATIONS: Final = (
         "post",
         "/agui",
         "Run the agent for an AG-UI 1.0 front end.",
-        {200: {"text/event-stream": _EVENTS}},
+        {200: {"text/event-stream": _AGUI_EVENTS}},
         _ANY | _TURN | _BODY | _STORE | {409},
         takes={"application/json": RunAgentInput},
     ),
@@ -121,7 +131,7 @@ OPERATIONS: Final = (
         "post",
         "/v1/chat/completions",
         "Answer a conversation that the caller keeps, as OpenAI's chat completions.",
-        {200: {"application/json": Completion, "text/event-stream": _EVENTS}},
+        {200: {"application/json": Completion, "text/event-stream": _CHUNKS}},
         _ANY | _TURN | _BODY | {404},
         takes={"application/json": CompletionRequest},
         failure=_OPENAI_FAILURE,
@@ -189,6 +199,7 @@ OPERATIONS: Final = (
         "Tell whether the worker answers; needs no key.",
         {200: {"application/json": HealthSchema}},
         _ANY,
+        needs_key=False,
     ),
     Operation(
         "get",

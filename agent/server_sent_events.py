@@ -45,6 +45,7 @@ class EventStream(Response):
         events: of the turn; closed when the stream ends, however it ends.
         encoder: of this stream alone.
         keep_alive_s: the longest silence.
+        send_timeout_s: how long the caller may read nothing while there is something to read.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class EventStream(Response):
         encoder: Encoder,
         *,
         keep_alive_s: float = KEEP_ALIVE_S,
+        send_timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
         # Proxies such as nginx would otherwise collect the events to the end.
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -61,13 +63,14 @@ class EventStream(Response):
         self._events = events
         self._encoder = encoder
         self._keep_alive_s = keep_alive_s
+        self._send_timeout_s = send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream; called by the server once the handler has returned it."""
         # The caller may be gone before anything was asked of the turn.
         async with aclosing(self._events):
             try:
-                await unless_hung_up(receive, self._stream(_Wire(send)))
+                await unless_hung_up(receive, self._stream(_Wire(send, self._send_timeout_s)))
             except HungUpError:
                 logger.info("the caller hung up")
 
@@ -103,8 +106,9 @@ class EventStream(Response):
 class _Wire:
     """The connection, and when something was last sent on it."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, timeout_s: float) -> None:
         self._send = send
+        self._timeout_s = timeout_s
         self._sent_at_s = 0.0
 
     async def start(self, response: Response) -> None:
@@ -120,7 +124,7 @@ class _Wire:
         if not body:
             return
         self._sent_at_s = asyncio.get_running_loop().time()
-        async with asyncio.timeout(SEND_TIMEOUT_S):
+        async with asyncio.timeout(self._timeout_s):
             await self._send(_chunk(body))
 
     async def end(self) -> None:

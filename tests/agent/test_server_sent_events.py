@@ -158,6 +158,18 @@ async def test_a_caller_that_is_gone_before_the_first_event_still_ends_the_turn(
     assert turn.closed
 
 
+async def test_a_caller_that_reads_nothing_is_given_up() -> None:
+    connection, turn = Connection(), Turn(TextDelta("m", "a"), then_silent=True)
+
+    async def full(message: Message) -> None:
+        if message.get("body") == b"a":
+            await asyncio.Event().wait()
+
+    stream = EventStream(turn.events(), Words(), send_timeout_s=0.05)
+    await stream({"type": "http"}, connection.receive, full)
+    assert turn.closed
+
+
 async def test_a_server_that_stops_ends_the_turn() -> None:
     connection, turn = Connection(), Turn(TextDelta("m", "a"), then_silent=True)
     running = asyncio.create_task(connection.run(EventStream(turn.events(), Words())))

@@ -61,6 +61,17 @@ async def test_every_route_is_described_and_nothing_else(
     assert document["paths"].keys() == served
 
 
+async def test_only_the_probe_for_life_needs_no_key(document: dict[str, Any]) -> None:
+    open_ = [
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if operation.get("security") == []
+    ]
+    assert open_ == ["/health/live"]
+    assert document["security"] == [{"function_key": []}, {"code": []}]
+
+
 async def test_every_method_is_described_and_nothing_else(
     api: httpx2.AsyncClient, document: dict[str, Any]
 ) -> None:
