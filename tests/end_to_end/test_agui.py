@@ -188,6 +188,28 @@ async def test_a_front_end_brings_its_own_history_and_context(
     ]
 
 
+async def test_a_thread_that_is_kept_goes_on_with_what_is_kept(
+    azure: SharedAzure, api: httpx2.AsyncClient
+) -> None:
+    with azure.model.script(CallTool(code="x = 1"), Say("Kept.")):
+        first = await api.post("/chat", json={"input": "Remember 1.", "conversation_id": "new"})
+    id_ = first.json()["conversation_id"]
+    run = {
+        "threadId": id_,
+        "runId": "run",
+        "messages": [user("I never said this.", "1"), user("What was it?", "2")],
+    }
+    with azure.model.script(CallTool(code="x"), Say("1")) as script:
+        events = await streamed(api, "/agui", json=run)
+    assert events[-1]["result"]["conversation_id"] == id_
+    (result,) = [e["content"] for e in events if e["type"] == "TOOL_CALL_RESULT"]
+    assert json.loads(result)["result"] == "1"
+    said = [m.content for m in script.requests[0].messages if m.role == "user"]
+    assert said == ["Remember 1.", "What was it?"]
+    turns = (await api.get(f"/conversations/{id_}")).json()["turns"]
+    assert [turn["output"] for turn in turns] == ["Kept.", "1"]
+
+
 @pytest.fixture(scope="module")
 def client() -> Path:
     return install()
