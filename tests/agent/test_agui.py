@@ -1,7 +1,10 @@
 """A turn's events as AG-UI events, and what a front end may ask for."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +28,7 @@ from agent.events import (
 )
 from agent.messages import Message
 
+PROJECT = Path(__file__).parents[2]
 EXECUTION = Execution("1 + 1", "Succeeded", "", "", "2", 3)
 FILE = File("plot.png", "image/png", 3, "data:image/png;base64,AAAA")
 FINISHED = TurnFinished("Two.", "stop", Usage(10, 5), (TurnWarning("Careful", "Mind that."),))
@@ -202,3 +206,14 @@ def test_what_the_agent_cannot_do_is_refused_by_name(
     with pytest.raises(AgentError) as refused:
         read_run(body, 100)
     assert (refused.value.code, refused.value.field) == (code, field)
+
+
+def test_a_worker_that_streams_nothing_does_not_load_the_protocol() -> None:
+    code = (
+        "import sys, agent.routes\n"
+        "print([m for m in ('ag_ui', 'agent.openai_schemas', 'agent.openapi') if m in sys.modules])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
