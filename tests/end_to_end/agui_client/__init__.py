@@ -36,6 +36,12 @@ def install() -> Path:
 
 async def run_client(script: Path, **given: object) -> dict[str, Any]:
     """Let the client run; what `given` may be, and the report, is said in run.mjs."""
+    report: dict[str, Any] = json.loads(await run_node(script, json.dumps(given)))
+    return report
+
+
+async def run_node(script: Path, stdin: str = "") -> str:
+    """Run a script that lies beside the installed client; the value is what it prints."""
     process = await asyncio.create_subprocess_exec(
         _program("node"),
         script,
@@ -43,10 +49,9 @@ async def run_client(script: Path, **given: object) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    stdout, stderr = await process.communicate(json.dumps(given).encode())
+    stdout, stderr = await process.communicate(stdin.encode())
     assert process.returncode == 0, stderr.decode()
-    report: dict[str, Any] = json.loads(stdout)
-    return report
+    return stdout.decode()
 
 
 def _program(name: str) -> str:
