@@ -4,18 +4,21 @@ Building it costs half a millisecond because everything slow is in the service. 
 uses of Semantic Kernel's chat side is imported here, once, without the parts it never uses.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
+import httpx2
 from pydantic import ValidationError
 
 from agent.code_interpreter import CodeInterpreter
 from agent.lean_imports import lean_imports
 
 with lean_imports():
-    from openai import AsyncAzureOpenAI, AsyncStream
+    from openai import AsyncOpenAI, AsyncStream, BaseModel
     from openai.resources.chat.completions import AsyncCompletions
-    from openai.types.chat import ChatCompletionChunk
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
     from semantic_kernel.connectors.ai.open_ai import (
@@ -37,12 +40,13 @@ __all__ = [
     "AuthorRole",
     "ChatHistory",
     "ChatMessageContent",
+    "Deployment",
     "FunctionCallContent",
     "FunctionChoiceBehavior",
     "FunctionResultContent",
     "Kernel",
+    "ModelSettings",
     "OpenAIChatCompletion",
-    "OpenAIChatPromptExecutionSettings",
     "ServiceResponseException",
     "StreamingChatMessageContent",
     "TextContent",
@@ -53,11 +57,11 @@ __all__ = [
 PLUGIN = "python"
 
 
-class _Chunk(ChatCompletionChunk):
-    """A piece of a stream.
+class _Validated(BaseModel):
+    """What the model answers, read by pydantic alone.
 
-    The client would walk each along its type hints, in Python and for most of the time that a piece
-    costs; pydantic does the same on its own.
+    The client would walk it along its type hints in Python, which is most of the time that a piece
+    of a stream costs.
     """
 
     @classmethod
@@ -68,6 +72,14 @@ class _Chunk(ChatCompletionChunk):
         except ValidationError:
             # Azure OpenAI leaves out or empties fields that the specification requires.
             return cls.construct(**data)
+
+
+class _Completion(_Validated, ChatCompletion):
+    pass
+
+
+class _Chunk(_Validated, ChatCompletionChunk):
+    pass
 
 
 class _Chunks(AsyncStream[_Chunk]):
@@ -92,22 +104,67 @@ class _Completions(AsyncCompletions):
     type hints once more, which is a fifth of a turn's CPU and grows with the history.
     """
 
+    def __init__(self, client: AsyncOpenAI, url: str) -> None:
+        super().__init__(client)
+        self._url = url
+
     # The signature of the base class has forty parameters and six overloads.
     async def create(self, **body: Any) -> Any:
+        if not body.get("stream"):
+            return await self._post(self._url, body=body, cast_to=_Completion)
         return await self._post(
-            "/chat/completions", body=body, cast_to=_Chunk, stream=True, stream_cls=_Chunks
+            self._url, body=body, cast_to=_Chunk, stream=True, stream_cls=_Chunks
         )
 
 
-def chat_service(client: AsyncAzureOpenAI, deployment: str) -> OpenAIChatCompletion:
+class ModelSettings(OpenAIChatPromptExecutionSettings):
+    """The settings of one call of the model."""
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Semantic Kernel copies settings before it changes them. These are made for one call and
+        # belong to nobody else: a deep copy would be as much work as the kernel of the request.
+        return self.model_copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model at Azure OpenAI.
+
+    Attributes:
+        endpoint: of the account.
+        name: of the deployment.
+        api_version: of Azure OpenAI's REST API.
+    """
+
+    endpoint: str
+    name: str
+    api_version: str
+
+    @property
+    def url(self) -> str:
+        """Where its operations are."""
+        return f"{self.endpoint}/openai/deployments/{quote(self.name, safe='')}"
+
+
+def chat_service(
+    deployment: Deployment, token: Callable[[], Awaitable[str]], http: httpx2.AsyncClient
+) -> OpenAIChatCompletion:
     """The model as Semantic Kernel's chat completion service; one per worker.
 
     Semantic Kernel's own Azure connector would read .env and refuse an http:// endpoint on
-    loopback; this one takes the client as it is.
+    loopback. The client is not openai's for Azure, which puts the same address together out of five
+    parts for each call: a tenth of its CPU time.
+
+    Args:
+        deployment: the model.
+        token: gives a token for each request.
+        http: an open client that outlives the service.
     """
+    client = AsyncOpenAI(base_url=deployment.url, api_key=token, http_client=http)
+    url = f"{deployment.url}/chat/completions?{urlencode({'api-version': deployment.api_version})}"
     # A cached property: the resource stays where it is put.
-    client.chat.completions = _Completions(client)  # type: ignore[misc]
-    return OpenAIChatCompletion(ai_model_id=deployment, async_client=client)
+    client.chat.completions = _Completions(client, url)  # type: ignore[misc]
+    return OpenAIChatCompletion(ai_model_id=deployment.name, async_client=client)
 
 
 def build_kernel(service: OpenAIChatCompletion, interpreter: CodeInterpreter | None) -> Kernel:

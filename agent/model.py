@@ -27,10 +27,9 @@ from agent.kernel import (
     FunctionCallContent,
     FunctionChoiceBehavior,
     Kernel,
+    ModelSettings,
     OpenAIChatCompletion,
-    OpenAIChatPromptExecutionSettings,
     ServiceResponseException,
-    StreamingChatMessageContent,
     TextContent,
 )
 from agent.lean_imports import lean_imports
@@ -69,8 +68,8 @@ class ModelMessage:
             items.insert(0, TextContent(text=self.text))
         return ChatMessageContent(role=AuthorRole.ASSISTANT, items=items)
 
-    def add(self, piece: StreamingChatMessageContent) -> str:
-        """Take one piece of the stream; the value is the text it brought."""
+    def add(self, piece: ChatMessageContent) -> str:
+        """Take one piece of the stream, or all of it; the value is the text it brought."""
         if piece.finish_reason is not None:
             self.finish_reason = piece.finish_reason.value
         if usage := piece.metadata.get("usage"):
@@ -100,6 +99,7 @@ async def ask(
     message: ModelMessage,
     *,
     tools: bool,
+    stream: bool,
     deadline: float,
 ) -> AsyncGenerator[str]:
     """Call the model and yield its text as it comes; `message` then holds all of it.
@@ -110,27 +110,54 @@ async def ask(
         history: what was said so far.
         message: an empty one, to be filled.
         tools: whether the model may call tools.
+        stream: whether the text is wanted as it comes; whole, it costs less CPU.
         deadline: event-loop time.
 
     Raises:
         ModelError: by what went wrong.
         DeadlineExceededError: the deadline came first.
     """
-    settings = OpenAIChatPromptExecutionSettings(
+    settings = ModelSettings(
         # The turn calls the tools itself: one after the other, with its own budget.
         function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None
     )
-    stream = service.get_streaming_chat_message_contents(history, settings, kernel=kernel)
+    answer = _in_pieces if stream else _whole
     with _as_model_errors():
-        async with aclosing(stream):
-            while True:
-                async with asyncio.timeout_at(deadline):
-                    pieces = await anext(stream, None)
-                if pieces is None:
-                    return
-                for piece in pieces:
-                    if text := message.add(piece):
-                        yield text
+        async with aclosing(answer(service, kernel, history, settings, deadline)) as pieces:
+            async for piece in pieces:
+                if text := message.add(piece):
+                    yield text
+
+
+async def _in_pieces(
+    service: OpenAIChatCompletion,
+    kernel: Kernel,
+    history: ChatHistory,
+    settings: ModelSettings,
+    deadline: float,
+) -> AsyncGenerator[ChatMessageContent]:
+    stream = service.get_streaming_chat_message_contents(history, settings, kernel=kernel)
+    async with aclosing(stream):
+        while True:
+            async with asyncio.timeout_at(deadline):
+                pieces = await anext(stream, None)
+            if pieces is None:
+                return
+            for piece in pieces:
+                yield piece
+
+
+async def _whole(
+    service: OpenAIChatCompletion,
+    kernel: Kernel,
+    history: ChatHistory,
+    settings: ModelSettings,
+    deadline: float,
+) -> AsyncGenerator[ChatMessageContent]:
+    async with asyncio.timeout_at(deadline):
+        messages = await service.get_chat_message_contents(history, settings, kernel=kernel)
+    for message in messages:
+        yield message
 
 
 async def check_access(service: OpenAIChatCompletion, *, deadline: float) -> None:

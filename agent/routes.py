@@ -103,13 +103,14 @@ async def _chat_by_json(request: Request) -> Response:
 
 
 async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest) -> Response:
+    stream = web.wants_events(request)
     if question.conversation_id is None:
-        conversation_id, turn = None, run_turn(opened.turns, question.input)
+        conversation_id, turn = None, run_turn(opened.turns, question.input, stream=stream)
     else:
         wanted = None if question.conversation_id == "new" else question.conversation_id
         begun = await _begin(request, opened, wanted, question.input)
         conversation_id, turn = begun.conversation_id, begun.events
-    if web.wants_events(request):
+    if stream:
         thread_id = conversation_id or secrets.token_hex(16)
         return await _as_events(request, turn, thread_id, secrets.token_hex(16), conversation_id)
     answer = await web.as_json(request, turn, conversation_id)

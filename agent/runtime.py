@@ -16,7 +16,7 @@ from agent.conversation_turn import ConversationServices
 from agent.conversations import Limits, open_store
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
 from agent.errors import SettingsError
-from agent.kernel import chat_service
+from agent.kernel import Deployment, chat_service
 from agent.lean_imports import lean_imports
 from agent.sessions import SessionsClient
 from agent.settings import Settings
@@ -24,7 +24,7 @@ from agent.telemetry import configure_logging, logger
 from agent.turn import TurnOptions, TurnServices
 
 with lean_imports():
-    from openai import AsyncAzureOpenAI, DefaultAioHttpClient
+    from openai import DefaultAioHttpClient
 
 
 class Runtime:
@@ -54,17 +54,16 @@ class Runtime:
         await self._stack.enter_async_context(self._credential)
         # One client: one TLS context (20 ms of CPU each) and one set of connections.
         http = await self._stack.enter_async_context(DefaultAioHttpClient())
-        openai = AsyncAzureOpenAI(
-            azure_endpoint=settings.azure_openai_endpoint,
-            api_version=settings.azure_openai_api_version,
-            azure_ad_token_provider=token_provider(self._credential, MODEL_SCOPE),
-            http_client=http,
+        deployment = Deployment(
+            settings.azure_openai_endpoint,
+            settings.azure_openai_chat_deployment_name,
+            settings.azure_openai_api_version,
         )
         sessions = settings.pool_management_endpoint and SessionsClient(
             settings.pool_management_endpoint, http, token_provider(self._credential, POOL_SCOPE)
         )
         self.turns = TurnServices(
-            model=chat_service(openai, settings.azure_openai_chat_deployment_name),
+            model=chat_service(deployment, token_provider(self._credential, MODEL_SCOPE), http),
             sessions=sessions or None,
             options=TurnOptions(
                 timeout_s=settings.turn_timeout_seconds,

@@ -85,6 +85,7 @@ async def run_turn(
     history: Sequence[Message] = (),
     instructions: str = "",
     session: TurnSession | None = None,
+    stream: bool = True,
 ) -> AsyncGenerator[Event]:
     """Answer one question.
 
@@ -95,6 +96,7 @@ async def run_turn(
         instructions: the caller's own; the model reads them after ours.
         session: where code runs. None takes a new one, which is given back when the turn ends,
             whatever its end is.
+        stream: whether text is wanted as it comes; a whole message at a time costs less.
 
     Yields:
         Events as they happen; the last one is `TurnFinished` or `TurnFailed`.
@@ -103,7 +105,7 @@ async def run_turn(
     own = None
     if session is None and services.sessions is not None:
         session = own = _new_session(services.sessions)
-    turn = _Turn(services, question, history, instructions, session, deadline)
+    turn = _Turn(services, question, history, instructions, session, deadline, stream=stream)
     try:
         async with aclosing(to_its_end(turn.events())) as events:
             async for event in events:
@@ -156,8 +158,11 @@ class _Turn:
         instructions: str,
         session: TurnSession | None,
         deadline: float,
+        *,
+        stream: bool,
     ) -> None:
         options = services.options
+        self._stream = stream
         self._services = services
         self._deadline = deadline
         reserve_s = min(ANSWER_RESERVE_S, options.timeout_s * ANSWER_RESERVE_SHARE)
@@ -203,6 +208,7 @@ class _Turn:
                 self._history,
                 message,
                 tools=tools,
+                stream=self._stream,
                 deadline=self._deadline,
             )
             async with aclosing(answer):
