@@ -25,7 +25,11 @@ async def _complete(request: Request) -> Response:
     body = await web.read_body(request, web.HISTORY_MAX_BYTES)
     asked = openai_api.read_question(body, model, opened.input_max_chars)
     turn = run_turn(
-        opened.turns, asked.text, history=asked.history, instructions=asked.instructions
+        opened.turns,
+        asked.text,
+        history=asked.history,
+        instructions=asked.instructions,
+        stream=asked.stream,
     )
     if asked.stream:
         encoder = openai_api.ChunkEncoder(model, include_usage=asked.include_usage)
