@@ -1,0 +1,117 @@
+"""Tries every attack in a session and outside of any; prints what won, as JSON.
+
+A program of its own (`python -m tests.local.session_pool.attacks.run`), to run as another user.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local.managed_identity import ManagedIdentity
+from local.serving import serve
+from local.session_pool import PoolOptions, SessionPool
+from tests.local.session_pool.attacks.catalogue import ATTACKS
+from tests.local.session_pool.support import AUDIENCE, PoolClient
+
+_PROJECT = Path(__file__).parents[4]
+
+
+@contextlib.contextmanager
+def prepared_target() -> Iterator[dict[str, Any]]:
+    """What the attacks are after, on this machine."""
+    with contextlib.ExitStack() as prepared:
+        folder = Path(prepared.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        for name in ("secret", "program"):
+            (folder / name).write_text("secret")
+            (folder / name).chmod(0o666)
+        (folder / "disk").mkdir(mode=0o777)
+        listener = prepared.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract = prepared.enter_context(socket.socket(socket.AF_UNIX))
+        name = f"attack-{secrets.token_hex(8)}"
+        abstract.bind(f"\0{name}")
+        abstract.listen()
+        password = f"password-{secrets.token_hex(8)}"
+        victim = subprocess.Popen(["/bin/sleep", "600"], env={"PASSWORD": password})
+        prepared.callback(victim.wait)
+        prepared.callback(victim.kill)
+        yield {
+            "secret": str(folder / "secret"),
+            "program": str(folder / "program"),
+            "writable": str(folder / "written"),
+            "folder": str(folder),
+            "disk": str(folder / "disk"),
+            "port": listener.getsockname()[1],
+            "abstract": name,
+            "victim": victim.pid,
+            "password": password,
+            "project": str(_PROJECT),
+        }
+
+
+def outside(code: str, target: dict[str, Any]) -> bool:
+    """Try it in a process without a sandbox."""
+    program = f"target = {target!r}\n{code}\nprint('won' if won else 'lost')"
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(_PROJECT)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+        env={"PASSWORD": target["password"]},
+    )
+    for left_behind in ("/usr/lib", "/", "/dev"):
+        Path(left_behind, "probe-of-a-test").unlink(missing_ok=True)
+    return result.stdout.strip().endswith("won")
+
+
+async def inside(client: PoolClient, code: str, target: dict[str, Any]) -> dict[str, Any]:
+    """Try it in a session; an attempt that raises shows nothing and is reported."""
+    answer = await client.execute(f"target = {target!r}\n{code}\nbool(won)")
+    stderr = answer["result"]["stderr"]
+    # A session that is killed for what it tries has lost as well.
+    killed = stderr.startswith("Kernel restarted")
+    return {
+        "won": answer["result"]["executionResult"] is True,
+        "finished": killed or answer["result"]["executionResult"] in (True, False),
+        "stderr": stderr[-500:],
+    }
+
+
+async def main(fork_server: bool) -> dict[str, Any]:
+    """Run all of them."""
+    identity = ManagedIdentity()
+    options = PoolOptions(fork_server=fork_server, preload=(), ready_sessions=4)
+    with prepared_target() as target:
+        controls = {attack.name: outside(attack.code, target) for attack in ATTACKS}
+        async with (
+            SessionPool(identity.verifier(AUDIENCE), options) as pool,
+            serve(pool.app) as base_url,
+            httpx.AsyncClient(base_url=base_url, timeout=60) as http,
+        ):
+            client = PoolClient(pool, http, identity)
+            attempts = {
+                attack.name: await inside(client.of(), attack.code, target) for attack in ATTACKS
+            }
+            return {
+                "user": os.getuid(),
+                "kernels": pool.kernels,
+                "controls": controls,
+                "attempts": attempts,
+            }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(fork_server="plain" not in sys.argv))))

@@ -1,0 +1,146 @@
+"""What a session may take, and that taking more harms nobody else."""
+
+import asyncio
+import gc
+import os
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from local.session_pool import PoolOptions, SessionLimits
+from tests.local.session_pool.conftest import OpenPool
+from tests.local.session_pool.support import PoolClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MIB = 1 << 20
+FORK_BOMB = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
+
+
+def own_memory_bytes() -> int:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("control_groups", [True, False])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import numpy\nkept = [numpy.ones(1 << 20) for _ in range(150)]",
+        "import subprocess, sys\n"
+        "hog = 'kept = bytes(1) * (150 << 20); import time; time.sleep(2)'\n"
+        "many = [subprocess.Popen([sys.executable, '-c', hog]) for _ in range(4)]\n"
+        "codes = [each.wait() for each in many]\nassert codes == [0] * 4, codes",
+        "for n in range(3):\n    open(f'/mnt/data/{n}', 'wb').write(bytes(60 << 20))\n"
+        "kept = bytes(1) * (400 << 20)",
+    ],
+    ids=["one process", "many processes", "files and memory"],
+)
+async def test_memory_is_bounded_for_all_of_a_session(
+    open_pool: OpenPool, code: str, control_groups: bool
+) -> None:
+    options = PoolOptions(
+        limits=SessionLimits(memory_bytes=400 * MIB), control_groups=control_groups, preload=()
+    )
+    async with open_pool(options) as client:
+        if control_groups and "cgroup" not in client.pool.kernels:
+            pytest.skip("no control group can be made here")
+        answer = await client.execute(code)
+        assert answer["status"] == "Failed", answer
+        assert (await client.result("6 * 7"))["executionResult"] == 42
+
+
+async def test_a_memory_error_of_one_allocation_leaves_the_session_alive(
+    session: PoolClient,
+) -> None:
+    await session.result("x = 1")
+    answer = await session.execute("bytes(1) * (8 << 30)")
+    assert "MemoryError" in answer["result"]["stderr"]
+    assert (await session.result("x"))["executionResult"] == 1
+
+
+async def test_a_flood_of_output_does_not_grow_the_host(session: PoolClient) -> None:
+    await session.result("print('x' * 100_000)")
+    before = own_memory_bytes()
+    await session.result("for _ in range(300):\n    print('x' * 1_000_000)")
+    assert own_memory_bytes() - before < 2 * MIB
+
+
+@pytest.mark.parametrize("code", ["'x' * 200_000_000", "list(range(5_000_000))", "10 ** 100_000"])
+async def test_a_huge_result_does_not_grow_the_host(session: PoolClient, code: str) -> None:
+    for _ in range(2):  # the first time fills buffers that stay
+        before = own_memory_bytes()
+        await session.execute(code)
+        grown = own_memory_bytes() - before
+    assert grown < 2 * MIB
+
+
+async def test_a_flood_does_not_slow_other_sessions(session: PoolClient) -> None:
+    other = session.of()
+    await other.result("1")
+    flood = asyncio.create_task(
+        session.execute("import os\nwhile True:\n    os.write(1, b'x' * 65536)", timeoutInSeconds=2)
+    )
+    await asyncio.sleep(0.5)
+    waits_s = []
+    for _ in range(20):
+        started_s = time.perf_counter()
+        await other.result("1")
+        waits_s.append(time.perf_counter() - started_s)
+    assert not flood.done()
+    assert statistics.median(waits_s) < 0.1
+    await flood
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import socket\nfor fd in range(3, 20):\n    try: os.write(fd, b'\\xff' * 100)\n"
+        "    except OSError: pass",
+        "import json, struct\n"
+        "reply = json.dumps({'id': 99, 'status': 'ok', 'kind': 'value', 'value': 1}).encode()\n"
+        "os.write(3, struct.pack('>I', len(reply)) + reply)",
+        "os.write(3, (64 << 20).to_bytes(4) + bytes(1000))",
+        "os.close(3)",
+    ],
+    ids=["noise", "a forged reply", "an endless frame", "a closed channel"],
+)
+async def test_what_is_forged_on_the_channel_costs_the_kernel(
+    session: PoolClient, code: str
+) -> None:
+    answer = await session.execute(f"import os\n{code}\nimport time; time.sleep(5)")
+    assert answer["status"] == "Failed"
+    assert answer["result"]["stderr"].startswith("Kernel restarted")
+    assert (await session.result("1"))["executionResult"] == 1
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(60)", FORK_BOMB])
+async def test_a_killed_session_leaves_no_process(session: PoolClient, code: str) -> None:
+    named = await session.result("import os; os.readlink('/proc/self/ns/pid')")
+    namespace = named["executionResult"]
+    body = {"code": code, "timeoutInSeconds": 60}
+    running = asyncio.create_task(session.request("POST", "executions", json=body))
+    await asyncio.sleep(0.5)
+    assert await asyncio.to_thread(processes_in, namespace)
+    started_s = time.perf_counter()
+    await session.request("DELETE", "session")
+    took_s = time.perf_counter() - started_s
+    assert await asyncio.to_thread(processes_in, namespace) == []
+    # 100 ms on a machine that does nothing else (see bench/session_pool.py); tests share theirs.
+    assert took_s < 1
+    await running
+
+
+def processes_in(namespace: str) -> list[str]:
+    """The host's pids of all that lives in a pid namespace."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{pid}/ns/pid") == namespace:
+                found.append(pid)
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,228 @@
+"""The mechanisms of the sandbox, one by one."""
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.session_pool import PoolOptions, SessionPool, SessionPoolError
+from local.session_pool.image import find_session_image, prepare_session_image
+from local.session_pool.safe_open import open_beneath, open_by_components
+from local.session_pool.sandbox import bubblewrap, seccomp, throwaway_user
+from local.session_pool.sandbox.guest import probe
+from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
+from local.session_pool.sandbox.limits import SessionLimits
+from local.session_pool.sandbox.runtime import GuestRuntime
+from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
+
+
+class TestSystemCallFilter:
+    """The allowlist."""
+
+    @pytest.mark.parametrize(("machine", "arch"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
+    def test_its_numbers_are_those_of_libseccomp(self, machine: str, arch: int) -> None:
+        try:
+            library = ctypes.CDLL("libseccomp.so.2")
+        except OSError:
+            pytest.skip("libseccomp is not installed: nothing to compare with")
+        for name, number in seccomp.system_calls(machine).items():
+            known = library.seccomp_syscall_resolve_name_arch(ctypes.c_uint(arch), name.encode())
+            if known >= 0:  # it may be older than the call
+                assert known == number, name
+
+    @pytest.mark.parametrize(
+        "name",
+        ["ptrace", "mount", "bpf", "keyctl", "io_uring_setup", "unshare", "setns"],
+    )
+    def test_it_has_none_that_leads_out(self, name: str) -> None:
+        assert name not in seccomp.system_calls("x86_64")
+
+    @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+    def test_the_program_fits_the_kernels_limit(self, machine: str) -> None:
+        program = seccomp.build_filter(machine)
+        assert len(program) % 8 == 0
+        assert len(program) // 8 <= 4096
+
+    def test_another_processor_is_refused_with_its_name(self) -> None:
+        with pytest.raises(seccomp.UnsupportedMachineError, match="riscv64"):
+            seccomp.build_filter("riscv64")
+
+
+@pytest.fixture(params=[open_beneath, open_by_components], ids=lambda function: function.__name__)
+def opener(request: pytest.FixtureRequest) -> Callable[[int, bytes, int], int]:
+    chosen: Callable[[int, bytes, int], int] = request.param
+    return chosen
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    (tmp_path / "secret").write_text("secret")
+    inner = tmp_path / "data"
+    (inner / "deep").mkdir(parents=True)
+    (inner / "deep" / "file").write_text("content")
+    (inner / "link").symlink_to("../secret")
+    (inner / "out").symlink_to("..")
+    (inner / "loop").symlink_to("loop")
+    descriptor = os.open(inner, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+class TestSafeOpen:
+    """With and without openat2."""
+
+    def test_a_file_below_is_opened(
+        self, opener: Callable[[int, bytes, int], int], folder: int
+    ) -> None:
+        descriptor = opener(folder, b"deep/file", os.O_RDONLY)
+        assert os.read(descriptor, 100) == b"content"
+        os.close(descriptor)
+
+    @pytest.mark.parametrize(
+        "path",
+        [b"link", b"out/secret", b"../secret", b"deep/../../secret", b"/etc/passwd", b"loop", b""],
+    )
+    def test_nothing_else_is(
+        self, opener: Callable[[int, bytes, int], int], folder: int, path: bytes
+    ) -> None:
+        with pytest.raises(OSError) as refused:  # noqa: PT011 - the code is looked at
+            opener(folder, path, os.O_RDONLY)
+        assert refused.value.errno in (
+            errno.ELOOP,
+            errno.EXDEV,
+            errno.ENOENT,
+            errno.EINVAL,
+            errno.ENOTDIR,
+        )
+
+
+class TestThrowawayUser:
+    """Who runs sandboxes for root."""
+
+    def test_it_is_high_where_every_number_is_mapped(self) -> None:
+        assert throwaway_user.pick(["         0          0 4294967295"]) >= 1_900_000_000
+
+    def test_it_is_in_the_range_of_a_container(self) -> None:
+        chosen = throwaway_user.pick(["0 1000 1", "1 100000 65536"])
+        assert 1 < chosen <= 65536
+
+
+class TestBubblewrap:
+    """The boundary."""
+
+    def test_no_path_of_the_host_is_bound_for_writing(self, tmp_path: Path) -> None:
+        runtime = GuestRuntime.of_this_interpreter(tmp_path)
+        options = bubblewrap.arguments(
+            runtime, SessionLimits(), relocated={}, nested=False, seccomp_descriptor=3
+        )
+        assert "--bind" not in options
+        assert "--dev-bind" not in options
+        assert "--share-net" not in options
+        assert "--disable-userns" in options
+
+    def test_a_missing_bubblewrap_says_what_to_type(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(bubblewrap.BubblewrapMissingError, match="apt-get install bubblewrap"):
+            bubblewrap.find_bubblewrap()
+
+
+class _Source:
+    """Starts no kernels."""
+
+    name = "broken"
+    uid: int | None = None
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    async def start(self) -> None: ...
+
+    async def spawn(self) -> KernelProcess:
+        raise KernelStartError(self._said)
+
+    async def close(self) -> None: ...
+
+
+class TestSelfTest:
+    """No sandbox, no session."""
+
+    @pytest.mark.parametrize(
+        ("said", "remedy"),
+        [
+            ("bwrap: setting up uid map: Permission denied", "apparmor_restrict"),
+            ("bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted", "AppArmor"),
+            ("bwrap: No permissions to create new namespace", "unprivileged_userns_clone"),
+            ("bwrap: Can't mount proc on /newroot/proc", "systempaths=unconfined"),
+            ("bwrap: Unknown option --disable-userns", "0.8 or later"),
+            ("something else", "something else"),
+        ],
+    )
+    async def test_what_bubblewrap_says_becomes_a_remedy(self, said: str, remedy: str) -> None:
+        with pytest.raises(SandboxNotEnforcedError, match=remedy):
+            await prove(_Source(said))
+
+    def test_the_probe_sees_that_it_is_outside(self) -> None:
+        findings = probe.findings()
+        assert set(findings) == set(probe.CONTROLS)
+        assert not findings["own network namespace"] or not findings["own pid namespace"]
+        assert not findings["system call filter"]
+
+    async def test_a_pool_without_bubblewrap_does_not_start(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        image = prepare_session_image()
+        monkeypatch.setenv("PATH", str(tmp_path))
+        pool = SessionPool(_NoVerifier(), PoolOptions(image=image))
+        with pytest.raises(SessionPoolError, match="apt-get install bubblewrap"):
+            await pool.__aenter__()
+
+
+class _NoVerifier:
+    def verify(self, authorization: str | None) -> object:
+        raise NotImplementedError
+
+
+class TestSessionImage:
+    """The packages of the sessions."""
+
+    def test_a_second_preparation_installs_nothing(self) -> None:
+        first = prepare_session_image()
+        said: list[str] = []
+        assert prepare_session_image(said.append) == first
+        assert said == []
+        assert (first / "matplotlib").is_dir()
+        assert list((first / "packages" / "numpy" / "__pycache__").glob("*.pyc"))
+
+    def test_more_packages_make_another_image(self, tmp_path: Path) -> None:
+        more = tmp_path / "more.txt"
+        more.write_text("cowsay\n")
+        assert find_session_image(more) is None
+        assert find_session_image() is not None
+
+
+class TestOptions:
+    """What a pool may be."""
+
+    @pytest.mark.parametrize(
+        "options", [{"cooldown_s": 299}, {"cooldown_s": 3601}, {"max_sessions": 601}]
+    )
+    def test_azures_bounds_hold(self, options: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match="Azure allows"):
+            PoolOptions(**options)  # type: ignore[arg-type]  # the names are the test's
+
+    def test_the_path_looks_like_azures(self) -> None:
+        assert PoolOptions(subscription="s", resource_group="g", name="p").path == (
+            "/subscriptions/s/resourceGroups/g/sessionPools/p"
+        )
+
+
+def test_the_guest_is_readable_by_every_user() -> None:
+    guest = Path(probe.__file__).parent
+    for path in guest.glob("*.py"):
+        assert path.stat().st_mode & stat.S_IROTH
