@@ -71,8 +71,10 @@ class ForkServerKernels:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 ready = await asyncio.get_running_loop().sock_recv(control, 4096)
-        except (TimeoutError, OSError) as error:
-            raise KernelStartError(f"the fork server is not ready: {error}") from error
+        except TimeoutError:
+            raise KernelStartError("the fork server was not ready in time") from None
+        except ConnectionResetError:
+            ready = b""
         if not ready:
             await asyncio.sleep(0.05)  # what it says comes after it is gone
             raise KernelStartError(said.take(2000).strip() or "the fork server ended")

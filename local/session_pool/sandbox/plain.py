@@ -41,10 +41,15 @@ class PlainKernels:
         try:
             await kernel.send({"limits": self._starter.limits.rlimits(), "preload": self._preload})
             await kernel.wait_for_hello()
-        except (KernelStartError, OSError) as error:
+        except BaseException as error:
+            if isinstance(error, OSError):
+                await asyncio.sleep(0.05)  # what it says comes after it is gone
+            said = kernel.stderr.take(2000).strip()
             process.kill()
             kernel.close()
-            raise KernelStartError(str(error)) from error
+            if isinstance(error, OSError):
+                raise KernelStartError(said or str(error)) from error
+            raise
         return kernel
 
     async def close(self) -> None:
