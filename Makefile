@@ -15,7 +15,7 @@ run: setup ## Start the agent and all it needs on this machine, ask it a questio
 
 test: ## Run all tests.
 	@local/setup.sh tests
-	@$(PYTHON_OF_VENV) -m pytest -q
+	@$(PYTHON_OF_VENV) -m pytest -q -n auto --dist loadfile
 
 check: setup ## Lint, format and types.
 	@.venv/bin/ruff check .

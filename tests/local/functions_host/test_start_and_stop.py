@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -98,10 +99,13 @@ def test_a_running_request_is_answered_before_the_host_ends(tmp_path: Path) -> N
         with httpx.stream("GET", f"{host.url}/api/events") as answer:
             lines = answer.iter_lines()
             assert next(lines) == "first"
-            with httpx.Client(base_url=host.url) as client:
-                client.get("/api/open")  # this connection is open before the listener closes
+
+            def stops_meanwhile() -> Iterator[bytes]:
+                yield b"this request has begun"
                 host.process.send_signal(signal.SIGTERM)
-                client.post("/api/release")
+                yield b"when the host is told to end"
+
+            httpx.post(f"{host.url}/api/release", content=stops_meanwhile())
             assert next(lines) == "second"
         assert host.process.wait(30) == 0
 
