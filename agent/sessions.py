@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-import httpx2
+import aiohttp
 from pydantic import BaseModel, Field, JsonValue, ValidationError
+from yarl import URL
 
 from agent.errors import (
+    AgentError,
     DeadlineExceededError,
     PoolAccessError,
     PoolError,
@@ -122,7 +124,7 @@ class SessionsClient:
     this service: an execution has no idempotency key.
     """
 
-    def __init__(self, endpoint: str, http: httpx2.AsyncClient, token: TokenProvider) -> None:
+    def __init__(self, endpoint: str, http: aiohttp.ClientSession, token: TokenProvider) -> None:
         """Args: the pool's management endpoint, an open client that outlives this, tokens."""
         self._endpoint = endpoint
         self._http = http
@@ -160,7 +162,7 @@ class SessionsClient:
             headers={"operation-id": secrets.token_hex(16)},
         )
         try:
-            parsed = _ExecutionReply.model_validate_json(reply.content)
+            parsed = _ExecutionReply.model_validate_json(await reply.read())
         except ValidationError as error:
             raise _not_the_protocol("an execution") from error
         result = parsed.result or _ExecutionResult()
@@ -193,7 +195,7 @@ class SessionsClient:
         while path:
             reply = await self._request("GET", path, identifier, deadline=deadline)
             try:
-                page = _FilePage.model_validate_json(reply.content)
+                page = _FilePage.model_validate_json(await reply.read())
             except ValidationError as error:
                 raise _not_the_protocol("a list of files") from error
             files += [
@@ -260,24 +262,23 @@ class SessionsClient:
             async with asyncio.timeout_at(deadline):
                 reply = await self._request("GET", path, identifier, deadline=deadline, stream=True)
                 try:
-                    yield reply.aiter_bytes()
+                    yield reply.content.iter_any()
                 finally:
-                    await reply.aclose()
+                    reply.close()
+        except aiohttp.ClientError as error:
+            raise PoolUnreachableError("The connection to the session pool broke.") from error
         except TimeoutError as error:
             raise _out_of_time() from error
-        except httpx2.TransportError as error:
-            raise PoolUnreachableError("The connection to the session pool broke.") from error
 
     async def delete_file(self, identifier: str, name: str, *, deadline: float) -> None:
         """Remove a file from /mnt/data."""
         await self._request("DELETE", f"files/{_segment(name)}", identifier, deadline=deadline)
 
-    def _url(self, path: str, identifier: str) -> str:
+    def _url(self, path: str, identifier: str) -> URL:
         parameters = {"api-version": API_VERSION, "identifier": identifier}
-        if "?" in path:  # of a next link
-            return str(httpx2.URL(f"{self._endpoint}/{path}").copy_merge_params(parameters))
-        # As above, for a tenth of the time.
-        return f"{self._endpoint}/{path}?{urlencode(parameters, quote_via=quote)}"
+        # Encoded here: yarl would decode what is as good as itself in a file's name.
+        url = URL(f"{self._endpoint}/{path}", encoded=True)
+        return url.update_query(parameters)
 
     def _path_of(self, next_link: str) -> str:
         # A token goes nowhere but to the pool.
@@ -297,26 +298,26 @@ class SessionsClient:
         json: object = None,
         open_body: ContentOpener | None = None,
         stream: bool = False,
-    ) -> httpx2.Response:
+    ) -> aiohttp.ClientResponse:
         """One call with its retries; the answer has status 2xx."""
         url = self._url(path, identifier)
-        timeout = httpx2.Timeout(reply_timeout_s, connect=CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=reply_timeout_s)
         try:
             async with asyncio.timeout_at(deadline):
                 for attempt in itertools.count(1):
-                    request = self._http.build_request(
+                    authorization = {"Authorization": f"Bearer {await self._token()}"}
+                    sending = self._http.request(
                         method,
                         url,
-                        headers={
-                            **(headers or {}),
-                            "Authorization": f"Bearer {await self._token()}",
-                        },
+                        headers={**(headers or {}), **authorization},
                         json=json,
-                        content=open_body() if open_body else None,
+                        data=open_body() if open_body else None,
                         timeout=timeout,
+                        # A redirect could lead the token elsewhere.
+                        allow_redirects=False,
                     )
                     try:
-                        return await self._send(request, stream=stream)
+                        return await _reply_to(sending, stream=stream)
                     except PoolError as error:
                         pause_s = max(_backoff_s(attempt), error.retry_after_s or 0)
                         left_s = deadline - asyncio.get_running_loop().time()
@@ -330,26 +331,32 @@ class SessionsClient:
             ) from error
         raise AssertionError("the loop returns or raises")
 
-    async def _send(self, request: httpx2.Request, *, stream: bool) -> httpx2.Response:
-        """One attempt, in our errors."""
-        try:
-            # A redirect could lead the token elsewhere.
-            reply = await self._http.send(request, stream=stream, follow_redirects=False)
-            if not reply.is_success:
-                await reply.aread()
-                raise _error_of(reply)
-        except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
-            raise PoolTimeoutError("The session pool did not answer in time.") from error
-        except httpx2.TransportError as error:
-            raise PoolUnreachableError("There is no connection to the session pool.") from error
-        return reply
+
+async def _reply_to(
+    sending: Awaitable[aiohttp.ClientResponse], *, stream: bool
+) -> aiohttp.ClientResponse:
+    """One attempt, in our errors; the body is read, but for that of a stream."""
+    try:
+        reply = await sending
+        succeeded = 200 <= reply.status < 300
+        if not (stream and succeeded):
+            await reply.read()
+    except aiohttp.SocketTimeoutError as error:
+        raise PoolTimeoutError("The session pool did not answer in time.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error.__cause__, AgentError):  # the body's own
+            raise error.__cause__ from error
+        raise PoolUnreachableError("There is no connection to the session pool.") from error
+    if not succeeded:
+        raise _error_of(reply, await reply.read())
+    return reply
 
 
-def _error_of(reply: httpx2.Response) -> PoolError:
-    status, code = reply.status_code, _error_code(reply)
+def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
+    status, code = reply.status, _error_code(reply, body)
     if code in SESSION_NOT_FOUND_CODES:
         return PoolNotFoundError("The session pool has no such session.")
-    logger.warning("pool: HTTP %d %s on %s", status, code, reply.request.method)
+    logger.warning("pool: HTTP %d %s on %s", status, code, reply.method)
     match status:
         case 401:
             return PoolAccessError(
@@ -373,18 +380,18 @@ def _error_of(reply: httpx2.Response) -> PoolError:
     return PoolRefusedError(f"The session pool answered HTTP {status} {code}.".replace(" .", "."))
 
 
-def _error_code(reply: httpx2.Response) -> str:
+def _error_code(reply: aiohttp.ClientResponse, body: bytes) -> str:
     """The service's error code; empty where the answer has none, or not a plain word."""
     code = reply.headers.get("x-ms-error-code", "")
     if not code:
         try:
-            code = _ErrorReply.model_validate_json(reply.content).error.code
+            code = _ErrorReply.model_validate_json(body).error.code
         except ValidationError:
             return ""
     return code if code.isalnum() and len(code) <= 64 else ""
 
 
-def _retry_after_s(reply: httpx2.Response) -> int | None:
+def _retry_after_s(reply: aiohttp.ClientResponse) -> int | None:
     value = reply.headers.get("retry-after", "")
     return int(value) if value.isascii() and value.isdigit() else None
 
