@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from agent import runtime, web
-from agent.conversation_turn import ConversationFiles, ConversationKey, ConversationServices
+from agent.conversation_turn import (
+    Asked,
+    BegunTurn,
+    ConversationFiles,
+    ConversationKey,
+    ConversationServices,
+    begin_turn,
+)
 from agent.conversations import media_type_of
 from agent.errors import AgentError, FileNotStoredError, PoolNotFoundError
 from agent.owner import owner_of, pool_identifier
@@ -38,6 +45,14 @@ async def files(request: Request) -> Response:
 async def file(request: Request) -> Response:
     """`GET` and `DELETE /api/conversations/{conversation_id}/files/{name}`."""
     return await web.answer(request, {"GET": _download, "DELETE": _delete_file})
+
+
+async def begin(
+    request: Request, opened: runtime.Runtime, conversation_id: str | None, asked: Asked
+) -> BegunTurn:
+    """Begin a turn of a conversation of the caller; None starts one."""
+    owner = owner_of(request.headers, sign_in=opened.sign_in)
+    return await begin_turn(await opened.conversations(), owner, conversation_id, asked)
 
 
 @dataclass(frozen=True, slots=True)

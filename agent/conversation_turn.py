@@ -60,6 +60,21 @@ class ConversationKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a turn is about.
+
+    Attributes:
+        question: what the caller asks.
+        instructions: the caller's own, for this turn alone; they are not kept.
+        stream: whether somebody reads the answer in pieces.
+    """
+
+    question: str
+    instructions: str = ""
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BegunTurn:
     """A turn that holds its conversation until `events` is closed or at its end."""
 
@@ -68,7 +83,7 @@ class BegunTurn:
 
 
 async def begin_turn(
-    services: ConversationServices, owner: Owner, conversation_id: str | None, question: str
+    services: ConversationServices, owner: Owner, conversation_id: str | None, asked: Asked
 ) -> BegunTurn:
     """Hold a conversation for one turn.
 
@@ -76,13 +91,13 @@ async def begin_turn(
         services: of the worker.
         owner: who asks.
         conversation_id: None starts a conversation.
-        question: what is asked.
+        asked: what.
 
     Raises:
         ConversationNotFoundError: the owner has none of that id.
         ConversationBusyError: another turn holds it.
     """
-    events = _events(services, owner, conversation_id, question)
+    events = _events(services, owner, conversation_id, asked)
     # Held once the generator has begun; from then on closing it lets the conversation go.
     held = await anext(events)
     assert isinstance(held, Conversation)  # noqa: S101 - what it yields first
@@ -90,24 +105,24 @@ async def begin_turn(
 
 
 async def _events(
-    services: ConversationServices, owner: Owner, conversation_id: str | None, question: str
+    services: ConversationServices, owner: Owner, conversation_id: str | None, asked: Asked
 ) -> AsyncGenerator[Conversation | Event]:
     store = services.store
     holding = store.hold(owner, conversation_id) if conversation_id else store.start(owner)
     async with holding as held:
         yield held.conversation
-        kept = _kept(services, owner, held, question)
+        kept = _kept(services, owner, held, asked)
         async with aclosing(to_its_end(kept)) as events:
             async for event in events:
                 yield event
 
 
 async def _kept(
-    services: ConversationServices, owner: Owner, held: HeldConversation, question: str
+    services: ConversationServices, owner: Owner, held: HeldConversation, asked: Asked
 ) -> AsyncGenerator[Event]:
     """The turn; its answer is kept before the caller sees that it is complete."""
-    record = _Record(question, datetime.now(UTC))
-    async with aclosing(await _turn(services, owner, held.conversation, question)) as events:
+    record = _Record(asked.question, datetime.now(UTC))
+    async with aclosing(await _turn(services, owner, held.conversation, asked)) as events:
         async for event in events:
             record.note(event)
             if isinstance(event, TurnFinished):
@@ -116,21 +131,26 @@ async def _kept(
 
 
 async def _turn(
-    services: ConversationServices, owner: Owner, conversation: Conversation, question: str
+    services: ConversationServices, owner: Owner, conversation: Conversation, asked: Asked
 ) -> AsyncGenerator[Event]:
-    history = fit(conversation.turns, services.history_max_chars)
     sessions = services.turns.sessions
-    if sessions is None:
-        return run_turn(services.turns, question, history=history)
-    key = ConversationKey(owner, conversation.id)
-    identifier = pool_identifier(await services.store.identifier_key(), owner, conversation.id)
-    files = ConversationFiles(
-        services.store, key, sessions, identifier, f"image-{conversation.turn_count + 1}"
+    session = None
+    if sessions is not None:
+        key = ConversationKey(owner, conversation.id)
+        identifier = pool_identifier(await services.store.identifier_key(), owner, key.id)
+        stem = f"image-{conversation.turn_count + 1}"
+        files = ConversationFiles(services.store, key, sessions, identifier, stem)
+        session = TurnSession(
+            sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
+        )
+    return run_turn(
+        services.turns,
+        asked.question,
+        history=fit(conversation.turns, services.history_max_chars),
+        instructions=asked.instructions,
+        session=session,
+        stream=asked.stream,
     )
-    session = TurnSession(
-        sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
-    )
-    return run_turn(services.turns, question, history=history, session=session)
 
 
 @dataclass(slots=True)

@@ -55,6 +55,13 @@ _NAME: Final[Parameter] = {
     "required": True,
     "schema": {"type": "string", "minLength": 1},
 }
+_KEPT: Final[Parameter] = {
+    "name": "x-conversation-id",
+    "in": "header",
+    "description": "`new`, or the id of a conversation that the app keeps; the answer's header of "
+    "this name has the id. Without it the caller keeps the conversation.",
+    "schema": {"type": "string", "pattern": "^(new|[0-9a-f]{32})$"},
+}
 _INPUT: Final[Parameter] = {
     "name": "input",
     "in": "query",
@@ -130,9 +137,10 @@ OPERATIONS: Final = (
     Operation(
         "post",
         "/v1/chat/completions",
-        "Answer a conversation that the caller keeps, as OpenAI's chat completions.",
+        "Answer a conversation that the caller keeps or names, as OpenAI's chat completions.",
         {200: {"application/json": Completion, "text/event-stream": _CHUNKS}},
-        _ANY | _TURN | _BODY | {404},
+        _ANY | _TURN | _BODY | _STORE | {409},
+        parameters=(_KEPT,),
         takes={"application/json": CompletionRequest},
         failure=_OPENAI_FAILURE,
     ),

@@ -6,20 +6,23 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent import runtime, web
-from agent.conversation_routes import conversation, file, files
-from agent.conversation_turn import BegunTurn, begin_turn
+from agent.conversation_routes import begin, conversation, file, files
+from agent.conversation_turn import Asked
 from agent.errors import ConversationNotFoundError
 from agent.events import Event
 from agent.health import readiness
-from agent.owner import owner_of
 from agent.schemas import ChatRequest, HealthSchema
 from agent.server_sent_events import EventStream
 from agent.turn import run_turn
+
+if TYPE_CHECKING:
+    from agent.agui import Run
 
 __all__ = [
     "agui",
@@ -108,7 +111,8 @@ async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest
         conversation_id, turn = None, run_turn(opened.turns, question.input, stream=stream)
     else:
         wanted = None if question.conversation_id == "new" else question.conversation_id
-        begun = await _begin(request, opened, wanted, question.input)
+        asked = Asked(question.input, stream=stream)
+        begun = await begin(request, opened, wanted, asked)
         conversation_id, turn = begun.conversation_id, begun.events
     if stream:
         thread_id = conversation_id or secrets.token_hex(16)
@@ -120,13 +124,6 @@ async def _chat(request: Request, opened: runtime.Runtime, question: ChatRequest
     return answer
 
 
-async def _begin(
-    request: Request, opened: runtime.Runtime, conversation_id: str | None, question: str
-) -> BegunTurn:
-    owner = owner_of(request.headers, sign_in=opened.sign_in)
-    return await begin_turn(await opened.conversations(), owner, conversation_id, question)
-
-
 async def _run(request: Request) -> Response:
     opened = await runtime.get()
     body = await web.read_body(request, web.HISTORY_MAX_BYTES)
@@ -134,20 +131,21 @@ async def _run(request: Request) -> Response:
     from agent.agui import read_run
 
     run = read_run(body, opened.input_max_chars)
-    if (kept := await _kept_turn(request, opened, run.thread_id, run.question)) is not None:
+    if (kept := await _kept_turn(request, opened, run)) is not None:
         return await _as_events(request, kept, run.thread_id, run.run_id, run.thread_id)
     turn = run_turn(opened.turns, run.question, history=run.history, instructions=run.instructions)
     return await _as_events(request, turn, run.thread_id, run.run_id)
 
 
 async def _kept_turn(
-    request: Request, opened: runtime.Runtime, thread_id: str, question: str
+    request: Request, opened: runtime.Runtime, run: "Run"
 ) -> AsyncGenerator[Event] | None:
     """The turn, if the thread is a conversation of ours; a front end makes up ids of its own."""
     if not opened.keeps_conversations:
         return None
+    asked = Asked(run.question, run.instructions, stream=True)
     with suppress(ConversationNotFoundError):
-        return (await _begin(request, opened, thread_id, question)).events
+        return (await begin(request, opened, run.thread_id, asked)).events
     return None
 
 

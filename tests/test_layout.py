@@ -86,6 +86,9 @@ AGENT: Mapping[str, set[str]] = {
     "openai_schemas": set(),
     "openai_api": {"errors", "events", "messages", "openai_schemas", "web"},
     "openai_routes": {
+        "conversation_routes",
+        "conversation_turn",
+        "events",
         "hang_ups",
         "openai_api",
         "runtime",

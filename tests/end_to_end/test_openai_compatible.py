@@ -176,3 +176,31 @@ async def test_the_function_key_travels_in_a_header_of_its_own(azure: SharedAzur
                 await without.models.list()
         async with client_of(host, {"x-functions-key": "secret"}) as with_key:
             assert [model.id async for model in await with_key.models.list()] == [DEPLOYMENT]
+
+
+async def test_a_header_names_a_conversation_that_the_app_keeps(
+    azure: SharedAzure, client: openai.AsyncOpenAI, api: httpx2.AsyncClient
+) -> None:
+    create = client.chat.completions.with_raw_response.create
+    with azure.model.script(CallTool(code="x = 20"), Say("Noted.")):
+        started = await create(
+            model=DEPLOYMENT, messages=HI, extra_headers={"x-conversation-id": "new"}
+        )
+    conversation_id = started.headers["x-conversation-id"]
+    with azure.model.script(CallTool(code="x + 22"), Say("42.")) as script:
+        await create(
+            model=DEPLOYMENT, messages=HI, extra_headers={"x-conversation-id": conversation_id}
+        )
+    roles = [message.role for message in script.requests[0].messages]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
+    shown = (await api.get(f"/conversations/{conversation_id}")).json()
+    assert [turn["executions"][0]["result"] for turn in shown["turns"]] == [None, "42"]
+
+
+async def test_a_conversation_that_is_not_there_is_an_error_of_openai(
+    client: openai.AsyncOpenAI,
+) -> None:
+    with pytest.raises(openai.NotFoundError, match="no conversation"):
+        await client.chat.completions.create(
+            model=DEPLOYMENT, messages=HI, extra_headers={"x-conversation-id": "0" * 32}
+        )
