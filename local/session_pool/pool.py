@@ -17,6 +17,7 @@ from local.session_pool.session import KeepFiles, Session
 
 _log = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0
+_REFILL_DELAY_S = 0.01
 
 CopyFiles = Callable[[KernelProcess, KernelProcess], Awaitable[None]]
 
@@ -128,7 +129,8 @@ class Pool:
         """
         while self._ready:
             kernel = self._ready.popleft()
-            self._wanted.set()
+            # The caller's request comes first: starting another takes a processor for a while.
+            asyncio.get_running_loop().call_later(_REFILL_DELAY_S, self._wanted.set)
             if not kernel.died.is_set():
                 return kernel
             kernel.close()
