@@ -20,7 +20,7 @@ class SessionLimits:
     """
 
     memory_bytes: int = 1024 * MIB
-    processes: int = 64
+    processes: int = 48
     data_bytes: int = 256 * MIB
     scratch_bytes: int = 256 * MIB
     inodes: int = 65536
