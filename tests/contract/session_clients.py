@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,18 +59,19 @@ async def served_pool(options: PoolOptions, folder: Path) -> AsyncIterator[Serve
 
 async def run_driver(name: str, served: ServedPool) -> dict[str, Any]:
     """Run a program of drivers/ against the pool; the value is what it prints as JSON."""
-    return await run_python(_DRIVERS / f"{name}.py", served)
+    said = await run_program([sys.executable, str(_DRIVERS / f"{name}.py")], served)
+    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return answer
 
 
-async def run_python(program: Path, served: ServedPool) -> dict[str, Any]:
-    """Run a program that uses published clients; its last line of output is JSON."""
+async def run_program(command: Sequence[str], served: ServedPool) -> str:
+    """Run a program with the clients' packages; the value is its stdout."""
     packages = await asyncio.to_thread(client_packages)
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(program),
+        *command,
         env={
             "PATH": os.defpath,
-            "PYTHONPATH": str(packages),
+            "PYTHONPATH": f"{packages}{os.pathsep}{_PROJECT}",
             # Nothing a client finds at home may change what it does.
             "HOME": str(packages),
             **served.environment,
@@ -81,8 +82,7 @@ async def run_python(program: Path, served: ServedPool) -> dict[str, Any]:
     )
     stdout, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()[-3000:]
-    answer: dict[str, Any] = json.loads(stdout.decode().splitlines()[-1])
-    return answer
+    return stdout.decode()
 
 
 def client_packages() -> Path:
