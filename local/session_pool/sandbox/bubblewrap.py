@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.session_pool.sandbox.limits import SessionLimits
+from local.session_pool.sandbox.limits import MASKED, SessionLimits
 from local.session_pool.sandbox.runtime import GuestRuntime
 
 ETC = Path(__file__).with_name("etc")
@@ -73,6 +73,9 @@ def arguments(
     for source, target in runtime.binds:
         options += ["--ro-bind", str(relocated.get(source, source)), target]
     options += ["--proc", "/proc", "--dev", "/dev"]
+    for path in MASKED:
+        if not nested and Path(path).exists():
+            options += ["--ro-bind", "/dev/null", path]
     for folder, size in limits.tmpfs().items():
         options += ["--size", str(size["bytes"]), "--perms", size["mode"], "--tmpfs", folder]
     # bubblewrap's own tmpfs in / and /dev have no size.

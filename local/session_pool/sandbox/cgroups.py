@@ -16,6 +16,7 @@ from pathlib import Path
 from local.session_pool.sandbox.limits import SessionLimits
 
 _ROOT = Path("/sys/fs/cgroup")
+_PREFIX = "session-pool-"
 _REMOVE_ATTEMPTS = 50
 
 
@@ -53,7 +54,7 @@ class ControlGroups:
     @classmethod
     def find(cls) -> "ControlGroups | None":
         """Return a place to make groups in, None where there is none."""
-        name = f"session-pool-{os.getpid()}-{secrets.token_hex(4)}"
+        name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         return cls._find_version_2(name) or cls._find_version_1(name)
 
     @classmethod
@@ -65,6 +66,7 @@ class ControlGroups:
             parent = base / name
             try:
                 (base / "cgroup.subtree_control").write_text("+memory +pids")
+                _remove_left_behind(base)
                 parent.mkdir()
                 (parent / "cgroup.subtree_control").write_text("+memory +pids")
                 with contextlib.suppress(OSError):  # as in version 1
@@ -85,6 +87,7 @@ class ControlGroups:
                 parent = _ROOT / controller / _own_group(controller) / name
                 if not (parent.parent / "cgroup.procs").exists():
                     raise FileNotFoundError(errno.ENOENT, controller)
+                _remove_left_behind(parent.parent)
                 parent.mkdir()
                 parents.append(parent)
         except OSError:
@@ -94,6 +97,7 @@ class ControlGroups:
         # Optional: a session with many processes gets no more of the processor than one with one.
         with contextlib.suppress(OSError):
             parent = _ROOT / "cpu" / _own_group("cpu") / name
+            _remove_left_behind(parent.parent)
             parent.mkdir()
             parents.append(parent)
         return cls(1, tuple(parents))
@@ -136,6 +140,17 @@ def _own_group(controller: str) -> str:
             if controller in controllers.split(","):
                 return path.lstrip("/")
     return ""
+
+
+def _remove_left_behind(base: Path) -> None:
+    """Remove the groups of pools that were killed before they could."""
+    for folder in base.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if Path(f"/proc/{pid}").exists():
+            continue
+        for group in (*folder.glob("*/"), folder):
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def _remove(folder: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
+from local.session_pool.sandbox.limits import MASKED
 from local.session_pool.sandbox.output import OutputStream
 from local.session_pool.sandbox.start import SandboxStarter
 
@@ -52,6 +53,7 @@ class ForkServerKernels:
         configuration = {
             "preload": self._preload,
             "limits": self._starter.limits.rlimits(),
+            "masked": MASKED,
             "tmpfs": self._starter.limits.tmpfs(),
             "seccomp": base64.b64encode(self._starter.seccomp_program).decode(),
         }

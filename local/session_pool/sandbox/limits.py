@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 MIB = 1 << 20
+# Files of /proc that tell about the machine and not about the session.
+MASKED = tuple(
+    f"/proc/{name}"
+    for name in ("kcore", "keys", "key-users", "kallsyms", "sched_debug", "timer_list", "modules")
+)
 
 
 @dataclass(frozen=True)

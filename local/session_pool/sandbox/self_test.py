@@ -36,6 +36,11 @@ _REMEDIES = (
         "Can't mount proc",
         "this container masks /proc: start it with `--security-opt systempaths=unconfined`",
     ),
+    (
+        "CLONE_NEWNS",
+        "root of this container may not make namespaces: start it with `--cap-add SYS_ADMIN"
+        " --security-opt seccomp=unconfined --security-opt apparmor=unconfined`",
+    ),
     ("Unknown option", "this bubblewrap is too old: 0.8 or later is needed"),
 )
 

@@ -164,6 +164,7 @@ class TestSelfTest:
             ("bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted", "AppArmor"),
             ("bwrap: No permissions to create new namespace", "unprivileged_userns_clone"),
             ("bwrap: Can't mount proc on /newroot/proc", "systempaths=unconfined"),
+            ("os.unshare(os.CLONE_NEWNS)\nPermissionError", "cap-add SYS_ADMIN"),
             ("bwrap: Unknown option --disable-userns", "0.8 or later"),
             ("something else", "something else"),
         ],

@@ -1,7 +1,10 @@
 """The life of a session: from the first call to its cooldown."""
 
 import asyncio
+import os
 import re
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +131,32 @@ async def test_metadata_tells_packages_and_how_kernels_run(session: PoolClient) 
     packages = {entry["name"].lower() for entry in metadata["preInstalledPackages"]}
     assert {"numpy", "pandas", "matplotlib", "ipython"} <= packages
     assert "fork server" in metadata["jupyterKernel"]["description"]
+
+
+async def test_a_fork_server_that_dies_is_started_again(open_pool: OpenPool) -> None:
+    async with open_pool(PoolOptions(preload=(), ready_sessions=0)) as client:
+        await client.upload("kept.txt", b"kept")
+        running = asyncio.create_task(client.execute("import time; time.sleep(30)"))
+        await asyncio.sleep(0.2)
+        os.kill(newest_child(), signal.SIGKILL)
+        answer = await running
+        assert answer["result"]["stderr"].startswith("Kernel restarted")
+        read = await client.result("open('/mnt/data/kept.txt').read()")
+        assert read["executionResult"] == "kept"
+        assert (await client.of().result("6 * 7"))["executionResult"] == 42
+
+
+def newest_child() -> int:
+    """The process that was started last by this one."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            continue
+        if int(status.rpartition(")")[2].split()[1]) == os.getpid():
+            found.append(int(pid))
+    return max(found)
 
 
 async def test_a_pool_without_a_fork_server_says_so_and_works(open_pool: OpenPool) -> None:

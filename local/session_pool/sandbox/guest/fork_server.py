@@ -99,7 +99,7 @@ def _start_init() -> int:
 def _run_kernel(
     configuration: dict[str, Any], channel_descriptor: int, init_pidfd: int, shell: Shell
 ) -> None:
-    isolation.mount_own_tree(configuration["tmpfs"])
+    isolation.mount_own_tree(configuration["tmpfs"], configuration["masked"])
     isolation.finish_namespaces()
     # First out of the way of 3 and 4, which either of them may be.
     spare = [fcntl.fcntl(each, fcntl.F_DUPFD, 100) for each in (channel_descriptor, init_pidfd)]

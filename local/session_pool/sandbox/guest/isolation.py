@@ -28,6 +28,7 @@ NAMESPACES = (
     | os.CLONE_NEWCGROUP
 )
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_BIND = 4096
 _MS_REC_PRIVATE = (1 << 14) | (1 << 18)
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_CAP_AMBIENT = 24, 38, 22, 47
 _PR_CAP_AMBIENT_CLEAR_ALL, _SECCOMP_MODE_FILTER = 4, 2
@@ -49,14 +50,18 @@ def unshare_namespaces() -> None:
     _write("/proc/self/gid_map", f"{_SANDBOX_UID} {gid} 1")
 
 
-def mount_own_tree(tmpfs: dict[str, dict[str, Any]]) -> None:
+def mount_own_tree(tmpfs: dict[str, dict[str, Any]], masked: list[str]) -> None:
     """Cover what sessions must not share: /proc, /dev/pts and every writable folder.
 
     Args:
         tmpfs: for each folder `bytes`, `inodes` and `mode`.
+        masked: files that become empty.
     """
     _mount(b"none", b"/", b"", _MS_REC_PRIVATE, b"")
     _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"")
+    for path in masked:
+        if os.path.exists(path):
+            _mount(b"/dev/null", path.encode(), b"", _MS_BIND, b"")
     for folder, size in tmpfs.items():
         options = f"size={size['bytes']},nr_inodes={size['inodes']},mode={size['mode']}"
         _mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode())

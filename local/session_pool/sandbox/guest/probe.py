@@ -22,6 +22,7 @@ CONTROLS = (
     "limit on processes",
     "limit on memory",
     "not root on the host",
+    "no keys of the host",
 )
 
 CODE = "from guest import probe as _probe; _probe.main(); del _probe"
@@ -49,12 +50,13 @@ def findings() -> dict[str, bool]:
         _refused(lambda: open("/dev/probe", "w").close()),
         _refused(lambda: socket.socket(40, socket.SOCK_STREAM).close()),
         _refused(lambda: os.unshare(os.CLONE_NEWUSER)),
-        _environment_of_init() == b"",
+        _content("/proc/1/environ") == b"",
         not os.path.exists("/root") and os.listdir("/home") == ["sandbox"],
         resource.getrlimit(resource.RLIMIT_NPROC)[1] != resource.RLIM_INFINITY,
         resource.getrlimit(resource.RLIMIT_DATA)[1] != resource.RLIM_INFINITY,
         # Files of the host's root would seem to be ours.
         os.stat("/usr/bin").st_uid != os.getuid(),
+        _content("/proc/keys") == b"",
     )
     return dict(zip(CONTROLS, found, strict=True))
 
@@ -67,9 +69,9 @@ def _refused(attempt: Callable[[], None]) -> bool:
     return False
 
 
-def _environment_of_init() -> bytes:
+def _content(path: str) -> bytes:
     try:
-        with open("/proc/1/environ", "rb") as file:
+        with open(path, "rb") as file:
             return file.read()
-    except PermissionError:
+    except (FileNotFoundError, PermissionError):
         return b""

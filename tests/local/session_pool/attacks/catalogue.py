@@ -87,6 +87,11 @@ ATTACKS = (
     ),
     Attack("use sysrq", f"{_OPENS}\nwon = opens('/proc/sysrq-trigger', 'r+')", ROOT_ONLY),
     Attack(
+        "read the names of the host's keys",
+        "try:\n    won = bool(open('/proc/keys').read())\nexcept OSError:\n    won = False",
+        KERNEL,
+    ),
+    Attack(
         "connect to a port of the host",
         "import socket\nwon = socket.socket().connect_ex(('127.0.0.1', target['port'])) == 0",
     ),
@@ -255,9 +260,9 @@ ATTACKS = (
         "path += '/many'\nos.mkdir(path)\nmade = 0\n"
         "file = os.open(f'{path}/0', os.O_CREAT | os.O_WRONLY)\n"
         "try:\n"
-        "    for made in range(1, 70_000):\n        os.symlink('x', f'{path}/{made}')\n"
+        "    for made in range(1, target['files']):\n        os.symlink('x', f'{path}/{made}')\n"
         "except OSError:\n    pass\n"
-        "won = made == 69_999\n"
+        "won = made == target['files'] - 1\n"
         "import shutil\nshutil.rmtree(path)",
         "the disk of this machine has no more inodes",
     ),
