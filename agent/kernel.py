@@ -6,6 +6,7 @@ uses of Semantic Kernel's chat side is imported here, once, without the parts it
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,6 @@ from agent.lean_imports import lean_imports
 
 with lean_imports():
     from openai import AsyncOpenAI, AsyncStream, BaseModel
-    from openai.resources.chat.completions import AsyncCompletions
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
@@ -97,7 +97,7 @@ class _Chunks(AsyncStream[_Chunk]):
             await self.close()
 
 
-class _Completions(AsyncCompletions):
+class _Completions:
     """Sends the request as it is.
 
     Semantic Kernel gives it in the wire format already; the client would walk all of it along its
@@ -105,14 +105,13 @@ class _Completions(AsyncCompletions):
     """
 
     def __init__(self, client: AsyncOpenAI, url: str) -> None:
-        super().__init__(client)
+        self._client = client
         self._url = url
 
-    # The signature of the base class has forty parameters and six overloads.
     async def create(self, **body: Any) -> Any:
         if not body.get("stream"):
-            return await self._post(self._url, body=body, cast_to=_Completion)
-        return await self._post(
+            return await self._client.post(self._url, body=body, cast_to=_Completion)
+        return await self._client.post(
             self._url, body=body, cast_to=_Chunk, stream=True, stream_cls=_Chunks
         )
 
@@ -162,8 +161,8 @@ def chat_service(
     """
     client = AsyncOpenAI(base_url=deployment.url, api_key=token, http_client=http)
     url = f"{deployment.url}/chat/completions?{urlencode({'api-version': deployment.api_version})}"
-    # A cached property: the resource stays where it is put.
-    client.chat.completions = _Completions(client, url)  # type: ignore[misc]
+    # A cached property: what is put there stays. The resource of that name is not even imported.
+    client.chat = SimpleNamespace(completions=_Completions(client, url))  # type: ignore[misc, assignment]
     return OpenAIChatCompletion(ai_model_id=deployment.name, async_client=client)
 
 

@@ -42,7 +42,7 @@ def lean_imports() -> Iterator[None]:
         vars(module).update({cls: type(cls, (Unused,), {}) for cls in UNUSED[name]})
     sys.modules.update(stand_ins)
     try:
-        with lazy_reexports("openai.types"), lazy_reexports("semantic_kernel"):
+        with lazy_reexports("openai"), lazy_reexports("semantic_kernel"):
             yield
     finally:
         for name in stand_ins:
