@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +71,15 @@ def relocations(folders: Sequence[Path], mount_point: Path) -> dict[Path, Path]:
     return {folder: mount_point / f"{n}" for n, folder in enumerate(folders)}
 
 
-def make_mount_point() -> Path:
-    """Return a new empty folder that every user can enter."""
-    folder = Path(tempfile.mkdtemp(prefix="session-pool-"))
-    folder.chmod(0o755)
-    return folder
+def find_mount_point() -> Path:
+    """Return a folder that every user can enter; it is covered where nobody else sees it.
+
+    Not /tmp, which bubblewrap covers itself.
+    """
+    for folder in map(Path, ("/mnt", "/media", "/srv", "/opt")):
+        if folder.is_dir() and folder.stat().st_mode & 0o001:
+            return folder
+    raise OSError("one of /mnt, /media, /srv and /opt must be a folder that every user can enter")
 
 
 def main() -> None:
@@ -91,13 +94,15 @@ def main() -> None:
             raise OSError(ctypes.get_errno(), f"mount {target}")
 
     if mounts:
+        # The mount point may cover a source: they are held open before.
+        sources = {source: os.open(source, os.O_PATH) for source in mounts}
         os.unshare(os.CLONE_NEWNS)
         mount("none", "/", "", _MS_REC | _MS_PRIVATE)
         mount_point = os.path.dirname(next(iter(mounts.values())))
         mount("tmpfs", mount_point, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=64k")
         for source, target in mounts.items():
             os.mkdir(target)
-            mount(source, target, "", _MS_BIND)
+            mount(f"/proc/self/fd/{sources[source]}", target, "", _MS_BIND)
             mount("none", target, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     os.setgroups([])
     os.setresgid(step["uid"], step["uid"], step["uid"])

@@ -24,7 +24,7 @@ class SandboxStarter:
         self.uid = throwaway_user.choose_uid()
         self.seccomp_program = seccomp.build_filter()
         self._bubblewrap = bubblewrap.find_bubblewrap()
-        self._mount_point = launcher.make_mount_point() if self.uid is not None else None
+        self._mount_point = launcher.find_mount_point() if self.uid is not None else None
         # `--die-with-parent` follows the thread that starts a sandbox: this one stays.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")
 
@@ -71,7 +71,5 @@ class SandboxStarter:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def close(self) -> None:
-        """End the thread and remove the mount point."""
+        """End the thread."""
         self._thread.shutdown()
-        if self._mount_point is not None:
-            self._mount_point.rmdir()
