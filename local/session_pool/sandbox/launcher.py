@@ -94,10 +94,10 @@ def main() -> None:
             raise OSError(ctypes.get_errno(), f"mount {target}")
 
     if mounts:
-        # The mount point may cover a source: they are held open before.
-        sources = {source: os.open(source, os.O_PATH) for source in mounts}
         os.unshare(os.CLONE_NEWNS)
         mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+        # The mount point may cover a source: they are held open before.
+        sources = {source: os.open(source, os.O_PATH) for source in mounts}
         mount_point = os.path.dirname(next(iter(mounts.values())))
         mount("tmpfs", mount_point, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=64k")
         for source, target in mounts.items():
