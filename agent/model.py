@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 
+from agent.chat_service import ModelSettings, OpenAIChatCompletion
 from agent.errors import (
     AgentError,
     ContentFilteredError,
@@ -27,8 +28,6 @@ from agent.kernel import (
     FunctionCallContent,
     FunctionChoiceBehavior,
     Kernel,
-    ModelSettings,
-    OpenAIChatCompletion,
     ServiceResponseException,
     TextContent,
 )

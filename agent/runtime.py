@@ -15,12 +15,12 @@ from urllib.request import getproxies
 import aiohttp
 import httpx2
 
+from agent.chat_service import Deployment, chat_service
 from agent.code_interpreter import OutputLimits
 from agent.conversation_turn import ConversationServices
 from agent.conversations import Limits, open_store
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
 from agent.errors import SettingsError
-from agent.kernel import Deployment, chat_service
 from agent.lean_imports import lean_imports
 from agent.sessions import SessionsClient
 from agent.settings import Settings

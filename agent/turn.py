@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from agent.chat_history import chat_history, message_of
+from agent.chat_service import OpenAIChatCompletion
 from agent.code_interpreter import CodeInterpreter, OutputLimits, TurnSession
 from agent.errors import AgentError
 from agent.events import (
@@ -27,7 +28,6 @@ from agent.kernel import (
     ChatMessageContent,
     FunctionCallContent,
     Kernel,
-    OpenAIChatCompletion,
     build_kernel,
 )
 from agent.messages import Message

@@ -38,10 +38,12 @@ AGENT: Mapping[str, set[str]] = {
         "telemetry",
         "turn_files",
     },
-    "kernel": {"code_interpreter", "lean_imports"},
+    "chat_service": {"lean_imports"},
+    "kernel": {"chat_service", "code_interpreter", "lean_imports"},
     "chat_history": {"kernel", "messages"},
-    "model": {"errors", "events", "kernel", "lean_imports", "telemetry"},
+    "model": {"chat_service", "errors", "events", "kernel", "lean_imports", "telemetry"},
     "turn": {
+        "chat_service",
         "chat_history",
         "code_interpreter",
         "conversations",
@@ -66,6 +68,7 @@ AGENT: Mapping[str, set[str]] = {
         "turn_files",
     },
     "runtime": {
+        "chat_service",
         "code_interpreter",
         "conversation_turn",
         "conversations",
