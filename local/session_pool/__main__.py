@@ -14,7 +14,7 @@ from local.serving import PortInUseError, serve
 from local.session_pool.image import ImagePreparationError, prepare_session_image
 from local.session_pool.options import PoolOptions
 from local.session_pool.service import SessionPool, SessionPoolError
-from local.session_pool.tls import TlsFiles
+from local.tls import TlsFiles
 
 AUDIENCES = ("https://dynamicsessions.io", "https://acasessions.io")
 POOL_PORT, IDENTITY_PORT = 7082, 7083

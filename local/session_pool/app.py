@@ -12,9 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from local.session_pool.api_versions import API_VERSIONS
 from local.session_pool.auth import TokenRefusedError, TokenVerifier
-from local.session_pool.errors import PoolError, UnauthorizedError
+from local.session_pool.errors import PoolError, SessionNotFoundError, UnauthorizedError
 from local.session_pool.faults import DroppedConnectionError, Faults
 from local.session_pool.routes import serve
+from local.session_pool.sandbox.kernel_process import KernelDiedError
 from local.session_pool.service_call import Services
 from local.session_pool.wire import json_bytes
 
@@ -45,6 +46,10 @@ class PoolApp:
             response = await self._serve(request, received_s)
         except PoolError as error:
             response, code = self._error_response(error, trace_id), error.code
+        except KernelDiedError:
+            # The session ended between its allocation and its use.
+            lost = SessionNotFoundError(request.query_params.get("identifier", ""))
+            response, code = self._error_response(lost, trace_id), lost.code
         except ClientDisconnect:
             return
         except DroppedConnectionError:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 256 << 10
 # A listing longer than this would be a way to fill the host's memory.
-_MAX_ENTRIES = 10_000
+_MAX_ENTRIES = 5_000
 _MAX_DEPTH = 64
 _UPLOAD_PREFIX = b".upload-"
 
@@ -70,14 +71,14 @@ class SessionFiles:
             FileMissingError: there is no such folder.
         """
 
-        def work() -> list[FileEntry]:
+        def work(root: int) -> list[FileEntry]:
             descriptor = _open_folder(root, folder)
             try:
-                return list(_entries(descriptor, "", recursive, _MAX_DEPTH))[:_MAX_ENTRIES]
+                return list(islice(_entries(descriptor, "", recursive, _MAX_DEPTH), _MAX_ENTRIES))
             finally:
                 os.close(descriptor)
 
-        return sorted(await self._run(work), key=lambda entry: (entry.directory, entry.name))
+        return sorted(await self._run(root, work), key=lambda entry: (entry.directory, entry.name))
 
     async def describe(self, root: int, folder: str, name: str) -> FileEntry:
         """Return one file's or folder's entry.
@@ -86,7 +87,7 @@ class SessionFiles:
             FileMissingError: there is none.
         """
 
-        def work() -> FileEntry:
+        def work(root: int) -> FileEntry:
             descriptor = _open_folder(root, folder)
             try:
                 with _missing_is_ours(name):
@@ -98,7 +99,7 @@ class SessionFiles:
                 raise FileMissingError(f"The file {name} was not found.")
             return entry
 
-        return await self._run(work)
+        return await self._run(root, work)
 
     async def read(self, root: int, folder: str, name: str) -> tuple[int, AsyncIterator[bytes]]:
         """Return a file's size and its content.
@@ -107,7 +108,7 @@ class SessionFiles:
             FileMissingError: there is no such file.
         """
 
-        def open_file() -> tuple[int, int]:
+        def open_file(root: int) -> tuple[int, int]:
             with _missing_is_ours(name):
                 descriptor = open_beneath(root, _join(folder, name), os.O_RDONLY)
             found = os.fstat(descriptor)
@@ -116,14 +117,17 @@ class SessionFiles:
                 raise FileMissingError(f"{name} is not a file.")
             return descriptor, found.st_size
 
-        descriptor, size = await self._run(open_file)
+        descriptor, size = await self._run(root, open_file)
         return size, self._content(descriptor, size)
 
     async def _content(self, descriptor: int, size: int) -> AsyncIterator[bytes]:
         left = size
+        loop = asyncio.get_running_loop()
         try:
             while left > 0:
-                chunk = await self._run(partial(os.read, descriptor, min(left, _CHUNK_BYTES)))
+                chunk = await loop.run_in_executor(
+                    self._threads, os.read, descriptor, min(left, _CHUNK_BYTES)
+                )
                 if not chunk:  # it became shorter meanwhile; the announced length must be met
                     chunk = bytes(min(left, _CHUNK_BYTES))
                 left -= len(chunk)
@@ -139,7 +143,7 @@ class SessionFiles:
             StorageFullError: the session's storage is full.
         """
 
-        def work() -> FileEntry:
+        def work(root: int) -> FileEntry:
             descriptor = _make_folders(root, folder)
             temporary = _UPLOAD_PREFIX + secrets.token_hex(8).encode()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -166,7 +170,7 @@ class SessionFiles:
             return entry
 
         with _full_is_ours(name):
-            return await self._run(work)
+            return await self._run(root, work)
 
     async def delete(self, root: int, folder: str, name: str) -> None:
         """Remove a file, or a folder with all that is in it.
@@ -175,7 +179,7 @@ class SessionFiles:
             FileMissingError: there is none.
         """
 
-        def work() -> None:
+        def work(root: int) -> None:
             with _missing_is_ours(name):
                 descriptor = _open_folder(root, folder)
                 try:
@@ -183,11 +187,11 @@ class SessionFiles:
                 finally:
                     os.close(descriptor)
 
-        await self._run(work)
+        await self._run(root, work)
 
     async def copy_all(self, source: int, target: int) -> None:
         """Copy regular files and folders from one /mnt/data to another."""
-        await self._run(lambda: _copy(source, target, _MAX_DEPTH))
+        await self._run(source, partial(_copy, target=target, depth=_MAX_DEPTH))
 
     async def export(self, source: int, folder: Path) -> None:
         """Copy regular files and folders from a /mnt/data to a folder of the host."""
@@ -203,8 +207,20 @@ class SessionFiles:
         # As ourselves: the threads of this object may be of a user who can write nowhere else.
         await asyncio.to_thread(work)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _run(self, root: int, work: Callable[[int], T]) -> T:
+        """Do `work` in a thread, with a copy of `root` of its own.
+
+        The session may end meanwhile, and its descriptor become that of another session.
+        """
+        held = os.dup(root)
+
+        def hold() -> T:
+            try:
+                return work(held)
+            finally:
+                os.close(held)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, hold)
 
 
 def _become(uid: int | None) -> None:

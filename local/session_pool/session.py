@@ -148,7 +148,7 @@ class Session:
         """
         self._ended = True
         if self._restarting is not None:
-            await asyncio.wait([self._restarting])
+            await asyncio.gather(self._restarting, return_exceptions=True)
         await self.kernel.kill()
         if keep_files is not None:
             await keep_files(self)

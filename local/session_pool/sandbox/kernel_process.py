@@ -94,12 +94,16 @@ class KernelProcess:
 
     @property
     def data_directory(self) -> int:
-        """Descriptor of the session's /mnt/data."""
+        """Descriptor of the session's /mnt/data; raises `KernelDiedError` when it is closed."""
+        if self._closed:
+            raise KernelDiedError
         return self._descriptors["data"]
 
     @property
     def writable_directories(self) -> tuple[int, ...]:
         """Descriptors of every folder that the session can write to."""
+        if self._closed:
+            raise KernelDiedError
         return tuple(self._descriptors[name] for name in ("data", "tmp", "shm", "home"))
 
     @property
@@ -135,8 +139,9 @@ class KernelProcess:
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the code that runs."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._descriptors["kernel"], signal.SIGINT)
+        if not self._closed:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptors["kernel"], signal.SIGINT)
 
     async def kill(self) -> None:
         """End every process of the session; returns when all are gone."""

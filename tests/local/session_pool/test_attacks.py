@@ -19,20 +19,25 @@ RUN = [sys.executable, "-m", "tests.local.session_pool.attacks.run"]
 AS_ROOT, AS_ORDINARY, PLAIN = "as root", "as an ordinary user", "as an ordinary user, plain"
 
 
-@functools.cache
 def report(who: str) -> dict[str, Any]:
-    """What won; each run takes all attacks at once."""
+    """What won."""
+    result = _run(who)
+    assert result.returncode == 0, result.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return answer
+
+
+@functools.cache
+def _run(who: str) -> subprocess.CompletedProcess[str]:
+    """One run takes all attacks."""
     command = [*RUN, *(["plain"] if who == PLAIN else [])]
     if who == AS_ROOT and os.getuid() != 0:
         pytest.skip("this is not root")
     if who != AS_ROOT and os.getuid() == 0:
         command = [sys.executable, str(AS_USER), str(ORDINARY_UID), *command]
-    result = subprocess.run(
+    return subprocess.run(
         command, cwd=PROJECT, capture_output=True, text=True, timeout=110, check=False
     )
-    assert result.returncode == 0, result.stderr[-3000:]
-    answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return answer
 
 
 @pytest.mark.parametrize("who", [AS_ROOT, AS_ORDINARY, PLAIN])

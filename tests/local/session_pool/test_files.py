@@ -219,3 +219,18 @@ async def test_strict_takes_documented_names_only(open_pool: OpenPool) -> None:
         assert (await client.upload("a+b.csv", b"x")).status_code == 400
         assert (await client.upload("a.txt", b"x", path="v1.0")).status_code == 400
         assert (await client.upload("ü (1).csv", b"x")).status_code == 200
+
+
+async def test_files_are_never_those_of_another_session(session: PoolClient) -> None:
+    """Sessions end while their files are read; numbers of descriptors are used again."""
+
+    async def once(n: int) -> None:
+        client = session.of()
+        await client.upload(f"{client.identifier}.txt", client.identifier.encode())
+        reads = [client.request("GET", "files", params={"recursive": "true"}) for _ in range(5)]
+        *listed, _ = await asyncio.gather(*reads, client.request("DELETE", "session"))
+        for response in listed:
+            for entry in response.json().get("value", []):
+                assert entry["name"] == f"{client.identifier}.txt"
+
+    await asyncio.gather(*(once(n) for n in range(20)))

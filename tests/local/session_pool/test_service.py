@@ -15,7 +15,7 @@ import pytest
 
 from local.serving import serve
 from local.session_pool import PoolOptions
-from local.session_pool.tls import TlsFiles
+from local.tls import TlsFiles
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.support import AUDIENCE, PoolClient
 
