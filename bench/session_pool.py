@@ -163,6 +163,7 @@ async def _of_the_sandbox() -> list[Figure]:
     idle = statistics.mean(_private_mib(kernel) for kernel in kernels[:-1])
     figures.append(Figure("idle session, MiB of its own", idle, 4))
     figures.append(Figure("kill, all gone, p95 ms", _p95([await _kill(k) for k in kernels]), 100))
+    await asyncio.sleep(1)  # the kernel still takes forty network namespaces apart
     bombs = []
     for _ in range(5):
         kernel = await source.spawn()
