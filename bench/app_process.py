@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 
-from bench.certificate import write_certificate
+from local.tls import TlsFiles
 
 ROOT = Path(__file__).parents[1]
 FULL_ENVIRONMENT = ROOT / ".local" / "bench-env"
@@ -91,8 +91,9 @@ def first_answer(app: RunningApp) -> None:
 @contextmanager
 def fake_azure(folder: Path) -> Iterator[Mapping[str, str]]:
     """Start bench.fake_azure; the app settings that lead to it. `folder` gets its certificate."""
-    certificate, key = write_certificate(folder)
-    command = [sys.executable, "-m", "bench.fake_azure", str(certificate), str(key)]
+    tls = TlsFiles(folder)
+    certificate, key = tls.server_files()
+    command = [sys.executable, "-m", "bench.fake_azure", certificate, key]
     process = subprocess.Popen(  # noqa: S603 - our own module
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -103,7 +104,7 @@ def fake_azure(folder: Path) -> Iterator[Mapping[str, str]]:
             **json.loads(process.stdout.readline()),
             "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": "fake",
             "IDENTITY_HEADER": "header",
-            "SSL_CERT_FILE": str(certificate),
+            "SSL_CERT_FILE": str(tls.authority),
         }
     finally:
         process.stdin.close()

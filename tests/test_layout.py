@@ -138,9 +138,10 @@ AGENT: Mapping[str, set[str]] = {
 LOCAL: Mapping[str, set[str]] = {
     "serving": set(),
     "processes": set(),
+    "tls": set(),
     "managed_identity": set(),
     "azure_openai": {"managed_identity"},
-    "session_pool": {"managed_identity", "processes", "serving"},
+    "session_pool": {"managed_identity", "processes", "serving", "tls"},
     "functions_host": {"processes", "serving"},
     "stack": {"azure_openai", "managed_identity", "serving", "session_pool"},
     "run": {"functions_host", "serving", "stack"},

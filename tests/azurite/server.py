@@ -8,7 +8,6 @@ Azure alone. The tokens are those of the local managed identity.
 
 import contextlib
 import datetime
-import ipaddress
 import re
 import subprocess
 import tempfile
@@ -19,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.managed_identity import ManagedIdentity
+from local.tls import TlsFiles
 from tests.azurite.installation import install, node
 
 AUDIENCE = "https://storage.azure.com"
@@ -78,10 +75,11 @@ def running() -> Iterator[Azurite]:
     """Azurite, installed if need be, while the block runs."""
     program = [node(), str(install())]
     with tempfile.TemporaryDirectory() as folder:
-        certificate, key = _write_certificate(Path(folder))
+        tls = TlsFiles(Path(folder, "tls"))
+        certificate, key = tls.server_files()
         log = Path(folder, "azurite.log")
         options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]
-        options += ["--oauth", "basic", "--cert", str(certificate), "--key", str(key)]
+        options += ["--oauth", "basic", "--cert", certificate, "--key", key]
         # The client may speak a newer version of the REST API than Azurite lists.
         options += ["--skipApiVersionCheck", "--disableTelemetry"]
         with (
@@ -95,7 +93,7 @@ def running() -> Iterator[Azurite]:
             ) as process,
         ):
             try:
-                yield Azurite(f"{_base_url(process, log)}/{ACCOUNT}", str(certificate))
+                yield Azurite(f"{_base_url(process, log)}/{ACCOUNT}", str(tls.authority))
             finally:
                 process.kill()
 
@@ -107,29 +105,3 @@ def _base_url(process: subprocess.Popen[bytes], log: Path) -> str:
             return found[1]
         time.sleep(0.02)
     raise RuntimeError(f"Azurite did not start:\n{log.read_text()[-2000:]}")
-
-
-def _write_certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Azurite for tests")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    certificate_file, key_file = folder / "azurite.crt", folder / "azurite.key"
-    certificate_file.write_bytes(certificate.public_bytes(pem))
-    key_file.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file

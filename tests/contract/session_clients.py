@@ -20,7 +20,7 @@ from typing import Any
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
-from local.session_pool.tls import TlsFiles
+from local.tls import TlsFiles
 
 _PROJECT = Path(__file__).parents[2]
 _REQUIREMENTS = Path(__file__).with_name("session_clients.txt")

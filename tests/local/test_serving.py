@@ -1,8 +1,6 @@
 """How stand-ins listen: on loopback, for loopback."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -10,15 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from local.serving import PortInUseError, refuse_ports_in_use, serve
+from local.tls import TlsFiles
 
 
 async def hello(request: Request) -> Response:
@@ -129,42 +125,12 @@ async def test_a_stream_without_end_is_cut_when_the_grace_is_over(
 
 
 async def test_tls_is_served_with_the_given_certificate(app: Starlette, tmp_path: Path) -> None:
-    certificate = certificate_for_localhost(tmp_path)
-    context = ssl.create_default_context(cafile=certificate[0])
+    tls = TlsFiles(tmp_path)
+    certificate = tls.server_files()
+    context = ssl.create_default_context(cafile=tls.authority)
     async with (
         serve(app, tls_files=certificate) as url,
         httpx.AsyncClient(verify=context) as client,
     ):
         assert url.startswith("https://")
         assert (await client.get(url)).text == "hello"
-
-
-def certificate_for_localhost(folder: Path) -> tuple[str, str]:
-    """Make a certificate for 127.0.0.1; returns its file and its key's."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return str(certificate_file), str(key_file)

@@ -47,6 +47,7 @@ def test_certificates_are_made_once_and_the_key_is_private(tmp_path: Path) -> No
     assert tls.certificate.read_bytes() == first
     assert tls.key.stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "authority.pem",
         "server-key.pem",
         "server.pem",
         "trusted.pem",
