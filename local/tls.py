@@ -67,7 +67,7 @@ class TlsFiles:
 
     def _is_valid(self) -> bool:
         files = (self.certificate, self.key, self.authority, self.bundle)
-        if not all(file.exists() for file in files):
+        if not all(os.access(file, os.R_OK) for file in files):
             return False
         certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
         return certificate.not_valid_after_utc - _now() > _RENEW_BEFORE

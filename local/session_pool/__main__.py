@@ -137,7 +137,10 @@ def _options(arguments: argparse.Namespace) -> PoolOptions:
 
 async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
     tls = TlsFiles(TLS_FOLDER) if arguments.tls else None
-    tls_files = tls.server_files() if tls else None
+    try:
+        tls_files = tls.server_files() if tls else None
+    except PermissionError as error:
+        raise SessionPoolError(f"{TLS_FOLDER} belongs to another user: remove it") from error
     await asyncio.to_thread(prepare_session_image, _say, arguments.requirements)
     identity = ManagedIdentity()
     # Behind a known port it is the same at every start; it protects nothing of worth.
