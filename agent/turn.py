@@ -223,6 +223,12 @@ class _Turn:
                     async for event in events:
                         yield event
         log_content("answer", message.text)
+        logger.info(
+            "turn finished: %s, %d tokens, %.1f s",
+            budget or message.finish_reason,
+            usage.total_tokens,
+            self._services.options.timeout_s - self._left_s(),
+        )
         yield TurnFinished(
             output=message.text,
             finish_reason=budget or _finish_reason(message.finish_reason),
@@ -231,6 +237,9 @@ class _Turn:
             messages=(*self._said, Message("assistant", message.text)),
             session_guid=self._interpreter.session_guid if self._interpreter else None,
         )
+
+    def _left_s(self) -> float:
+        return self._deadline - asyncio.get_running_loop().time()
 
     def _say(self, content: ChatMessageContent) -> None:
         self._history.add_message(content)

@@ -8,8 +8,17 @@ import re
 import httpx2
 import pytest
 
-from local.azure_openai import CallTool, PromptFiltered, Say, Slow, Throttled
+from local.azure_openai import (
+    CallTool,
+    ChatRequest,
+    PromptFiltered,
+    Say,
+    Slow,
+    Step,
+    Throttled,
+)
 from tests.conftest import SharedAzure
+from tests.end_to_end.sessions import live_sessions, wait_for_sessions
 from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -78,6 +87,41 @@ async def test_every_stateless_turn_has_a_session_of_its_own(
     with azure.model.script(CallTool(code="secret"), Say("Gone.")):
         answer = (await api.post("/chat", json={"input": "Recall."})).json()
     assert "NameError" in answer["executions"][0]["stderr"]
+
+
+async def test_a_stateless_turn_gives_its_session_back(
+    azure: SharedAzure, api: httpx2.AsyncClient
+) -> None:
+    before = await live_sessions(azure)
+    with azure.model.script(CallTool(code="1"), Say("One.")):
+        await api.post("/chat", json={"input": "One?"})
+    await wait_for_sessions(azure, before)
+
+
+async def test_a_turn_that_fails_gives_its_session_back(
+    azure: SharedAzure, api: httpx2.AsyncClient
+) -> None:
+    before = await live_sessions(azure)
+
+    def fails_after_the_code(request: ChatRequest) -> Step:
+        azure.stack.openai.faults.inject(PromptFiltered())
+        return CallTool(code="1")
+
+    with azure.model.using(fails_after_the_code):
+        reply = await api.post("/chat", json={"input": "One?"})
+    assert reply.json()["code"] == "ContentFiltered"
+    await wait_for_sessions(azure, before)
+
+
+async def test_a_turn_whose_caller_hangs_up_gives_its_session_back(
+    azure: SharedAzure, api: httpx2.AsyncClient
+) -> None:
+    before = await live_sessions(azure)
+    with azure.model.script(CallTool(code="import time; time.sleep(30)")):
+        turn = asyncio.create_task(api.post("/chat", json={"input": "Wait."}))
+        await wait_for_sessions(azure, before + 1)
+        turn.cancel()
+        await wait_for_sessions(azure, before)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +231,7 @@ async def test_the_log_has_no_question_code_or_output(
         reply = await api.post("/chat", json={"input": "question-31d0"})
     assert reply.json()["executions"][0]["stdout"] == "output-8f2c\n"
     assert "Executed 'Functions.chat' (Succeeded" in host.output
+    assert "turn finished: stop, " in host.output
     for private in ("question-31d0", "output-8f2c", "put-8f2c", "answer-77aa"):
         assert private not in host.output
 

@@ -10,23 +10,12 @@ import pytest
 
 from local.azure_openai import CallTool, ChatRequest, Say, Slow
 from tests.conftest import SharedAzure
+from tests.end_to_end.sessions import live_sessions
 from tests.local.functions_host.host_process import PROJECT, host_process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 UNKNOWN = "0" * 32
-
-
-async def live_sessions(azure: SharedAzure) -> int:
-    """How many sessions the pool holds, asked over its own API."""
-    stack = azure.stack
-    token = stack.identity.mint("https://dynamicsessions.io")
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-        reply = await client.get(
-            f"{stack.app_settings['POOL_MANAGEMENT_ENDPOINT']}/listSessions",
-            params={"api-version": "2025-10-02-preview"},
-        )
-    return len(reply.json()["sessions"])
 
 
 type Answer = dict[str, Any]

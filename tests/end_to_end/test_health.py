@@ -4,6 +4,7 @@ import httpx2
 import pytest
 
 from tests.conftest import SharedAzure
+from tests.end_to_end.sessions import live_sessions
 from tests.local.functions_host.host_process import PROJECT, host_process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -48,11 +49,7 @@ async def test_a_wrong_deployment_is_noticed_without_spending_tokens(
     assert ready.json()["checks"]["model"]["code"] == "DeploymentNotFound"
 
 
-async def test_asking_makes_no_session(api: httpx2.AsyncClient, azure: SharedAzure) -> None:
-    token = azure.stack.identity.mint("https://dynamicsessions.io")
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as pool:
-        url = f"{azure.stack.app_settings['POOL_MANAGEMENT_ENDPOINT']}/listSessions"
-        params = {"api-version": "2025-10-02-preview"}
-        before = (await pool.get(url, params=params)).json()["sessions"]
-        await api.get("/health/ready")
-        assert len((await pool.get(url, params=params)).json()["sessions"]) == len(before)
+async def test_asking_makes_no_session(azure: SharedAzure, api: httpx2.AsyncClient) -> None:
+    before = await live_sessions(azure)
+    await api.get("/health/ready")
+    assert await live_sessions(azure) == before
