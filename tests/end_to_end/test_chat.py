@@ -19,7 +19,7 @@ from local.azure_openai import (
 )
 from tests.conftest import SharedAzure
 from tests.end_to_end.sessions import live_sessions, wait_for_sessions
-from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
+from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -230,7 +230,7 @@ async def test_the_log_has_no_question_code_or_output(
     with azure.model.script(CallTool(code="print('out' + 'put-8f2c')"), Say("answer-77aa")):
         reply = await api.post("/chat", json={"input": "question-31d0"})
     assert reply.json()["executions"][0]["stdout"] == "output-8f2c\n"
-    assert "Executed 'Functions.chat' (Succeeded" in host.output
+    wait_until(lambda: "Executed 'Functions.chat' (Succeeded" in host.output)
     assert "turn finished: stop, " in host.output
     for private in ("question-31d0", "output-8f2c", "put-8f2c", "answer-77aa"):
         assert private not in host.output
