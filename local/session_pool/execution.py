@@ -69,8 +69,13 @@ class Outcome:
     duration_ms: int
     reply: Reply | None = None
 
-    def result_json(self, *, jupyter: bool) -> Iterator[bytes]:
-        """Yield `executionResult` as JSON, in pieces: an image may be large."""
+    def result_json(self, *, jupyter: bool, text_only: bool = False) -> Iterator[bytes]:
+        """Yield `executionResult` as JSON, in pieces: an image may be large.
+
+        Args:
+            jupyter: every output in Jupyter's format.
+            text_only: lists and dictionaries as Jupyter's text of them.
+        """
         if self.reply is None or (not self.succeeded and not jupyter):
             yield b'""'
             return
@@ -85,12 +90,22 @@ class Outcome:
             yield from _base64_of(blob)
             yield b'"}'
         elif frame.kind == "value":
-            yield json.dumps(frame.value).encode()
+            is_container = isinstance(frame.value, list | dict)
+            value = _text_of(frame.outputs) if text_only and is_container else frame.value
+            yield json.dumps(value).encode()
         elif frame.kind == "none" and not self.stdout:
             # `x` that is None; print(), which is None too, has left its text instead.
             yield b"null"
         else:
             yield b'""'
+
+
+def _text_of(outputs: list[dict[str, Any]]) -> str:
+    for output in reversed(outputs):
+        data = output.get("data")
+        if output.get("output_type") == "execute_result" and isinstance(data, dict):
+            return str(data.get("text/plain", ""))
+    return ""
 
 
 def _base64_of(blob: Blob) -> Iterator[bytes]:

@@ -48,7 +48,8 @@ class WrappedWire:
             "stderr": outcome.stderr,
         }
         yield b'{"$id":"1","properties":' + json_bytes(head)[:-1] + b',"result":'
-        yield from outcome.result_json(jupyter=False)
+        # AutoGen's client takes a list apart line by line, as Jupyter prints it.
+        yield from outcome.result_json(jupyter=False, text_only=True)
         yield b',"executionTimeInMilliseconds":%d}}' % outcome.duration_ms
 
     def file(self, entry: FileEntry) -> dict[str, Any]:

@@ -86,9 +86,7 @@ OLD_EXECUTION = _object(
                 "status": {"enum": ["Success", "Failure"]},
                 "stdout": _TEXT,
                 "stderr": _TEXT,
-                "result": {
-                    "anyOf": [{"type": ["string", "number", "boolean", "null", "array"]}, _IMAGE]
-                },
+                "result": {"anyOf": [{"type": ["string", "number", "boolean", "null"]}, _IMAGE]},
                 "executionTimeInMilliseconds": _WHOLE,
             },
             _NUMBERED,

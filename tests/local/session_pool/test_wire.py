@@ -89,6 +89,16 @@ async def test_an_image_is_the_result_in_both_generations(session: PoolClient) -
     assert old.json()["properties"]["result"].keys() == new.keys()
 
 
+async def test_a_list_is_a_list_in_the_new_generation_and_text_in_the_old(
+    session: PoolClient,
+) -> None:
+    assert (await session.result("[1, 'two']"))["executionResult"] == [1, "two"]
+    old = await session.of(version=WRAPPED[0]).request(
+        "POST", "code/execute", json={"properties": EXECUTE | {"code": "[1, 'two']"}}
+    )
+    assert old.json()["properties"]["result"] == "[1, 'two']"
+
+
 async def test_words_are_taken_in_any_case_and_repeated(session: PoolClient) -> None:
     for word in ("Synchronous", "synchronous"):
         answer = await session.execute("1", executionType=word, codeInputType="INLINE")
