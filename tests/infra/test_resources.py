@@ -26,7 +26,7 @@ def test_app_runs_on_flex_consumption_with_python_3_13(default: Prediction) -> N
     assert plan.body["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
     assert plan.properties["reserved"] is True
     assert config["runtime"] == {"name": "python", "version": "3.13"}
-    assert config["scaleAndConcurrency"]["triggers"]["http"] == {"perInstanceConcurrency": 16}
+    assert config["scaleAndConcurrency"]["triggers"]["http"] == {"perInstanceConcurrency": 50}
     assert config["scaleAndConcurrency"]["alwaysReady"] == []
     assert config["deployment"]["storage"]["authentication"]["type"] == "UserAssignedIdentity"
 
