@@ -3,20 +3,32 @@
 import asyncio
 import contextlib
 import ctypes
-import errno
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
 
-from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
+from local.session_pool.errors import FileMissingError, FileRefusedError
+from local.session_pool.file_tree import (
+    MAX_DEPTH,
+    UPLOAD_PREFIX,
+    FileEntry,
+    copy_tree,
+    entries_of,
+    entry_of,
+    full_is_ours,
+    make_folders,
+    missing_is_ours,
+    open_folder,
+    path_of,
+    remove_tree,
+    write_all,
+)
 from local.session_pool.safe_open import open_beneath
 
 T = TypeVar("T")
@@ -24,27 +36,6 @@ T = TypeVar("T")
 _CHUNK_BYTES = 256 << 10
 # A listing longer than this would be a way to fill the host's memory.
 _MAX_ENTRIES = 5_000
-_MAX_DEPTH = 64
-_UPLOAD_PREFIX = b".upload-"
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file or folder.
-
-    Attributes:
-        name: its last component.
-        directory: its folder, relative to where the listing began; "" for that itself.
-        is_directory: whether it is a folder.
-        size_bytes: of its content.
-        modified_at: in UTC.
-    """
-
-    name: str
-    directory: str
-    is_directory: bool
-    size_bytes: int
-    modified_at: datetime
 
 
 class SessionFiles:
@@ -72,9 +63,9 @@ class SessionFiles:
         """
 
         def work(root: int) -> list[FileEntry]:
-            descriptor = _open_folder(root, folder)
+            descriptor = open_folder(root, folder)
             try:
-                return list(islice(_entries(descriptor, "", recursive, _MAX_DEPTH), _MAX_ENTRIES))
+                return list(islice(entries_of(descriptor, "", recursive, MAX_DEPTH), _MAX_ENTRIES))
             finally:
                 os.close(descriptor)
 
@@ -88,13 +79,13 @@ class SessionFiles:
         """
 
         def work(root: int) -> FileEntry:
-            descriptor = _open_folder(root, folder)
+            descriptor = open_folder(root, folder)
             try:
-                with _missing_is_ours(name):
+                with missing_is_ours(name):
                     found = os.stat(os.fsencode(name), dir_fd=descriptor, follow_symlinks=False)
             finally:
                 os.close(descriptor)
-            entry = _entry(name, "", found)
+            entry = entry_of(name, "", found)
             if entry is None:
                 raise FileMissingError(f"The file {name} was not found.")
             return entry
@@ -109,8 +100,8 @@ class SessionFiles:
         """
 
         def open_file(root: int) -> tuple[int, int]:
-            with _missing_is_ours(name):
-                descriptor = open_beneath(root, _join(folder, name), os.O_RDONLY)
+            with missing_is_ours(name):
+                descriptor = open_beneath(root, path_of(folder, name), os.O_RDONLY)
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 os.close(descriptor)
@@ -144,14 +135,14 @@ class SessionFiles:
         """
 
         def work(root: int) -> FileEntry:
-            descriptor = _make_folders(root, folder)
-            temporary = _UPLOAD_PREFIX + secrets.token_hex(8).encode()
+            descriptor = make_folders(root, folder)
+            temporary = UPLOAD_PREFIX + secrets.token_hex(8).encode()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             try:
                 file = open_beneath(descriptor, temporary, flags, 0o644)
                 try:
                     while chunk := content.read(_CHUNK_BYTES):
-                        _write_all(file, chunk)
+                        write_all(file, chunk)
                     os.rename(
                         temporary, os.fsencode(name), src_dir_fd=descriptor, dst_dir_fd=descriptor
                     )
@@ -164,12 +155,12 @@ class SessionFiles:
                     os.close(file)
             finally:
                 os.close(descriptor)
-            entry = _entry(name, "", found)
+            entry = entry_of(name, "", found)
             if entry is None:
                 raise FileRefusedError(f"{name} is not a file.")
             return entry
 
-        with _full_is_ours(name):
+        with full_is_ours(name):
             return await self._run(root, work)
 
     async def delete(self, root: int, folder: str, name: str) -> None:
@@ -180,10 +171,10 @@ class SessionFiles:
         """
 
         def work(root: int) -> None:
-            with _missing_is_ours(name):
-                descriptor = _open_folder(root, folder)
+            with missing_is_ours(name):
+                descriptor = open_folder(root, folder)
                 try:
-                    _remove(descriptor, os.fsencode(name), _MAX_DEPTH)
+                    remove_tree(descriptor, os.fsencode(name), MAX_DEPTH)
                 finally:
                     os.close(descriptor)
 
@@ -191,7 +182,7 @@ class SessionFiles:
 
     async def copy_all(self, source: int, target: int) -> None:
         """Copy regular files and folders from one /mnt/data to another."""
-        await self._run(source, partial(_copy, target=target, depth=_MAX_DEPTH))
+        await self._run(source, partial(copy_tree, target=target, depth=MAX_DEPTH))
 
     async def export(self, source: int, folder: Path) -> None:
         """Copy regular files and folders from a /mnt/data to a folder of the host."""
@@ -200,7 +191,7 @@ class SessionFiles:
             folder.mkdir(parents=True)
             target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                _copy(source, target, _MAX_DEPTH)
+                copy_tree(source, target, MAX_DEPTH)
             finally:
                 os.close(target)
 
@@ -228,138 +219,3 @@ def _become(uid: int | None) -> None:
         libc = ctypes.CDLL(None)
         libc.setfsgid(uid)
         libc.setfsuid(uid)
-
-
-def _join(folder: str, name: str) -> bytes:
-    return os.fsencode(f"{folder}/{name}" if folder else name)
-
-
-def _open_folder(root: int, folder: str) -> int:
-    with _missing_is_ours(folder):
-        return open_beneath(root, os.fsencode(folder) or b".", os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _make_folders(root: int, folder: str) -> int:
-    current = os.dup(root)
-    for part in os.fsencode(folder).split(b"/") if folder else []:
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(part, 0o755, dir_fd=current)
-            deeper = open_beneath(current, part, os.O_RDONLY | os.O_DIRECTORY)
-        finally:
-            os.close(current)
-        current = deeper
-    return current
-
-
-def _entries(folder: int, directory: str, recursive: bool, depth: int) -> Iterator[FileEntry]:
-    with os.scandir(folder) as found:
-        for each in found:
-            name = each.name
-            if os.fsencode(name).startswith(_UPLOAD_PREFIX):
-                continue
-            try:
-                entry = _entry(name, directory, each.stat(follow_symlinks=False))
-            except OSError:  # gone meanwhile
-                continue
-            if entry is None:
-                continue
-            yield entry
-            if recursive and entry.is_directory and depth > 0:
-                try:
-                    deeper = open_beneath(folder, os.fsencode(name), os.O_RDONLY | os.O_DIRECTORY)
-                except OSError:  # not readable, or not a folder any more
-                    continue
-                try:
-                    inner = f"{directory}/{name}" if directory else name
-                    yield from _entries(deeper, inner, recursive, depth - 1)
-                finally:
-                    os.close(deeper)
-
-
-def _entry(name: str, directory: str, found: os.stat_result) -> FileEntry | None:
-    """None for what is neither a file nor a folder: links, pipes, sockets are not served."""
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        return None
-    seconds = min(max(found.st_mtime, 0), 253402300799)  # a session sets what it likes
-    modified_at = datetime.fromtimestamp(seconds, UTC)
-    is_directory = stat.S_ISDIR(found.st_mode)
-    return FileEntry(name, directory, is_directory, found.st_size, modified_at)
-
-
-def _remove(folder: int, name: bytes, depth: int) -> None:
-    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISDIR(found.st_mode):
-        os.unlink(name, dir_fd=folder)
-        return
-    deeper = open_beneath(folder, name, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with os.scandir(deeper) as inside:
-            names = [os.fsencode(each.name) for each in inside]
-        for inner in names if depth > 0 else []:
-            _remove(deeper, inner, depth - 1)
-    finally:
-        os.close(deeper)
-    os.rmdir(name, dir_fd=folder)
-
-
-def _copy(source: int, target: int, depth: int) -> None:
-    with os.scandir(source) as found:
-        names = [os.fsencode(each.name) for each in found]
-    for name in names:
-        with contextlib.suppress(OSError):  # what cannot be read is left behind
-            mode = os.stat(name, dir_fd=source, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode) and depth > 0:
-                os.mkdir(name, 0o755, dir_fd=target)
-                flags = os.O_RDONLY | os.O_DIRECTORY
-                inner, outer = open_beneath(source, name, flags), open_beneath(target, name, flags)
-                try:
-                    _copy(inner, outer, depth - 1)
-                finally:
-                    os.close(inner)
-                    os.close(outer)
-            elif stat.S_ISREG(mode):
-                _copy_file(source, target, name)
-
-
-def _copy_file(source: int, target: int, name: bytes) -> None:
-    reading = open_beneath(source, name, os.O_RDONLY)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        writing = open_beneath(target, name, flags, 0o644)
-        try:
-            while os.sendfile(writing, reading, None, 1 << 20):
-                pass
-            times = os.fstat(reading)
-            os.utime(writing, ns=(times.st_atime_ns, times.st_mtime_ns))
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-@contextlib.contextmanager
-def _missing_is_ours(name: str) -> Iterator[None]:
-    """What cannot be reached is missing, for whatever reason: the caller learns nothing else."""
-    try:
-        yield
-    except OSError as error:
-        raise FileMissingError(f"The file {name} was not found.") from error
-
-
-@contextlib.contextmanager
-def _full_is_ours(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError("The session has no room for the file.") from error
-        raise FileRefusedError(
-            f"{name} cannot be written: {os.strerror(error.errno or 0)}."
-        ) from error

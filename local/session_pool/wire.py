@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from local.session_pool.execution import ExecutionRequest, Outcome, Status
-from local.session_pool.files import FileEntry
+from local.session_pool.file_tree import FileEntry
 
 
 class Wire(Protocol):

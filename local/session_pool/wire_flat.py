@@ -18,7 +18,7 @@ from local.session_pool.execution import (
     ExecutionRequest,
     Outcome,
 )
-from local.session_pool.files import FileEntry
+from local.session_pool.file_tree import FileEntry
 from local.session_pool.wire import content_type, json_bytes, printable, state_of, timestamp
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from local.session_pool.errors import PropertiesMissingError
 from local.session_pool.execution import ExecutionRequest, Outcome
-from local.session_pool.files import FileEntry
+from local.session_pool.file_tree import FileEntry
 from local.session_pool.wire import json_bytes, printable, timestamp
 from local.session_pool.wire_flat import ExecutionBody, validation_failed
 

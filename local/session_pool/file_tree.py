@@ -1,0 +1,181 @@
+"""Files and folders below a descriptor that code in a session can change at any moment.
+
+Everything here blocks: `files` runs it in threads.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
+from local.session_pool.safe_open import open_beneath
+
+UPLOAD_PREFIX = b".upload-"
+MAX_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file or folder.
+
+    Attributes:
+        name: its last component.
+        directory: its folder, relative to where the listing began; "" for that itself.
+        is_directory: whether it is a folder.
+        size_bytes: of its content.
+        modified_at: in UTC.
+    """
+
+    name: str
+    directory: str
+    is_directory: bool
+    size_bytes: int
+    modified_at: datetime
+
+
+def path_of(folder: str, name: str) -> bytes:
+    """The path of a file, as bytes, relative to /mnt/data."""
+    return os.fsencode(f"{folder}/{name}" if folder else name)
+
+
+def open_folder(root: int, folder: str) -> int:
+    """Open a folder; raises `FileMissingError`."""
+    with missing_is_ours(folder):
+        return open_beneath(root, os.fsencode(folder) or b".", os.O_RDONLY | os.O_DIRECTORY)
+
+
+def make_folders(root: int, folder: str) -> int:
+    """Open a folder, making it and those above it where they are missing."""
+    current = os.dup(root)
+    for part in os.fsencode(folder).split(b"/") if folder else []:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=current)
+            deeper = open_beneath(current, part, os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            os.close(current)
+        current = deeper
+    return current
+
+
+def entries_of(folder: int, directory: str, recursive: bool, depth: int) -> Iterator[FileEntry]:
+    """Yield what is in a folder (a descriptor), and below it if `recursive`."""
+    with os.scandir(folder) as found:
+        for each in found:
+            name = each.name
+            if os.fsencode(name).startswith(UPLOAD_PREFIX):
+                continue
+            try:
+                entry = entry_of(name, directory, each.stat(follow_symlinks=False))
+            except OSError:  # gone meanwhile
+                continue
+            if entry is None:
+                continue
+            yield entry
+            if recursive and entry.is_directory and depth > 0:
+                try:
+                    deeper = open_beneath(folder, os.fsencode(name), os.O_RDONLY | os.O_DIRECTORY)
+                except OSError:  # not readable, or not a folder any more
+                    continue
+                try:
+                    inner = f"{directory}/{name}" if directory else name
+                    yield from entries_of(deeper, inner, recursive, depth - 1)
+                finally:
+                    os.close(deeper)
+
+
+def entry_of(name: str, directory: str, found: os.stat_result) -> FileEntry | None:
+    """None for what is neither a file nor a folder: links, pipes, sockets are not served."""
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        return None
+    seconds = min(max(found.st_mtime, 0), 253402300799)  # a session sets what it likes
+    modified_at = datetime.fromtimestamp(seconds, UTC)
+    is_directory = stat.S_ISDIR(found.st_mode)
+    return FileEntry(name, directory, is_directory, found.st_size, modified_at)
+
+
+def remove_tree(folder: int, name: bytes, depth: int) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        os.unlink(name, dir_fd=folder)
+        return
+    deeper = open_beneath(folder, name, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(deeper) as inside:
+            names = [os.fsencode(each.name) for each in inside]
+        for inner in names if depth > 0 else []:
+            remove_tree(deeper, inner, depth - 1)
+    finally:
+        os.close(deeper)
+    os.rmdir(name, dir_fd=folder)
+
+
+def copy_tree(source: int, target: int, depth: int) -> None:
+    """Copy regular files and folders from one folder to another (descriptors)."""
+    with os.scandir(source) as found:
+        names = [os.fsencode(each.name) for each in found]
+    for name in names:
+        with contextlib.suppress(OSError):  # what cannot be read is left behind
+            mode = os.stat(name, dir_fd=source, follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode) and depth > 0:
+                os.mkdir(name, 0o755, dir_fd=target)
+                flags = os.O_RDONLY | os.O_DIRECTORY
+                inner, outer = open_beneath(source, name, flags), open_beneath(target, name, flags)
+                try:
+                    copy_tree(inner, outer, depth - 1)
+                finally:
+                    os.close(inner)
+                    os.close(outer)
+            elif stat.S_ISREG(mode):
+                copy_file(source, target, name)
+
+
+def copy_file(source: int, target: int, name: bytes) -> None:
+    """Copy one regular file; its place in `target` must be free."""
+    reading = open_beneath(source, name, os.O_RDONLY)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        writing = open_beneath(target, name, flags, 0o644)
+        try:
+            while os.sendfile(writing, reading, None, 1 << 20):
+                pass
+            times = os.fstat(reading)
+            os.utime(writing, ns=(times.st_atime_ns, times.st_mtime_ns))
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@contextlib.contextmanager
+def missing_is_ours(name: str) -> Iterator[None]:
+    """What cannot be reached is missing, for whatever reason: the caller learns nothing else."""
+    try:
+        yield
+    except OSError as error:
+        raise FileMissingError(f"The file {name} was not found.") from error
+
+
+@contextlib.contextmanager
+def full_is_ours(name: str) -> Iterator[None]:
+    """What does not fit, or may not be written, becomes an error of the service."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError("The session has no room for the file.") from error
+        raise FileRefusedError(
+            f"{name} cannot be written: {os.strerror(error.errno or 0)}."
+        ) from error
