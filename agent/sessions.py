@@ -7,10 +7,8 @@ call that names its identifier.
 
 import asyncio
 import contextlib
-import itertools
-import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -18,36 +16,14 @@ from urllib.parse import quote
 
 import aiohttp
 from pydantic import BaseModel, Field, JsonValue, ValidationError
-from yarl import URL
 
-from agent.errors import (
-    AgentError,
-    DeadlineExceededError,
-    PoolAccessError,
-    PoolError,
-    PoolFailedError,
-    PoolFullError,
-    PoolNotFoundError,
-    PoolRefusedError,
-    PoolTimeoutError,
-    PoolUnreachableError,
-)
-from agent.telemetry import logger
+from agent.errors import PoolNotFoundError, PoolRefusedError, PoolUnreachableError
+from agent.pool_calls import ContentOpener, PoolCalls, TokenProvider, out_of_time
 
-API_VERSION = "2025-10-02-preview"
 # The service ends an execution after 220 s, whatever was asked for.
 EXECUTION_TIMEOUT_CEILING_S = 220
 # What an answer may take on top of the execution: allocation of a session, and the way.
 TRANSPORT_MARGIN_S = 15
-CONNECT_TIMEOUT_S = 10
-ATTEMPTS = 5
-FIRST_BACKOFF_S = 0.5
-# The service says so with HTTP 400.
-SESSION_NOT_FOUND_CODES = frozenset({"SessionWithIdentifierNotFound", "SessionNotFound"})
-ROLE = "Azure ContainerApps Session Executor"
-
-type TokenProvider = Callable[[], Awaitable[str]]
-type ContentOpener = Callable[[], AsyncIterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,32 +82,21 @@ class _FilePage(BaseModel):
     next_link: str | None = Field(default=None, alias="nextLink")
 
 
-class _ErrorBody(BaseModel):
-    code: str = ""
-
-
-class _ErrorReply(BaseModel):
-    error: _ErrorBody
-
-
 class SessionsClient:
     """Sessions of one pool. Safe to share: it keeps nothing of a request.
 
     Every method takes a `deadline` (event-loop time, seconds) that bounds all of it, retries
-    included, and raises a `PoolError` or `DeadlineExceededError`. Retried with exponential
-    back-off and jitter, and not before the service's Retry-After: 429, 5xx and connections that
-    failed. So code can run twice if a connection breaks while it runs, as with every client of
-    this service: an execution has no idempotency key.
+    included, and raises a `PoolError` or `DeadlineExceededError`. A failed connection is tried
+    again, so code can run twice if it breaks while the code runs, as with every client of this
+    service: an execution has no idempotency key.
     """
 
     def __init__(self, endpoint: str, http: aiohttp.ClientSession, token: TokenProvider) -> None:
         """Args: the pool's management endpoint, an open client that outlives this, tokens."""
-        self._endpoint = endpoint
-        self._http = http
-        self._token = token
+        self._calls = PoolCalls(endpoint, http, token)
 
     def __repr__(self) -> str:
-        return f"<SessionsClient {self._endpoint.rpartition('/')[2]}>"
+        return f"<SessionsClient {self._calls.endpoint.rpartition('/')[2]}>"
 
     async def execute(
         self, identifier: str, code: str, *, timeout_s: int, max_chars: int, deadline: float
@@ -152,7 +117,7 @@ class SessionsClient:
             "timeoutInSeconds": timeout_s,
             "outputStreamsMaxLength": max_chars,
         }
-        reply = await self._request(
+        reply = await self._calls.request(
             "POST",
             "executions",
             identifier,
@@ -178,12 +143,12 @@ class SessionsClient:
     async def delete_session(self, identifier: str, *, deadline: float) -> None:
         """Give the session back; its kernel and files are gone. Fine if there is none."""
         with contextlib.suppress(PoolNotFoundError):
-            await self._request("DELETE", "session", identifier, deadline=deadline)
+            await self._calls.request("DELETE", "session", identifier, deadline=deadline)
 
     async def is_alive(self, identifier: str, *, deadline: float) -> bool:
         """Whether the pool has a session of that identifier; unlike other calls this makes none."""
         try:
-            await self._request("GET", "session", identifier, deadline=deadline)
+            await self._calls.request("GET", "session", identifier, deadline=deadline)
         except PoolNotFoundError:
             return False
         return True
@@ -193,7 +158,7 @@ class SessionsClient:
         files: list[SessionFile] = []
         path: str | None = "files"
         while path:
-            reply = await self._request("GET", path, identifier, deadline=deadline)
+            reply = await self._calls.request("GET", path, identifier, deadline=deadline)
             try:
                 page = _FilePage.model_validate_json(await reply.read())
             except ValidationError as error:
@@ -239,7 +204,7 @@ class SessionsClient:
                 yield chunk
             yield tail
 
-        await self._request(
+        await self._calls.request(
             "POST",
             "files",
             identifier,
@@ -260,7 +225,9 @@ class SessionsClient:
         path = f"files/{_segment(name)}/content"
         try:
             async with asyncio.timeout_at(deadline):
-                reply = await self._request("GET", path, identifier, deadline=deadline, stream=True)
+                reply = await self._calls.request(
+                    "GET", path, identifier, deadline=deadline, stream=True
+                )
                 try:
                     yield reply.content.iter_any()
                 finally:
@@ -268,141 +235,19 @@ class SessionsClient:
         except aiohttp.ClientError as error:
             raise PoolUnreachableError("The connection to the session pool broke.") from error
         except TimeoutError as error:
-            raise _out_of_time() from error
+            raise out_of_time() from error
 
     async def delete_file(self, identifier: str, name: str, *, deadline: float) -> None:
         """Remove a file from /mnt/data."""
-        await self._request("DELETE", f"files/{_segment(name)}", identifier, deadline=deadline)
-
-    def _url(self, path: str, identifier: str) -> URL:
-        parameters = {"api-version": API_VERSION, "identifier": identifier}
-        # Encoded here: yarl would decode what is as good as itself in a file's name.
-        url = URL(f"{self._endpoint}/{path}", encoded=True)
-        return url.update_query(parameters)
+        await self._calls.request(
+            "DELETE", f"files/{_segment(name)}", identifier, deadline=deadline
+        )
 
     def _path_of(self, next_link: str) -> str:
         # A token goes nowhere but to the pool.
-        if not next_link.startswith(f"{self._endpoint}/"):
+        if not next_link.startswith(f"{self._calls.endpoint}/"):
             raise _not_the_protocol("a list of files")
-        return next_link.removeprefix(f"{self._endpoint}/")
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        identifier: str,
-        *,
-        deadline: float,
-        reply_timeout_s: float = 30,
-        headers: Mapping[str, str] | None = None,
-        json: object = None,
-        open_body: ContentOpener | None = None,
-        stream: bool = False,
-    ) -> aiohttp.ClientResponse:
-        """One call with its retries; the answer has status 2xx."""
-        url = self._url(path, identifier)
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=reply_timeout_s)
-        try:
-            async with asyncio.timeout_at(deadline):
-                for attempt in itertools.count(1):
-                    authorization = {"Authorization": f"Bearer {await self._token()}"}
-                    sending = self._http.request(
-                        method,
-                        url,
-                        headers={**(headers or {}), **authorization},
-                        json=json,
-                        data=open_body() if open_body else None,
-                        timeout=timeout,
-                        # A redirect could lead the token elsewhere.
-                        allow_redirects=False,
-                    )
-                    try:
-                        return await _reply_to(sending, stream=stream)
-                    except PoolError as error:
-                        pause_s = max(_backoff_s(attempt), error.retry_after_s or 0)
-                        left_s = deadline - asyncio.get_running_loop().time()
-                        if not error.retryable or attempt == ATTEMPTS or pause_s >= left_s:
-                            raise
-                        logger.info("pool: %s, attempt %d of %d", error.code, attempt, ATTEMPTS)
-                    await asyncio.sleep(pause_s)
-        except TimeoutError as error:
-            raise DeadlineExceededError(
-                "The session pool took longer than the turn has."
-            ) from error
-        raise AssertionError("the loop returns or raises")
-
-
-async def _reply_to(
-    sending: Awaitable[aiohttp.ClientResponse], *, stream: bool
-) -> aiohttp.ClientResponse:
-    """One attempt, in our errors; the body is read, but for that of a stream."""
-    try:
-        reply = await sending
-        succeeded = 200 <= reply.status < 300
-        if not (stream and succeeded):
-            await reply.read()
-    except aiohttp.SocketTimeoutError as error:
-        raise PoolTimeoutError("The session pool did not answer in time.") from error
-    except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error.__cause__, AgentError):  # the body's own
-            raise error.__cause__ from error
-        raise PoolUnreachableError("There is no connection to the session pool.") from error
-    if not succeeded:
-        raise _error_of(reply, await reply.read())
-    return reply
-
-
-def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
-    status, code = reply.status, _error_code(reply, body)
-    if code in SESSION_NOT_FOUND_CODES:
-        return PoolNotFoundError("The session pool has no such session.")
-    logger.warning("pool: HTTP %d %s on %s", status, code, reply.method)
-    match status:
-        case 401:
-            return PoolAccessError(
-                "The session pool refused the token: is the identity of the pool's tenant?"
-            )
-        case 403:
-            return PoolAccessError(
-                f"The app's identity needs the role '{ROLE}' on the session pool. "
-                "A new assignment takes some minutes."
-            )
-        case 404:
-            return PoolNotFoundError("The session pool has no such session, file or address.")
-        case 429:
-            return PoolFullError(
-                "All sessions of the pool are in use.", retry_after_s=_retry_after_s(reply)
-            )
-        case _ if status >= 500:
-            return PoolFailedError(
-                f"The session pool answered HTTP {status}.", retry_after_s=_retry_after_s(reply)
-            )
-    return PoolRefusedError(f"The session pool answered HTTP {status} {code}.".replace(" .", "."))
-
-
-def _error_code(reply: aiohttp.ClientResponse, body: bytes) -> str:
-    """The service's error code; empty where the answer has none, or not a plain word."""
-    code = reply.headers.get("x-ms-error-code", "")
-    if not code:
-        try:
-            code = _ErrorReply.model_validate_json(body).error.code
-        except ValidationError:
-            return ""
-    return code if code.isalnum() and len(code) <= 64 else ""
-
-
-def _retry_after_s(reply: aiohttp.ClientResponse) -> int | None:
-    value = reply.headers.get("retry-after", "")
-    return int(value) if value.isascii() and value.isdigit() else None
-
-
-def _backoff_s(attempt: int) -> float:
-    jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
-    return float(FIRST_BACKOFF_S * 2 ** (attempt - 1) * jitter)
-
-
-def _out_of_time() -> DeadlineExceededError:
-    return DeadlineExceededError("The session pool took longer than the request has.")
+        return next_link.removeprefix(f"{self._calls.endpoint}/")
 
 
 def _not_the_protocol(expected: str) -> PoolRefusedError:

@@ -1,0 +1,196 @@
+"""One call of the session pool's REST API: authorised, tried again, in our errors."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+from yarl import URL
+
+from agent.errors import (
+    AgentError,
+    DeadlineExceededError,
+    PoolAccessError,
+    PoolError,
+    PoolFailedError,
+    PoolFullError,
+    PoolNotFoundError,
+    PoolRefusedError,
+    PoolTimeoutError,
+    PoolUnreachableError,
+)
+from agent.telemetry import logger
+
+API_VERSION = "2025-10-02-preview"
+CONNECT_TIMEOUT_S = 10
+ATTEMPTS = 5
+FIRST_BACKOFF_S = 0.5
+# The service says so with HTTP 400.
+SESSION_NOT_FOUND_CODES = frozenset({"SessionWithIdentifierNotFound", "SessionNotFound"})
+ROLE = "Azure ContainerApps Session Executor"
+
+type TokenProvider = Callable[[], Awaitable[str]]
+type ContentOpener = Callable[[], AsyncIterator[bytes]]
+
+
+class _ErrorBody(BaseModel):
+    code: str = ""
+
+
+class _ErrorReply(BaseModel):
+    error: _ErrorBody
+
+
+class PoolCalls:
+    """Calls of one pool's API; keeps nothing of a request.
+
+    Tried again with exponential back-off and jitter, and not before the service's Retry-After: 429,
+    5xx and connections that failed.
+    """
+
+    def __init__(self, endpoint: str, http: aiohttp.ClientSession, token: TokenProvider) -> None:
+        """Args: the pool's management endpoint, an open client that outlives this, tokens."""
+        self.endpoint = endpoint
+        self._http = http
+        self._token = token
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        identifier: str,
+        *,
+        deadline: float,
+        reply_timeout_s: float = 30,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        open_body: ContentOpener | None = None,
+        stream: bool = False,
+    ) -> aiohttp.ClientResponse:
+        """The answer, which has status 2xx.
+
+        Args:
+            method: of HTTP.
+            path: below the pool's endpoint, encoded.
+            identifier: of the session.
+            deadline: event-loop time, in seconds; bounds the retries too.
+            reply_timeout_s: how long the pool may be silent.
+            headers: besides authorization.
+            json: a body, or
+            open_body: called for each attempt.
+            stream: leave the answer's body to be read by the caller, who closes it.
+
+        Raises:
+            PoolError: by what went wrong.
+            DeadlineExceededError: the deadline came first.
+        """
+        url = self._url(path, identifier)
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=reply_timeout_s)
+        try:
+            async with asyncio.timeout_at(deadline):
+                for attempt in itertools.count(1):
+                    authorization = {"Authorization": f"Bearer {await self._token()}"}
+                    sending = self._http.request(
+                        method,
+                        url,
+                        headers={**(headers or {}), **authorization},
+                        json=json,
+                        data=open_body() if open_body else None,
+                        timeout=timeout,
+                        # A redirect could lead the token elsewhere.
+                        allow_redirects=False,
+                    )
+                    try:
+                        return await _reply_to(sending, stream=stream)
+                    except PoolError as error:
+                        pause_s = max(_backoff_s(attempt), error.retry_after_s or 0)
+                        left_s = deadline - asyncio.get_running_loop().time()
+                        if not error.retryable or attempt == ATTEMPTS or pause_s >= left_s:
+                            raise
+                        logger.info("pool: %s, attempt %d of %d", error.code, attempt, ATTEMPTS)
+                    await asyncio.sleep(pause_s)
+        except TimeoutError as error:
+            raise out_of_time() from error
+        raise AssertionError("the loop returns or raises")
+
+    def _url(self, path: str, identifier: str) -> URL:
+        parameters = {"api-version": API_VERSION, "identifier": identifier}
+        # Encoded here: yarl would decode what is as good as itself in a file's name.
+        url = URL(f"{self.endpoint}/{path}", encoded=True)
+        return url.update_query(parameters)
+
+
+async def _reply_to(
+    sending: Awaitable[aiohttp.ClientResponse], *, stream: bool
+) -> aiohttp.ClientResponse:
+    """One attempt, in our errors; the body is read, but for that of a stream."""
+    try:
+        reply = await sending
+        succeeded = 200 <= reply.status < 300
+        if not (stream and succeeded):
+            await reply.read()
+    except aiohttp.SocketTimeoutError as error:
+        raise PoolTimeoutError("The session pool did not answer in time.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error.__cause__, AgentError):  # the body's own
+            raise error.__cause__ from error
+        raise PoolUnreachableError("There is no connection to the session pool.") from error
+    if not succeeded:
+        raise _error_of(reply, await reply.read())
+    return reply
+
+
+def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
+    status, code = reply.status, _error_code(reply, body)
+    if code in SESSION_NOT_FOUND_CODES:
+        return PoolNotFoundError("The session pool has no such session.")
+    logger.warning("pool: HTTP %d %s on %s", status, code, reply.method)
+    match status:
+        case 401:
+            return PoolAccessError(
+                "The session pool refused the token: is the identity of the pool's tenant?"
+            )
+        case 403:
+            return PoolAccessError(
+                f"The app's identity needs the role '{ROLE}' on the session pool. "
+                "A new assignment takes some minutes."
+            )
+        case 404:
+            return PoolNotFoundError("The session pool has no such session, file or address.")
+        case 429:
+            return PoolFullError(
+                "All sessions of the pool are in use.", retry_after_s=_retry_after_s(reply)
+            )
+        case _ if status >= 500:
+            return PoolFailedError(
+                f"The session pool answered HTTP {status}.", retry_after_s=_retry_after_s(reply)
+            )
+    return PoolRefusedError(f"The session pool answered HTTP {status} {code}.".replace(" .", "."))
+
+
+def _error_code(reply: aiohttp.ClientResponse, body: bytes) -> str:
+    """The service's error code; empty where the answer has none, or not a plain word."""
+    code = reply.headers.get("x-ms-error-code", "")
+    if not code:
+        try:
+            code = _ErrorReply.model_validate_json(body).error.code
+        except ValidationError:
+            return ""
+    return code if code.isalnum() and len(code) <= 64 else ""
+
+
+def _retry_after_s(reply: aiohttp.ClientResponse) -> int | None:
+    value = reply.headers.get("retry-after", "")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _backoff_s(attempt: int) -> float:
+    jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
+    return float(FIRST_BACKOFF_S * 2 ** (attempt - 1) * jitter)
+
+
+def out_of_time() -> DeadlineExceededError:
+    """What the caller reads whose deadline came first."""
+    return DeadlineExceededError("The session pool took longer than the request has.")
