@@ -21,11 +21,13 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import AsyncHttpTransport, AsyncioRequestsTransport
 from azure.storage.blob import BlobBlock, BlobProperties, BlobType, ContentSettings
-from azure.storage.blob.aio import BlobClient, ContainerClient, ExponentialRetry
+from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient, ExponentialRetry
 
+from agent.conversations.appending import AppendedConversation
 from agent.conversations.blob_errors import blob_call, code_of
-from agent.conversations.blob_hold import LEASE_S, BlobHold, leased
+from agent.conversations.blob_hold import LEASE_S, append, leased
 from agent.conversations.file_names import checked_name, media_type_of
+from agent.conversations.finishing import to_the_end
 from agent.conversations.lines import Line, conversation_of, decode, read_newest, unreadable
 from agent.conversations.records import Conversation, StoredFile
 from agent.conversations.store import (
@@ -134,7 +136,7 @@ class BlobStore:
         conversation = await self.create(owner)
         blob = self._history(owner, conversation.id)
         async with leased(blob, self._lease_s) as lease:
-            with BlobHold(blob, lease, conversation, 0, self._limits.turn_max_bytes) as held:
+            with self._held(blob, lease, conversation, 0) as held:
                 yield held
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
@@ -151,9 +153,16 @@ class BlobStore:
             created_at, lines, size_bytes = await _read(blob, self._limits.hold_max_bytes)
             conversation = conversation_of(conversation_id, owner, created_at, lines)
             check_room(conversation, self._limits)
-            turn_max_bytes = self._limits.turn_max_bytes
-            with BlobHold(blob, lease, conversation, size_bytes, turn_max_bytes) as held:
+            with self._held(blob, lease, conversation, size_bytes) as held:
                 yield held
+
+    def _held(
+        self, blob: BlobClient, lease: BlobLeaseClient, conversation: Conversation, size_bytes: int
+    ) -> AppendedConversation:
+        async def write(data: bytes, at: int) -> None:
+            await to_the_end(append(blob, lease, data, at))
+
+        return AppendedConversation(conversation, size_bytes, self._limits.turn_max_bytes, write)
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""

@@ -3,16 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from typing import Final, Self
+from typing import Final
 
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from agent.conversations.blob_errors import blob_call, code_of
 from agent.conversations.finishing import to_the_end
-from agent.conversations.lines import Line, encode
-from agent.conversations.records import Conversation, Turn
 from agent.errors import AgentError, HoldLostError
 from agent.telemetry import logger
 
@@ -73,59 +70,19 @@ async def _release(lease: BlobLeaseClient) -> None:
             logger.warning("lease not released: %s", error.code)
 
 
-class BlobHold:
-    """A conversation whose lease is ours while the block runs."""
+async def append(blob: BlobClient, lease: BlobLeaseClient, data: bytes, at: int) -> None:
+    """Add a block behind the first `at` bytes, while the lease is ours.
 
-    def __init__(
-        self,
-        blob: BlobClient,
-        lease: BlobLeaseClient,
-        conversation: Conversation,
-        size_bytes: int,
-        turn_max_bytes: int,
-    ) -> None:
-        self._blob = blob
-        self._lease = lease
-        self._conversation = conversation
-        self._size_bytes = size_bytes
-        self._turn_max_bytes = turn_max_bytes
-        self._ended = False
-
-    @property
-    def conversation(self) -> Conversation:
-        """See HeldConversation."""
-        return self._conversation
-
-    async def append(self, turn: Turn) -> None:
-        """See HeldConversation."""
-        if self._ended:
-            raise HoldLostError("The turn ended before it was added.")
-        before = self._conversation
-        line, data = encode(Line(before.turn_count + 1, turn), self._turn_max_bytes)
+    Raises:
+        HoldLostError: it is not any more.
+    """
+    async with blob_call():
         try:
-            await to_the_end(self._append(data))
-        except asyncio.CancelledError:
-            self._ended = True  # whether it was added is not known here
-            raise
-        self._size_bytes += len(data)
-        self._conversation = replace(before, turns=(*before.turns, line.turn))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-
-    async def _append(self, data: bytes) -> None:
-        async with blob_call():
-            try:
-                await self._blob.append_block(
-                    data, len(data), lease=self._lease, appendpos_condition=self._size_bytes
-                )
-            except HttpResponseError as error:
-                # The client sends it again when the answer was lost: it may be our own.
-                if code_of(error) != "AppendPositionConditionNotMet":
-                    raise
-                there = await self._blob.download_blob(self._size_bytes, len(data))
-                if await there.readall() != data:
-                    raise
+            await blob.append_block(data, len(data), lease=lease, appendpos_condition=at)
+        except HttpResponseError as error:
+            # The client sends it again when the answer was lost: it may be our own.
+            if code_of(error) != "AppendPositionConditionNotMet":
+                raise
+            there = await blob.download_blob(at, len(data))
+            if await there.readall() != data:
+                raise

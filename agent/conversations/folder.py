@@ -11,24 +11,23 @@ All workers on one machine may share it. Not for network file systems: flock and
 there. The kernel ends the hold of a process that dies.
 """
 
-import asyncio
 import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from agent.conversations.appending import AppendedConversation
 from agent.conversations.disk import ConversationFolder, Lock, read_or_make
 from agent.conversations.file_names import checked_name, media_type_of
 from agent.conversations.finishing import in_thread
-from agent.conversations.lines import Line, conversation_of, decode, encode, read_newest, unreadable
-from agent.conversations.records import Conversation, StoredFile, Turn
+from agent.conversations.lines import conversation_of, decode, read_newest, unreadable
+from agent.conversations.records import Conversation, StoredFile
 from agent.conversations.store import (
     KEY_NAME,
     HeldConversation,
@@ -39,7 +38,6 @@ from agent.conversations.store import (
     in_blocks,
     new_conversation_id,
 )
-from agent.errors import HoldLostError
 from agent.owner import KEY_BYTES, IdentifierKey, Owner
 
 FORMAT: Final = 1
@@ -84,7 +82,7 @@ class FolderStore:
         folder = self._folder(owner, conversation.id)
         with Lock(folder) as lock:
             await in_thread(lock.acquire)
-            with _Held(folder, conversation, 0, self._limits.turn_max_bytes) as held:
+            with self._held(folder, conversation, 0) as held:
                 yield held
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
@@ -100,8 +98,16 @@ class FolderStore:
             await in_thread(lock.acquire)
             conversation, size_bytes = await _read(folder, owner, self._limits.hold_max_bytes)
             check_room(conversation, self._limits)
-            with _Held(folder, conversation, size_bytes, self._limits.turn_max_bytes) as held:
+            with self._held(folder, conversation, size_bytes) as held:
                 yield held
+
+    def _held(
+        self, folder: ConversationFolder, conversation: Conversation, size_bytes: int
+    ) -> AppendedConversation:
+        async def write(data: bytes, at: int) -> None:
+            await in_thread(lambda: folder.append_history(data, at))
+
+        return AppendedConversation(conversation, size_bytes, self._limits.turn_max_bytes, write)
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
@@ -178,46 +184,6 @@ def _created_at(data: bytes) -> datetime:
     if manifest.format != FORMAT:
         raise unreadable(f"format {manifest.format}")
     return manifest.created_at
-
-
-class _Held:
-    """A conversation whose lock is ours while the block runs."""
-
-    def __init__(
-        self,
-        folder: ConversationFolder,
-        conversation: Conversation,
-        size_bytes: int,
-        turn_max_bytes: int,
-    ) -> None:
-        self._folder = folder
-        self._conversation = conversation
-        self._size_bytes = size_bytes
-        self._turn_max_bytes = turn_max_bytes
-        self._ended = False
-
-    @property
-    def conversation(self) -> Conversation:
-        return self._conversation
-
-    async def append(self, turn: Turn) -> None:
-        if self._ended:
-            raise HoldLostError("The turn ended before it was added.")
-        before = self._conversation
-        line, data = encode(Line(before.turn_count + 1, turn), self._turn_max_bytes)
-        try:
-            await in_thread(lambda: self._folder.append_history(data, self._size_bytes))
-        except asyncio.CancelledError:
-            self._ended = True  # it is written, and nobody should write over it
-            raise
-        self._size_bytes += len(data)
-        self._conversation = replace(before, turns=(*before.turns, line.turn))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
 
 
 async def _blocks_of(file: BinaryIO) -> AsyncIterator[bytes]:
