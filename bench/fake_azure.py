@@ -73,8 +73,7 @@ class FakeAzure:
 
     async def _token(self, request: Request) -> Response:
         self.calls["token"] += 1
-        # A date is what the protocol wants here.
-        expires_on = int(time.time()) + 86400  # noqa: TID251
+        expires_on = int(time.time()) + 86400  # noqa: TID251 - the protocol wants a date
         return JSONResponse(
             {
                 "access_token": "token",

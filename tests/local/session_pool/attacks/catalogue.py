@@ -63,7 +63,8 @@ ATTACKS = (
     ),
     Attack(
         "read the host's password hashes or keys",
-        f"{_OPENS}\nwon = any(map(opens, ('/etc/shadow', '/root/.ssh', '/root/.bashrc')))",
+        f"{_OPENS}\nimport os\nhome = target['home_of_root']\n"
+        "won = opens('/etc/shadow') or os.access(home, os.R_OK | os.X_OK)",
         ROOT_ONLY,
     ),
     Attack("write a file of the host", f"{_OPENS}\nwon = opens(target['writable'], 'w')"),

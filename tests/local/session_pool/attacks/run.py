@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import secrets
 import socket
 import subprocess
@@ -51,6 +52,7 @@ def prepared_target() -> Iterator[dict[str, Any]]:
             "program": str(folder / "program"),
             "writable": str(folder / "written"),
             "folder": str(folder),
+            "home_of_root": pwd.getpwuid(0).pw_dir,
             "disk": str(folder / "disk"),
             "port": listener.getsockname()[1],
             "abstract": name,
