@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+from tests.local.functions_host.host_process import PROJECT, read_process
+
 _PR_SET_CHILD_SUBREAPER = 36
 
 type Orphans = Callable[[], list[str]]
@@ -85,23 +86,9 @@ class Command:
 
 @contextlib.contextmanager
 def command(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Command]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "local", *arguments],
-        cwd=PROJECT,
-        env={"PATH": os.defpath, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        started = Command(process)
-        reader = threading.Thread(target=started.read)
-        reader.start()
-        try:
-            yield started
-        finally:
-            process.kill()
-            process.wait()
-            reader.join()
+    program = [sys.executable, "-m", "local", *arguments]
+    with read_process(program, environment or {}, Command) as started:
+        yield started
 
 
 def stack_ports() -> list[str]:

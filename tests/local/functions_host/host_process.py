@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 PROJECT = Path(__file__).parents[3]
 APPS = Path(__file__).parent / "apps"
@@ -70,23 +71,40 @@ def host_process(
     command = [sys.executable, "-m", "local.functions_host", str(app_dir), *arguments]
     if "--port" not in arguments:
         command += ["--port", "0"]
+    with read_process(command, environment or {}, HostProcess) as host:
+        yield host
+
+
+class Reads(Protocol):
+    """Something that reads a process's output until it ends."""
+
+    def read(self) -> None: ...
+
+
+@contextlib.contextmanager
+def read_process[R: Reads](
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    reader_of: Callable[[subprocess.Popen[str]], R],
+) -> Iterator[R]:
+    """Run a command while the block runs, its output read as it comes; then kill what is left."""
     with subprocess.Popen(
         command,
         cwd=PROJECT,
-        env={"PATH": os.defpath, **(environment or {})},
+        env={"PATH": os.defpath, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        host = HostProcess(process)
-        reader = threading.Thread(target=host.read)
-        reader.start()
+        reader = reader_of(process)
+        thread = threading.Thread(target=reader.read)
+        thread.start()
         try:
-            yield host
+            yield reader
         finally:
             process.kill()
             process.wait()
-            reader.join()
+            thread.join()
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
