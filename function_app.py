@@ -1,4 +1,4 @@
-"""The HTTP surface: which routes there are. What they do is in agent/routes.py."""
+"""The HTTP surface: which routes there are. What answers them is in agent/http."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -18,66 +18,73 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 @app.route("chat", methods=METHODS)
 async def chat(req: Request) -> Response:
     """Answer one question."""
-    return await (await _routes()).chat(req)
+    return await _answer("chat", req)
 
 
 @app.route("agui", methods=METHODS)
 async def agui(req: Request) -> Response:
     """Run the agent for an AG-UI front end."""
-    return await (await _routes()).agui(req)
+    return await _answer("agui", req)
 
 
 @app.route("conversations/{conversation_id}", methods=METHODS)
 async def conversation(req: Request) -> Response:
     """Show or delete a conversation."""
-    return await (await _routes()).conversation(req)
+    return await _answer("conversation", req)
 
 
 @app.route("conversations/{conversation_id}/files", methods=METHODS)
 async def files(req: Request) -> Response:
     """List the files of a conversation, or upload some."""
-    return await (await _routes()).files(req)
+    return await _answer("files", req)
 
 
 @app.route("conversations/{conversation_id}/files/{name}", methods=METHODS)
 async def file(req: Request) -> Response:
     """Download or delete a file of a conversation."""
-    return await (await _routes()).file(req)
+    return await _answer("file", req)
 
 
 @app.route("v1/chat/completions", methods=METHODS)
 async def completions(req: Request) -> Response:
     """Answer an OpenAI client."""
-    return await (await _routes()).completions(req)
+    return await _answer("completions", req)
 
 
 @app.route("v1/models", methods=METHODS)
 async def models(req: Request) -> Response:
     """Tell an OpenAI client which model there is."""
-    return await (await _routes()).models(req)
+    return await _answer("models", req)
 
 
 @app.route("openapi.json", methods=METHODS)
 async def openapi(req: Request) -> Response:
     """Describe all routes."""
-    return await (await _routes()).openapi(req)
+    return await _answer("openapi", req)
 
 
 @app.route("health/live", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
 async def health_live(req: Request) -> Response:
     """Say that the worker answers; for probes, which have no key."""
-    return await (await _routes()).health_live(req)
+    return await _answer("health_live", req)
 
 
 @app.route("health/ready", methods=METHODS)
 async def health_ready(req: Request) -> Response:
-    """Say whether the identity, the model, the session pool and the store can be had."""
-    return await (await _routes()).health_ready(req)
+    """Say whether the app reaches the identity, the model, the session pool and the store."""
+    return await _answer("health_ready", req)
 
 
-async def _routes() -> Any:
-    return await asyncio.wrap_future(_loading)
+async def _answer(route: str, req: Request) -> Response:
+    dispatch = await asyncio.wrap_future(_dispatch)
+    response: Response = await dispatch(route, req)
+    return response
+
+
+def _import_agent() -> Any:
+    import_module("agent.http.chat")  # most first requests are a question
+    return import_module("agent.http.dispatch").dispatch
 
 
 # Semantic Kernel is imported while the host still starts; only a first request may wait for it.
-_loading = ThreadPoolExecutor(1, "import-agent").submit(import_module, "agent.routes")
+_dispatch = ThreadPoolExecutor(1, "import-agent").submit(_import_agent)

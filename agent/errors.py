@@ -71,6 +71,11 @@ class AgentError(Exception):
         self.retry_after_s = retry_after_s
         self.field = field
 
+    @classmethod
+    def unexpected(cls) -> "AgentError":
+        """The answer for an exception that nobody expected; the log has its traceback."""
+        return AgentError("An unexpected error occurred. The log has the details.")
+
 
 class RequestError(AgentError):
     """The request is wrong; the caller can mend it."""
@@ -287,7 +292,7 @@ class PoolNotFoundError(PoolError):
 
     code = "PoolNotFound"
     status = 502
-    title = "The session pool has no such thing."
+    title = "Session or file not found in the pool."
 
 
 class StoreError(AgentError):

@@ -1,4 +1,4 @@
-"""What happens during a turn. `agent.turn` yields these; `agent.web` makes bytes of them."""
+"""What happens during a turn: `agent.turns` yields these, `agent.http` makes bytes of them."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Self

@@ -1,7 +1,7 @@
 """Opens every client once per worker, and closes them; the only reader of Settings.
 
 Azure Functions has no shutdown hook: a worker that ends leaves its connections to the operating
-system, and `close` is for tests and benchmarks.
+system, and `close_runtime` is for tests and benchmarks.
 """
 
 import asyncio
@@ -15,20 +15,17 @@ from urllib.request import getproxies
 import aiohttp
 import httpx2
 
-from agent.chat_service import Deployment, chat_service
-from agent.code_interpreter import OutputLimits
-from agent.conversation_turn import ConversationServices
-from agent.conversations import Limits, open_store
+from agent.conversations.store import Limits, open_store
+from agent.conversations.turn import ConversationServices
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
 from agent.errors import SettingsError
-from agent.lean_imports import lean_imports
-from agent.sessions import SessionsClient
+from agent.model.sdk import DefaultAioHttpClient
+from agent.model.service import Deployment, chat_service
+from agent.session_pool.client import SessionsClient
 from agent.settings import Settings
 from agent.telemetry import configure_logging, logger
-from agent.turn import TurnOptions, TurnServices
-
-with lean_imports():
-    from openai import DefaultAioHttpClient
+from agent.turns.code_interpreter import OutputLimits
+from agent.turns.turn import TurnOptions, TurnServices
 
 
 class Runtime:
@@ -135,7 +132,7 @@ _opened: Runtime | None = None
 _opening = asyncio.Lock()
 
 
-async def get() -> Runtime:
+async def get_runtime() -> Runtime:
     """The runtime of this worker, opened by the first call.
 
     Raises:
@@ -152,8 +149,8 @@ async def get() -> Runtime:
     return _opened
 
 
-async def close() -> None:
-    """Close what `get` opened, after what still runs in the background."""
+async def close_runtime() -> None:
+    """Close what `get_runtime` opened, after what still runs in the background."""
     global _opened
     runtime, _opened = _opened, None
     if runtime is not None:

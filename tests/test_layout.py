@@ -1,6 +1,6 @@
-"""The module map: what each module may import. Imports point down.
+"""The house: which rooms there are, and which of them each may enter. Imports point down.
 
-A module that is not in the map fails: say here what it may know before it knows it.
+The map holds by equality: an import that is not in it fails, and so does an entry that nobody uses.
 """
 
 import ast
@@ -13,125 +13,29 @@ import pytest
 
 PROJECT = Path(__file__).parents[1]
 
-# Module of agent/ (and function_app) → modules of agent/ that it may import.
+# What every room may use, and what uses no room: values, words and the log.
+FOUNDATION = {"errors", "events", "media_types", "messages", "telemetry", "text"}
+
+# Room of agent/ (and function_app) → the rooms that it uses.
 AGENT: Mapping[str, set[str]] = {
-    "errors": set(),
-    "lazy_reexports": set(),
-    "lean_imports": {"lazy_reexports"},
-    "telemetry": set(),
-    "shortening": set(),
-    "settings": {"errors"},
-    "messages": set(),
-    "events": {"errors", "messages"},
-    "schemas": {"events"},
-    "credentials": {"errors", "telemetry"},
-    "pool_calls": {"errors", "telemetry"},
-    "sessions": {"errors", "pool_calls"},
-    "owner": {"errors"},
-    "conversations": {"errors", "events", "messages", "owner", "shortening", "telemetry"},
-    "turn_files": {"errors", "events", "sessions"},
-    "code_interpreter": {
-        "errors",
-        "events",
-        "lean_imports",
-        "sessions",
-        "shortening",
-        "telemetry",
-        "turn_files",
-    },
-    "chat_service": {"lean_imports"},
-    "kernel": {"chat_service", "code_interpreter", "lean_imports"},
-    "chat_history": {"kernel", "messages"},
-    "model": {"chat_service", "errors", "events", "kernel", "lean_imports", "telemetry"},
-    "turn": {
-        "chat_service",
-        "chat_history",
-        "code_interpreter",
-        "conversations",
-        "errors",
-        "events",
-        "kernel",
-        "messages",
-        "model",
-        "sessions",
-        "telemetry",
-        "turn_files",
-    },
-    "uploads": {"errors"},
-    "conversation_turn": {
-        "code_interpreter",
-        "conversations",
-        "errors",
-        "events",
-        "owner",
-        "sessions",
-        "turn",
-        "turn_files",
-    },
+    "function_app": {"http"},
+    "http": {"runtime", "conversations", "turns", "model", "session_pool", "foundation"},
     "runtime": {
-        "chat_service",
-        "code_interpreter",
-        "conversation_turn",
         "conversations",
         "credentials",
-        "errors",
-        "kernel",
-        "lean_imports",
-        "owner",
-        "sessions",
+        "turns",
+        "model",
+        "session_pool",
         "settings",
-        "telemetry",
-        "turn",
+        "foundation",
     },
-    "hang_ups": set(),
-    "web": {"errors", "events", "hang_ups", "schemas", "telemetry"},
-    "server_sent_events": {"errors", "events", "hang_ups", "telemetry"},
-    "agui": {"errors", "events", "messages", "schemas", "web"},
-    "openai_schemas": set(),
-    "openai_api": {"errors", "events", "messages", "openai_schemas", "web"},
-    "openai_routes": {
-        "conversation_routes",
-        "conversation_turn",
-        "events",
-        "hang_ups",
-        "openai_api",
-        "runtime",
-        "server_sent_events",
-        "turn",
-        "web",
-    },
-    "operations": {"openai_schemas", "schemas"},
-    "openapi": {"operations"},
-    "conversation_routes": {
-        "conversation_turn",
-        "conversations",
-        "errors",
-        "owner",
-        "runtime",
-        "schemas",
-        "sessions",
-        "telemetry",
-        "uploads",
-        "web",
-    },
-    "health": {"errors", "model", "runtime", "schemas"},
-    "routes": {
-        "agui",
-        "conversation_routes",
-        "conversation_turn",
-        "errors",
-        "events",
-        "health",
-        "openai_routes",
-        "openapi",
-        "owner",
-        "runtime",
-        "schemas",
-        "server_sent_events",
-        "turn",
-        "web",
-    },
-    "function_app": {"routes"},
+    "conversations": {"turns", "session_pool", "foundation"},
+    "turns": {"model", "session_pool", "foundation"},
+    "model": {"foundation"},
+    "session_pool": {"foundation"},
+    "credentials": {"foundation"},
+    "settings": {"foundation"},
+    "foundation": set(),
 }
 
 # Module or package of local/ → others of local/ that it may import. The stand-ins know the tokens
@@ -158,10 +62,10 @@ LOCAL: Mapping[str, set[str]] = {
 }
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the full name of all that a file imports, in whatever way."""
+def imported(path: Path, *, dynamic: bool = True) -> Iterator[str]:
+    """Yield the full name of all that a file imports; also what it imports by a text."""
     package = path.relative_to(PROJECT).parent.parts
-    dynamic, literals = False, []
+    by_text, literals = False, []
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         match node:
             case ast.Import():
@@ -171,10 +75,12 @@ def imported(path: Path) -> Iterator[str]:
                 module = ".".join((*base, *([node.module] if node.module else [])))
                 yield from (f"{module}.{alias.name}" for alias in node.names)
             case ast.Name("import_module") | ast.Attribute(attr="import_module"):
-                dynamic = True
+                by_text = True
             case ast.Constant(value=str(text)) if re.fullmatch(r"(agent|local)(\.\w+)+", text):
                 literals.append(text)
-    if dynamic:  # its argument may be anywhere; a text that looks like our module is taken for it
+    if (
+        dynamic and by_text
+    ):  # its argument may be anywhere; a text that looks like our module is taken for it
         yield from literals
 
 
@@ -204,10 +110,62 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PROJECT))
 
 
-@pytest.mark.parametrize("path", AGENT_FILES, ids=name_of)
-def test_a_module_of_the_agent_imports_what_the_map_allows(path: Path) -> None:
-    assert module_of(path) in AGENT, "not in the map"
-    assert siblings(path, "agent") <= AGENT[module_of(path)]
+def room_of(module: str) -> str:
+    return "foundation" if module in FOUNDATION else module
+
+
+def rooms() -> dict[str, set[str]]:
+    """Each room of agent/, and those that its files import."""
+    found: dict[str, set[str]] = {}
+    for path in AGENT_FILES:
+        room = room_of(module_of(path))
+        found.setdefault(room, set()).update(map(room_of, siblings(path, "agent")))
+        found[room].discard(room)
+    return found
+
+
+def test_the_rooms_of_the_agent_use_what_the_map_says() -> None:
+    assert rooms() == AGENT
+
+
+def test_no_module_of_the_agent_imports_itself_by_way_of_others() -> None:
+    graph: dict[str, set[str]] = {}
+    modules = {".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in AGENT_FILES}
+    for path in AGENT_FILES:
+        names = set(imported(path, dynamic=False))
+        names |= {name.rpartition(".")[0] for name in names}
+        module = ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+        graph[module] = (names & modules) - {module}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_only_the_model_knows_semantic_kernel_and_openai() -> None:
+    users = {
+        path
+        for path in AGENT_FILES
+        if {name.split(".")[0] for name in imported(path)} & {"semantic_kernel", "openai"}
+    }
+    assert users == {PROJECT / "agent/model/sdk.py"}
+
+
+def test_imports_stand_at_the_top() -> None:
+    """What is imported later is in a table: of routes, of stores, and the app's own start."""
+    late = {
+        path
+        for path in AGENT_FILES
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert late == set()
+    dynamic = {path for path in AGENT_FILES if "importlib.import_module" in set(imported(path))}
+    assert {name_of(path) for path in dynamic} == {
+        "function_app.py",
+        "agent/http/dispatch.py",
+        "agent/conversations/store.py",
+        "agent/model/lazy_reexports.py",
+    }
 
 
 @pytest.mark.parametrize("path", LOCAL_FILES, ids=name_of)

@@ -1,6 +1,5 @@
-"""Which names a conversation's file may have, and which media type a name means."""
+"""Which names a conversation's file may have."""
 
-import mimetypes
 import unicodedata
 from typing import Final
 
@@ -12,24 +11,6 @@ _RULE: Final = (
     "A file name has letters, digits, spaces and - _ . @ $ & = ; , # % ^ ( ), "
     f"at most {NAME_MAX_BYTES} bytes, and does not end with a dot."
 )
-
-# The table of the language alone, so that every machine says the same.
-_TYPES: Final = mimetypes.MimeTypes(filenames=())
-for _extension, _type in {
-    ".avif": "image/avif",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ".feather": "application/vnd.apache.arrow.file",
-    ".ipynb": "application/x-ipynb+json",
-    ".jsonl": "application/jsonl",
-    ".md": "text/markdown",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    ".webp": "image/webp",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}.items():
-    _TYPES.add_type(_type, _extension)
 
 
 def checked_name(name: str) -> str:
@@ -49,14 +30,3 @@ def checked_name(name: str) -> str:
     if not plain or not fits or name.endswith(".") or name.isspace():
         raise InvalidRequestError(_RULE, field="name")
     return name
-
-
-def media_type_of(name: str) -> str:
-    """What a file of that name is taken for; what an uploader says of it is not to be trusted."""
-    guess, encoding = _TYPES.guess_file_type(name, strict=True)
-    match encoding:
-        case None:
-            return guess or "application/octet-stream"
-        case "gzip":
-            return "application/gzip"
-    return "application/octet-stream"

@@ -6,13 +6,13 @@ from typing import Final
 
 from agent.conversations.records import Turn
 from agent.messages import Message
-from agent.shortening import shortened
+from agent.text import shortened
 
 # What is left of a tool's output: enough to see what it was about.
 SHORT_OUTPUT_CHARS: Final = 600
 
 
-def fit(turns: Sequence[Turn], max_chars: int) -> list[Message]:
+def trim_history(turns: Sequence[Turn], max_chars: int) -> list[Message]:
     """The messages of the newest turns, together at most `max_chars` characters.
 
     First the tool outputs of old turns are shortened, the oldest first; if that is not enough, the

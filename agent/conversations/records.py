@@ -6,10 +6,12 @@ Pydantic reads them from bytes by these very classes, so what holds here holds f
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
+from agent.conversations.owner import Owner
 from agent.events import Execution, File, FinishReason, TurnWarning, Usage
 from agent.messages import Message
-from agent.owner import Owner
+from agent.turns.result import TurnResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Turn:
         asked_at: when, with its offset from UTC.
         session_guid: names the session that ran the code; None if none was used so far. Another
             one in the next turn means that variables and files are gone.
-        warnings: what the caller was told besides.
+        warnings: what the caller should know besides.
     """
 
     messages: tuple[Message, ...]
@@ -41,6 +43,22 @@ class Turn:
     asked_at: datetime
     session_guid: str | None = None
     warnings: tuple[TurnWarning, ...] = ()
+
+    @classmethod
+    def of(cls, question: str, asked_at: datetime, result: TurnResult) -> Self:
+        """The turn that answered a question with this result."""
+        return cls(
+            messages=result.messages,
+            input=question,
+            output=result.output,
+            executions=result.executions,
+            files=result.files,
+            finish_reason=result.finish_reason,
+            usage=result.usage,
+            asked_at=asked_at,
+            session_guid=result.session_guid,
+            warnings=result.warnings,
+        )
 
     def __post_init__(self) -> None:
         if self.asked_at.tzinfo is None:

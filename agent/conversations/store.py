@@ -7,13 +7,17 @@ one cost as many requests as there are turns. What is read is bounded (`Limits`)
 lie at the end, where one range finds them.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
 
+from agent.conversations.owner import IdentifierKey, Owner
 from agent.conversations.records import Conversation, StoredFile, Turn
 from agent.errors import (
     ConversationBusyError,
@@ -21,13 +25,22 @@ from agent.errors import (
     FileNotStoredError,
     InvalidRequestError,
     PayloadTooLargeError,
+    SettingsError,
     StoreError,
 )
-from agent.owner import IdentifierKey, Owner
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
 
 # What another caller is told to wait while a turn runs: most take some seconds.
 BUSY_RETRY_AFTER_S: Final = 5
 KEY_NAME: Final = "pool-identifier-key"
+# Each is imported when an app uses it: the client of Azure Blob costs 60 ms of CPU time and 6 MB,
+# and the folder needs flock, which Windows does not have.
+_STORES: Final = {
+    "file": "agent.conversations.folder.store",
+    "https": "agent.conversations.blob.store",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +91,6 @@ class ConversationStore(Protocol):
 
     async def identifier_key(self) -> IdentifierKey:
         """The key of the pool identifiers: made by whoever asks first, the same ever after."""
-        ...
-
-    async def create(self, owner: Owner) -> Conversation:
-        """A new, empty conversation."""
         ...
 
     def start(self, owner: Owner) -> AbstractAsyncContextManager[HeldConversation]:
@@ -145,6 +154,38 @@ class ConversationStore(Protocol):
             FileNotStoredError: there is none of that name.
         """
         ...
+
+
+@asynccontextmanager
+async def open_store(
+    url: str, credential: "AsyncTokenCredential", limits: Limits | None = None
+) -> AsyncIterator[ConversationStore]:
+    """The store at `url`, open while the block runs; no request is made yet.
+
+    Args:
+        url: `https://<account>.blob.core.windows.net/<container>`, or `file:<folder>`.
+        credential: for Azure Blob, where the app's identity needs the role Storage Blob Data
+            Contributor on the container; it outlives this. Not used for a folder.
+        limits: others than the default ones.
+
+    Raises:
+        SettingsError: the URL is neither.
+    """
+    parts = urlsplit(url)
+    has_path = bool(parts.path.strip("/"))
+    is_folder = parts.scheme == "file" and not parts.netloc
+    is_container = parts.scheme == "https" and parts.hostname and not parts.query
+    if not has_path or not (is_folder or is_container):
+        raise SettingsError(
+            "CONVERSATIONS_URL must be https://<account>.blob.core.windows.net/<container> without "
+            "a SAS token, or file:<folder>."
+        )
+    module = await asyncio.to_thread(import_module, _STORES[parts.scheme])
+    store: AbstractAsyncContextManager[ConversationStore] = module.open_store(
+        url, credential, limits
+    )
+    async with store as opened:
+        yield opened
 
 
 def new_conversation_id() -> str:

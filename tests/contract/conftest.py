@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from agent.runtime import Runtime
-from agent.sessions import SessionsClient
+from agent.session_pool.client import SessionsClient
 from agent.settings import Settings
 from tests.conftest import OpenRuntime
 

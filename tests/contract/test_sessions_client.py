@@ -14,7 +14,7 @@ from agent.errors import (
     PoolNotFoundError,
     PoolUnreachableError,
 )
-from agent.sessions import SessionExecution
+from agent.session_pool.client import SessionExecution
 from tests.conftest import SharedAzure
 from tests.contract.conftest import Session, in_seconds, local_only
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agent.health import readiness
+from agent.http.health import readiness
 from agent.runtime import Runtime
-from agent.turn import run_turn
+from agent.turns.turn import TurnRequest, stateless_turn
 from tests.support import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_the_model_runs_code_and_answers_with_its_result(
     opened: Runtime, stream: bool
 ) -> None:
-    turn = await collect(run_turn(opened.turns, "What is 1234567 * 7654321?", stream=stream))
+    turn = await collect(
+        stateless_turn(opened.turns, TurnRequest("What is 1234567 * 7654321?", stream=stream))
+    )
     assert [execution.status for execution in turn.executions] == ["Succeeded"]
     assert "9449772114007" in turn.finished.output.replace(",", "")
     assert turn.finished.usage.total_tokens > 0

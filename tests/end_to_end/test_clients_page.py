@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from agent.openai_schemas import UNSUPPORTED, CompletionRequest
+from agent.http.openai.schemas import UNSUPPORTED, CompletionRequest
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
 from tests.end_to_end.agui_client import install, run_node

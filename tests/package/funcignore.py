@@ -4,17 +4,20 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Self
+
+from pathspec import GitIgnoreSpec
 
 type Reader = Callable[[PurePosixPath], bool]
 
 
 @dataclass(frozen=True)
 class FuncIgnore:
-    """The paths of a .funcignore; all begin with a slash, that is, at the root."""
+    """The lines of a .funcignore."""
 
-    paths: tuple[str, ...]
+    lines: tuple[str, ...]
 
     @classmethod
     def read(cls, project: Path) -> Self:
@@ -24,15 +27,28 @@ class FuncIgnore:
 
     def as_gitignore(self, path: PurePosixPath) -> bool:
         """How azd reads it: the path itself, or what lies below it."""
-        return any(f"/{path}/".startswith(f"{ignored}/") for ignored in self.paths)
+        return self._git.match_file(path) or self._git.match_file(f"{path}/")
 
     def as_core_tools(self, path: PurePosixPath) -> bool:
         """How Core Tools read it: the path begins so, and a word ends there.
 
         https://github.com/Azure/azure-functions-core-tools/blob/main/src/Cli/func/Common/GitIgnoreParser.cs
         """
-        ignored = "|".join(re.escape(path.removeprefix("/")) for path in self.paths)
-        return bool(re.match(rf"(?:{ignored})\b", str(path), re.ASCII))
+        return bool(self._core_tools.match(str(path)))
+
+    @cached_property
+    def _git(self) -> GitIgnoreSpec:
+        return GitIgnoreSpec.from_lines(self.lines)
+
+    @cached_property
+    def _core_tools(self) -> re.Pattern[str]:
+        patterns = (
+            re.sub(r"[-\[\]/{}()+?.\\^$|]", r"\\\g<0>", line.removeprefix("/"))
+            .replace("**", "(.+)")
+            .replace("*", r"([^\/]+)")
+            for line in self.lines
+        )
+        return re.compile(rf"(?:{'|'.join(patterns)})\b", re.ASCII)
 
 
 def files_sent(project: Path, ignored: Reader) -> set[PurePosixPath]:

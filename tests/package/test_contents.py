@@ -15,10 +15,11 @@ def ignore() -> FuncIgnore:
     return FuncIgnore.read(PROJECT)
 
 
-def test_paths_are_written_so_that_both_readers_understand_them(ignore: FuncIgnore) -> None:
-    assert [p for p in ignore.paths if not p.startswith("/") or set("!*?[]\\") & set(p)] == []
-    assert [p for p in ignore.paths if p.endswith("/")] == []
-    assert list(ignore.paths) == sorted(ignore.paths)
+def test_lines_are_written_so_that_both_readers_understand_them(ignore: FuncIgnore) -> None:
+    assert [
+        p for p in ignore.lines if not p.startswith(("/", "**/")) or set("!?[]\\") & set(p)
+    ] == []
+    assert [p for p in ignore.lines if p.endswith("/")] == []
 
 
 @pytest.mark.parametrize("reader", ["as_gitignore", "as_core_tools"])
@@ -46,6 +47,27 @@ def test_secrets_and_state_of_this_machine_stay_here(ignore: FuncIgnore, reader:
     ignored = getattr(ignore, reader)
 
     for path in (".env", ".local/state", "local.settings.json", ".azure/dev/.env", ".git/config"):
+        assert ignored(PurePosixPath(path)), path
+    for secrets in (".env.local", ".env.production.json", "prod.env"):
+        assert ignored(PurePosixPath(secrets)), secrets
+
+
+@pytest.mark.parametrize("reader", ["as_gitignore", "as_core_tools"])
+@pytest.mark.parametrize(
+    "name", ["venv", ".venv", "env", "my_env", ".venv-3.13", "venv313", "envs"]
+)
+def test_a_virtual_environment_stays_here(ignore: FuncIgnore, reader: str, name: str) -> None:
+    ignored = getattr(ignore, reader)
+
+    assert ignored(PurePosixPath(name))
+    assert not ignored(PurePosixPath("agent", name))
+
+
+@pytest.mark.parametrize("reader", ["as_gitignore", "as_core_tools"])
+def test_compiled_files_stay_here_in_every_folder(ignore: FuncIgnore, reader: str) -> None:
+    ignored = getattr(ignore, reader)
+
+    for path in ("__pycache__", "agent/__pycache__", "agent/http/openai/__pycache__"):
         assert ignored(PurePosixPath(path)), path
 
 

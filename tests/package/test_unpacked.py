@@ -29,7 +29,7 @@ def test_package_needs_nothing_beside_it(app_dir: Path) -> None:
     # -I -S: Python's own library and these two folders, nothing of .venv.
     program = (
         f"import sys; sys.path[:0] = [{str(app_dir)!r}, {str(app_dir / SITE_PACKAGES)!r}]; "
-        "import function_app, agent.routes; print(agent.routes.__file__)"
+        "import function_app, agent.http.dispatch; print(agent.http.dispatch.__file__)"
     )
     settings = {"AZURE_OPENAI_ENDPOINT": "https://example.openai.azure.com"}
     imported = subprocess.run(
@@ -42,4 +42,4 @@ def test_package_needs_nothing_beside_it(app_dir: Path) -> None:
     )
 
     assert imported.returncode == 0, imported.stderr
-    assert imported.stdout.strip() == str(app_dir / "agent/routes.py")
+    assert imported.stdout.strip() == str(app_dir / "agent/http/dispatch.py")

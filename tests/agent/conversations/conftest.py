@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from azure.storage.blob.aio import ContainerClient
 
-from agent.conversations import ConversationStore, Limits
-from agent.conversations.blob import BlobStore, Transport, open_container, open_transport
-from agent.conversations.folder import FolderStore
+from agent.conversations.blob.store import BlobStore, Transport, open_container, open_transport
+from agent.conversations.folder.store import FolderStore
+from agent.conversations.store import ConversationStore, Limits
 from local.managed_identity import ManagedIdentity
 from tests.azurite.server import Azurite, MintedCredential, running
 

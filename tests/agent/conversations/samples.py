@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
-from agent.conversations import Message, ToolCall, Turn
+from agent.conversations.owner import Owner
+from agent.conversations.records import Conversation, Turn
+from agent.conversations.store import ConversationStore
 from agent.events import Execution, File, TurnWarning, Usage
-from agent.owner import Owner
+from agent.messages import Message, ToolCall
 
 ALICE = Owner("aad", "11111111-1111-4111-8111-111111111111")
 BOB = Owner("aad", "22222222-2222-4222-8222-222222222222")
@@ -33,3 +35,9 @@ def turn(question: str = "What is 2+2?", *, printed: str = "4\n", answer: str = 
         session_guid="b7e1",
         warnings=(TurnWarning("SessionLost", "Variables are gone."),),
     )
+
+
+async def new_conversation(store: ConversationStore, owner: Owner = ALICE) -> Conversation:
+    """A new conversation without a turn."""
+    async with store.start(owner) as held:
+        return held.conversation

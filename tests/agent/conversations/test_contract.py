@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.conversations import Conversation, ConversationStore, Limits, StoredFile
+from agent.conversations.owner import ANONYMOUS
+from agent.conversations.records import Conversation, StoredFile
+from agent.conversations.store import ConversationStore, Limits
 from agent.errors import (
     ConversationBusyError,
     ConversationNotFoundError,
@@ -17,9 +19,8 @@ from agent.errors import (
     PayloadTooLargeError,
 )
 from agent.events import File
-from agent.owner import ANONYMOUS
 from tests.agent.conversations.conftest import OpenStore
-from tests.agent.conversations.samples import ALICE, BOB, turn
+from tests.agent.conversations.samples import ALICE, BOB, new_conversation, turn
 
 UNKNOWN_ID = "0123456789abcdef0123456789abcdef"
 
@@ -35,7 +36,7 @@ async def read(store: ConversationStore, conversation: Conversation, name: str) 
 
 
 async def started(store: ConversationStore, turns: int = 0) -> Conversation:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     if turns:
         async with store.hold(ALICE, conversation.id) as held:
             for number in range(turns):
@@ -51,7 +52,7 @@ async def test_a_new_conversation_is_empty_and_has_an_id_of_128_bits(
     store: ConversationStore,
 ) -> None:
     before = datetime.now(UTC)
-    first, second = await store.create(ALICE), await store.create(ALICE)
+    first, second = await new_conversation(store), await new_conversation(store)
     assert first.turns == ()
     assert first.owner == ALICE
     assert first.id != second.id
@@ -60,13 +61,13 @@ async def test_a_new_conversation_is_empty_and_has_an_id_of_128_bits(
 
 
 async def test_a_conversation_is_read_as_it_was_made(store: ConversationStore) -> None:
-    made = await store.create(ALICE)
+    made = await new_conversation(store)
     assert await store.get(ALICE, made.id) == made
 
 
 async def test_a_turn_is_read_by_another_worker_as_it_was_appended(worker: OpenStore) -> None:
     store = worker(Limits())
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     asked = turn("Ein ½-Löffel „Zucker“?\r\n\x00\x1b \u2028 😀", printed="\\n\n" * 3)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(asked)
@@ -105,7 +106,7 @@ async def test_a_hold_without_append_changes_nothing(store: ConversationStore) -
 
 async def test_a_second_turn_at_the_same_time_is_told_to_come_back(worker: OpenStore) -> None:
     store, other = worker(Limits()), worker(Limits())
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id):
         for busy in (store, other):
             with pytest.raises(ConversationBusyError) as refused:
@@ -118,7 +119,7 @@ async def test_a_second_turn_at_the_same_time_is_told_to_come_back(worker: OpenS
 
 async def test_of_many_turns_at_once_one_wins(worker: OpenStore) -> None:
     store = worker(Limits())
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     everybody_tried = asyncio.Barrier(8)
 
     async def ask(number: int) -> bool:
@@ -137,7 +138,7 @@ async def test_of_many_turns_at_once_one_wins(worker: OpenStore) -> None:
 
 
 async def test_two_conversations_are_held_at_the_same_time(store: ConversationStore) -> None:
-    first, second = await store.create(ALICE), await store.create(ALICE)
+    first, second = await new_conversation(store), await new_conversation(store)
     async with store.hold(ALICE, first.id) as one, store.hold(ALICE, second.id) as two:
         await one.append(turn())
         await two.append(turn())
@@ -151,7 +152,7 @@ async def test_a_conversation_is_read_while_a_turn_runs(store: ConversationStore
 
 
 async def test_nothing_is_appended_after_the_hold(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         pass
     with pytest.raises(HoldLostError):
@@ -162,7 +163,7 @@ async def test_nothing_is_appended_after_the_hold(store: ConversationStore) -> N
 async def test_a_cancelled_turn_leaves_the_conversation_free_and_readable(
     store: ConversationStore,
 ) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
 
     async def ask() -> None:
         async with store.hold(ALICE, conversation.id) as held:
@@ -244,7 +245,7 @@ async def test_a_deleted_conversation_is_gone_with_its_files(worker: OpenStore) 
 
 
 async def test_a_conversation_is_not_deleted_while_a_turn_runs(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         with pytest.raises(ConversationBusyError):
             await store.delete(ALICE, conversation.id)
@@ -254,7 +255,7 @@ async def test_a_conversation_is_not_deleted_while_a_turn_runs(store: Conversati
 
 async def test_only_as_much_is_read_as_the_limits_say(worker: OpenStore) -> None:
     store = worker(Limits(hold_max_bytes=3000, get_max_bytes=9000))
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         for number in range(1, 21):
             await held.append(turn(f"Question {number}"))
@@ -287,7 +288,7 @@ async def test_a_conversation_takes_so_many_turns_and_no_more(worker: OpenStore)
 
 async def test_long_outputs_are_shortened_so_that_the_turn_fits(worker: OpenStore) -> None:
     store = worker(Limits(turn_max_bytes=20_000))
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(turn(printed="x" * 1_000_000))
         kept = held.conversation
@@ -298,7 +299,7 @@ async def test_long_outputs_are_shortened_so_that_the_turn_fits(worker: OpenStor
 
 
 async def test_contents_in_urls_are_not_kept(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     plot = File("plot.png", "image/png", 3, "data:image/png;base64,AAAA")
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(replace(turn(), files=(plot,)))
@@ -306,7 +307,7 @@ async def test_contents_in_urls_are_not_kept(store: ConversationStore) -> None:
 
 
 async def test_half_a_surrogate_pair_does_not_cost_the_turn(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(turn(printed="\ud83d"))
     assert (await store.get(ALICE, conversation.id)).turns[0].executions[0].stdout == "?"
@@ -314,7 +315,7 @@ async def test_half_a_surrogate_pair_does_not_cost_the_turn(store: ConversationS
 
 async def test_a_file_is_read_as_it_was_put(worker: OpenStore) -> None:
     store = worker(Limits())
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     chunks = [bytes([n]) * 700_001 for n in range(9)]
     stored = await store.put_file(ALICE, conversation.id, "data.csv", content(*chunks))
     assert stored == StoredFile("data.csv", 9 * 700_001, "text/csv")
@@ -330,7 +331,7 @@ async def test_a_file_is_read_as_it_was_put(worker: OpenStore) -> None:
     ["Résumé 2026 (1).pdf", "a%41#&=;,@$^.txt", " x ", "数据.csv", "..a"],
 )
 async def test_a_file_of_any_allowed_name_is_kept(store: ConversationStore, name: str) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     await store.put_file(ALICE, conversation.id, name, content(b"here"))
     assert [file.name for file in await store.list_files(ALICE, conversation.id)] == [name]
     assert await read(store, conversation, name) == b"here"
@@ -339,7 +340,7 @@ async def test_a_file_of_any_allowed_name_is_kept(store: ConversationStore, name
 
 
 async def test_an_empty_file_is_kept(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     await store.put_file(ALICE, conversation.id, "empty", content())
     assert await store.list_files(ALICE, conversation.id) == [
         StoredFile("empty", 0, "application/octet-stream")
@@ -348,7 +349,7 @@ async def test_an_empty_file_is_kept(store: ConversationStore) -> None:
 
 
 async def test_a_file_is_replaced_by_one_of_its_name(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     await store.put_file(ALICE, conversation.id, "a.txt", content(b"first"))
     await store.put_file(ALICE, conversation.id, "a.txt", content(b"2nd"))
     assert await read(store, conversation, "a.txt") == b"2nd"
@@ -357,7 +358,7 @@ async def test_a_file_is_replaced_by_one_of_its_name(store: ConversationStore) -
 
 async def test_a_file_over_the_limit_is_refused_and_the_old_one_stays(worker: OpenStore) -> None:
     store = worker(Limits(file_max_bytes=10))
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     await store.put_file(ALICE, conversation.id, "a.txt", content(b"12345", b"67890"))
     with pytest.raises(PayloadTooLargeError, match="10 bytes"):
         await store.put_file(ALICE, conversation.id, "a.txt", content(b"12345", b"67890", b"1"))
@@ -365,7 +366,7 @@ async def test_a_file_over_the_limit_is_refused_and_the_old_one_stays(worker: Op
 
 
 async def test_an_upload_that_breaks_off_leaves_no_file(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * 5_000_000
@@ -379,7 +380,7 @@ async def test_an_upload_that_breaks_off_leaves_no_file(store: ConversationStore
 async def test_a_file_that_arrives_after_its_conversation_was_deleted_is_not_kept(
     store: ConversationStore,
 ) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"x" * 5_000_000
@@ -394,7 +395,7 @@ async def test_a_file_that_arrives_after_its_conversation_was_deleted_is_not_kep
 
 
 async def test_a_file_that_is_not_there_is_not_found(store: ConversationStore) -> None:
-    conversation = await store.create(ALICE)
+    conversation = await new_conversation(store)
     with pytest.raises(FileNotStoredError):
         await store.delete_file(ALICE, conversation.id, "a.txt")
     with pytest.raises(FileNotStoredError):

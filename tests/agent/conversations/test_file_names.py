@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 
-from agent.conversations import media_type_of
 from agent.conversations.file_names import checked_name
 from agent.errors import InvalidRequestError
+from agent.media_types import media_type_of
 
 
 @pytest.mark.parametrize(

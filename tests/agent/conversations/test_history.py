@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.conversations import Message, ToolCall, Turn, fit
-from agent.conversations.history import SHORT_OUTPUT_CHARS
-from agent.shortening import shortened
+from agent.conversations.history import SHORT_OUTPUT_CHARS, trim_history
+from agent.conversations.records import Turn
+from agent.messages import Message, ToolCall
+from agent.text import shortened
 from tests.agent.conversations.samples import turn
 
 SEEDS = range(60)
@@ -66,7 +67,7 @@ def test_the_newest_turns_are_kept_whole_and_fit(seed: int) -> None:
     turns = random_turns(chance)
     everything = [message for turn in turns for message in turn.messages]
     for max_chars in (0, 500, size(everything) // 2, size(everything) - 1):
-        messages = fit(turns, max_chars)
+        messages = trim_history(turns, max_chars)
         kept = kept_turns(turns, messages)
         assert kept[-1] == turns[-1]
         assert size(messages) <= max_chars or len(kept) == 1
@@ -76,14 +77,14 @@ def test_the_newest_turns_are_kept_whole_and_fit(seed: int) -> None:
 def test_what_fits_is_not_touched(seed: int) -> None:
     turns = random_turns(chance_of(seed))
     everything = [message for turn in turns for message in turn.messages]
-    assert fit(turns, size(everything)) == everything
+    assert trim_history(turns, size(everything)) == everything
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_outputs_of_all_old_turns_are_short_before_one_turn_is_left_out(seed: int) -> None:
     chance = chance_of(seed)
     turns = random_turns(chance)
-    messages = fit(turns, chance.randrange(1, 40_000))
+    messages = trim_history(turns, chance.randrange(1, 40_000))
     kept = kept_turns(turns, messages)
     if len(kept) < len(turns):
         old = messages[: -len(turns[-1].messages)]
@@ -94,7 +95,7 @@ def test_outputs_of_all_old_turns_are_short_before_one_turn_is_left_out(seed: in
 def test_outputs_are_shortened_from_the_oldest_turn_on(seed: int) -> None:
     chance = chance_of(seed)
     turns = random_turns(chance)
-    messages = fit(turns, chance.randrange(1, 100_000))
+    messages = trim_history(turns, chance.randrange(1, 100_000))
     kept = kept_turns(turns, messages)
     rest = iter(messages)
     touched = []
@@ -108,7 +109,10 @@ def test_outputs_are_shortened_from_the_oldest_turn_on(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_larger_budget_never_keeps_fewer_turns(seed: int) -> None:
     turns = random_turns(chance_of(seed))
-    kept = [len(kept_turns(turns, fit(turns, max_chars))) for max_chars in range(0, 60_000, 3000)]
+    kept = [
+        len(kept_turns(turns, trim_history(turns, max_chars)))
+        for max_chars in range(0, 60_000, 3000)
+    ]
     assert kept == sorted(kept)
 
 
@@ -116,14 +120,14 @@ def test_a_newest_turn_that_is_too_long_has_its_outputs_shortened_and_nothing_el
     asked = turn("q" * 1000)
     output = replace(asked.messages[2], text="o" * 50_000)
     asked = replace(asked, messages=(*asked.messages[:2], output, asked.messages[3]))
-    messages = fit([turn(), asked], 100)
+    messages = trim_history([turn(), asked], 100)
     assert [bare(m) for m in messages] == [bare(m) for m in asked.messages]
     assert len(messages[2].text) <= SHORT_OUTPUT_CHARS
     assert messages[0].text == "q" * 1000
 
 
 def test_no_turns_are_no_messages() -> None:
-    assert fit([], 100) == []
+    assert trim_history([], 100) == []
 
 
 def test_a_shortened_text_shows_both_ends_and_counts_the_rest() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from agent.conversations import Message, ToolCall
+from agent.messages import Message, ToolCall
 from tests.agent.conversations.samples import turn
 
 CALL = ToolCall("call-1", "python-execute_python", "{}")

@@ -1,0 +1,1 @@
+"""Conversations in Azure Blob Storage."""

@@ -1,0 +1,335 @@
+"""Conversations in an Azure Blob container, shared by all instances of the app.
+
+    pool-identifier-key
+    <owner>/<conversation id>/turns.jsonl     append blob: one block, one line per turn
+                             /files/<name>    block blob
+
+A turn is one append block: it is there wholly or not at all. What runs is held by a lease on the
+history, which Azure ends if nobody renews it, and every append names the lease and the length
+that the history must have: whoever lost the hold cannot write, whatever they still believe.
+https://learn.microsoft.com/rest/api/storageservices/lease-blob
+https://learn.microsoft.com/rest/api/storageservices/append-block
+"""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from azure.core.pipeline.transport import AsyncHttpTransport, AsyncioRequestsTransport
+from azure.storage.blob import BlobBlock, BlobProperties, BlobType, ContentSettings
+from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient, ExponentialRetry
+
+from agent.conversations.blob.errors import blob_call, code_of
+from agent.conversations.blob.lease import LEASE_S, append, leased
+from agent.conversations.file_names import checked_name
+from agent.conversations.jsonl import (
+    ConversationWriter,
+    Line,
+    conversation_of,
+    decode,
+    read_newest,
+    unreadable,
+)
+from agent.conversations.owner import KEY_BYTES, IdentifierKey, Owner
+from agent.conversations.records import Conversation, StoredFile
+from agent.conversations.shielding import shielded
+from agent.conversations.store import (
+    KEY_NAME,
+    HeldConversation,
+    Limits,
+    check_conversation_id,
+    check_room,
+    file_not_stored,
+    identifier_key_of,
+    in_blocks,
+    new_conversation_id,
+    no_such_conversation,
+)
+from agent.errors import FileNotStoredError
+from agent.media_types import media_type_of
+
+FORMAT: Final = "1"
+# Most histories are read by the first call; a longer one costs a second call for its end.
+_FIRST_READ_BYTES: Final = 256 * 1024
+# What of a file is in memory at once.
+_BLOCK_BYTES: Final = 4 * 1024**2
+_CONNECTION_TIMEOUT_S: Final = 20
+
+type Transport = AsyncHttpTransport[Any, Any]
+
+
+def open_container(
+    url: str, credential: AsyncTokenCredential, transport: Transport | None = None
+) -> ContainerClient:
+    """A client of the container, to be closed by the caller; the credential stays open.
+
+    Args:
+        url: of the container.
+        credential: sent to https addresses only; the client refuses others.
+        transport: another one than `open_transport()`.
+    """
+    return ContainerClient.from_container_url(
+        url,
+        credential,
+        transport=transport or open_transport(),
+        max_single_get_size=_BLOCK_BYTES,
+        max_chunk_get_size=_BLOCK_BYTES,
+        # The default waits 15 s before it tries again.
+        retry_policy=ExponentialRetry(
+            initial_backoff=1, increment_base=1, retry_total=2, random_jitter_range=1
+        ),
+    )
+
+
+def open_transport(ca_file: str | None = None) -> Transport:
+    """How requests travel: by requests in threads, as tokens do (agent/credentials.py).
+
+    Args:
+        ca_file: certificates to trust instead of the usual ones, for an emulator.
+    """
+    # azure-core loads its transports by name, so that their types are not known.
+    transport: Transport = AsyncioRequestsTransport(
+        connection_timeout=_CONNECTION_TIMEOUT_S,
+        connection_verify=ca_file or True,
+        # A hop to a thread per block: the default of 4 KB makes 32,000 of them of 128 MB.
+        connection_data_block_size=1024**2,
+    )
+    return transport
+
+
+@contextlib.asynccontextmanager
+async def open_store(
+    url: str, credential: AsyncTokenCredential, limits: Limits | None
+) -> AsyncIterator["BlobStore"]:
+    """The store in the container at `url`, open while the block runs; no request is made yet."""
+    async with open_container(url, credential) as container:
+        yield BlobStore(container, limits)
+
+
+class BlobStore:
+    """Conversations in one container, which exists."""
+
+    def __init__(
+        self, container: ContainerClient, limits: Limits | None = None, *, lease_s: int = LEASE_S
+    ) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            container: an open client that outlives this.
+            limits: others than the default ones.
+            lease_s: how long a conversation stays held by a worker that died; Azure takes 15 to 60.
+        """
+        self._container = container
+        self._lease_s = lease_s
+        self._limits = limits or Limits()
+        self._key: IdentifierKey | None = None
+
+    def __repr__(self) -> str:
+        return f"<BlobStore {self._container.account_name}/{self._container.container_name}>"
+
+    async def identifier_key(self) -> IdentifierKey:
+        """See ConversationStore."""
+        if self._key is None:
+            self._key = identifier_key_of(await self._read_or_make_key())
+        return self._key
+
+    async def _create(self, owner: Owner) -> Conversation:
+        conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
+        metadata = {"format": FORMAT, "created_at": conversation.created_at.isoformat()}
+        settings = ContentSettings(content_type="application/jsonl")
+        async with blob_call():
+            await self._history(owner, conversation.id).create_append_blob(settings, metadata)
+        return conversation
+
+    @contextlib.asynccontextmanager
+    async def start(self, owner: Owner) -> AsyncIterator[HeldConversation]:
+        """See ConversationStore."""
+        conversation = await self._create(owner)
+        blob = self._history(owner, conversation.id)
+        async with leased(blob, self._lease_s) as lease:
+            with self._held(blob, lease, conversation, 0) as held:
+                yield held
+
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation:
+        """See ConversationStore."""
+        blob = self._history(owner, conversation_id)
+        created_at, lines, _ = await _read(blob, self._limits.get_max_bytes)
+        return conversation_of(conversation_id, owner, created_at, lines)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
+        """See ConversationStore."""
+        blob = self._history(owner, conversation_id)
+        async with leased(blob, self._lease_s) as lease:
+            created_at, lines, size_bytes = await _read(blob, self._limits.hold_max_bytes)
+            conversation = conversation_of(conversation_id, owner, created_at, lines)
+            check_room(conversation, self._limits)
+            with self._held(blob, lease, conversation, size_bytes) as held:
+                yield held
+
+    def _held(
+        self, blob: BlobClient, lease: BlobLeaseClient, conversation: Conversation, size_bytes: int
+    ) -> ConversationWriter:
+        async def write(data: bytes, at: int) -> None:
+            await shielded(append(blob, lease, data, at))
+
+        return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
+
+    async def delete(self, owner: Owner, conversation_id: str) -> None:
+        """See ConversationStore."""
+        blob = self._history(owner, conversation_id)
+        async with leased(blob, self._lease_s) as lease:
+            # The files first: if this breaks off, the conversation is there to be deleted again.
+            for file in await self._stored_files(owner, conversation_id):
+                with contextlib.suppress(FileNotStoredError):
+                    async with blob_call(missing=file_not_stored()):
+                        await self._file(owner, conversation_id, file.name).delete_blob()
+            async with blob_call():
+                await blob.delete_blob(lease=lease)
+
+    async def put_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """See ConversationStore."""
+        name = checked_name(name)
+        await self._check_exists(owner, conversation_id)
+        blob = self._file(owner, conversation_id, name)
+        blocks: list[BlobBlock] = []
+        # Blocks of two uploads of one name at a time are not mixed.
+        upload = secrets.token_hex(8)
+        size_bytes = 0
+        # Blocks that are never committed are discarded by Azure after a week.
+        async for data in in_blocks(content, _BLOCK_BYTES, self._limits.file_max_bytes):
+            block_id = f"{upload}-{len(blocks):06}"
+            async with blob_call():
+                await blob.stage_block(block_id, data, len(data))
+            blocks.append(BlobBlock(block_id))
+            size_bytes += len(data)
+        settings = ContentSettings(content_type=media_type_of(name))
+        async with blob_call():
+            await blob.commit_block_list(blocks, content_settings=settings)
+        try:
+            await self._check_exists(owner, conversation_id)
+        except Exception:
+            # Deleted meanwhile: the file would stay for ever.
+            async with blob_call():
+                await blob.delete_blob()
+            raise
+        return StoredFile(name, size_bytes, media_type_of(name))
+
+    async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
+        """See ConversationStore."""
+        await self._check_exists(owner, conversation_id)
+        return await self._stored_files(owner, conversation_id)
+
+    @contextlib.asynccontextmanager
+    async def open_file(
+        self, owner: Owner, conversation_id: str, name: str
+    ) -> AsyncIterator[tuple[StoredFile, AsyncIterator[bytes]]]:
+        """See ConversationStore."""
+        name = checked_name(name)
+        async with self._file_call(owner, conversation_id):
+            content = await self._file(owner, conversation_id, name).download_blob()
+        file = StoredFile(name, content.size, media_type_of(name))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            rest = aiter(content.chunks())
+            while True:
+                async with self._file_call(owner, conversation_id):
+                    chunk = await anext(rest, b"")
+                if not chunk:
+                    return
+                yield chunk
+
+        yield file, chunks()
+
+    async def delete_file(self, owner: Owner, conversation_id: str, name: str) -> None:
+        """See ConversationStore."""
+        name = checked_name(name)
+        async with self._file_call(owner, conversation_id):
+            await self._file(owner, conversation_id, name).delete_blob()
+
+    async def _read_or_make_key(self) -> bytes:
+        blob = self._container.get_blob_client(KEY_NAME)
+        async with blob_call():
+            if not await blob.exists():
+                # If-None-Match: whoever comes second is refused, and reads the first one's.
+                with contextlib.suppress(ResourceExistsError):
+                    await blob.upload_blob(secrets.token_bytes(KEY_BYTES), overwrite=False)
+            return await (await blob.download_blob()).readall()
+
+    @contextlib.asynccontextmanager
+    async def _file_call(self, owner: Owner, conversation_id: str) -> AsyncIterator[None]:
+        try:
+            async with blob_call(missing=file_not_stored()):
+                yield
+        except FileNotStoredError:
+            await self._check_exists(owner, conversation_id)
+            raise
+
+    async def _check_exists(self, owner: Owner, conversation_id: str) -> None:
+        async with blob_call():
+            exists = await self._history(owner, conversation_id).exists()
+        if not exists:
+            raise no_such_conversation()
+
+    async def _stored_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
+        folder = f"{owner.folder}/{conversation_id}/files/"
+        async with blob_call():
+            blobs = [blob async for blob in self._container.list_blobs(name_starts_with=folder)]
+        names = ((blob.name.removeprefix(folder), blob.size) for blob in blobs)
+        return [StoredFile(name, size, media_type_of(name)) for name, size in names]
+
+    def _history(self, owner: Owner, conversation_id: str) -> BlobClient:
+        check_conversation_id(conversation_id)
+        return self._container.get_blob_client(f"{owner.folder}/{conversation_id}/turns.jsonl")
+
+    def _file(self, owner: Owner, conversation_id: str, name: str) -> BlobClient:
+        check_conversation_id(conversation_id)
+        return self._container.get_blob_client(f"{owner.folder}/{conversation_id}/files/{name}")
+
+
+async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line, ...], int]:
+    """When the conversation was made, its newest lines, and the length of its history."""
+    first, size_bytes, properties = await _read_first(blob)
+    if properties.blob_type != BlobType.APPENDBLOB:
+        raise unreadable("it is not an append blob")
+
+    async def read(start: int, end: int) -> bytes:
+        known = first[start:end]
+        if start + len(known) == end:
+            return known
+        async with blob_call():
+            rest = await blob.download_blob(start + len(known), end - start - len(known))
+            return known + await rest.readall()
+
+    lines = decode(await read_newest(read, size_bytes, max_bytes))
+    return _created_at(properties.metadata), lines, size_bytes
+
+
+async def _read_first(blob: BlobClient) -> tuple[bytes, int, BlobProperties]:
+    """The first bytes of a blob, its whole length, and its properties."""
+    async with blob_call():
+        try:
+            head = await blob.download_blob(0, _FIRST_READ_BYTES)
+            first = await head.readall()
+        except HttpResponseError as error:
+            if code_of(error) != "InvalidRange":
+                raise
+            # An empty blob has no range.
+            return b"", 0, await blob.get_blob_properties()
+    # The length of the blob, not of the range: "bytes 0-9/100".
+    return first, int((head.properties.content_range or "").rpartition("/")[2]), head.properties
+
+
+def _created_at(metadata: Mapping[str, str]) -> datetime:
+    if metadata.get("format") != FORMAT:
+        raise unreadable("its metadata names no format that is known here")
+    try:
+        return datetime.fromisoformat(metadata.get("created_at", "")).astimezone(UTC)
+    except ValueError:
+        raise unreadable("its metadata has no created_at") from None

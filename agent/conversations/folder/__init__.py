@@ -1,0 +1,1 @@
+"""Conversations in a folder on this machine."""

@@ -1,0 +1,206 @@
+"""Conversations in a folder on a local disk: what a laptop needs, and no service.
+
+    <root>/pool-identifier-key
+    <root>/<owner>/<conversation id>/conversation.json   its format and when it was made
+                                     turns.jsonl         one line per turn
+                                     lock                held by flock while a turn runs
+                                     files/<name>
+                                     arriving/           files on their way
+
+All workers on one machine may share it. Not for network file systems: flock and rename promise less
+there. The kernel ends the hold of a process that dies.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pydantic import AwareDatetime, BaseModel, ValidationError
+
+from agent.conversations.file_names import checked_name
+from agent.conversations.folder.disk import ConversationFolder, Lock, read_or_make
+from agent.conversations.jsonl import (
+    ConversationWriter,
+    conversation_of,
+    decode,
+    read_newest,
+    unreadable,
+)
+from agent.conversations.owner import KEY_BYTES, IdentifierKey, Owner
+from agent.conversations.records import Conversation, StoredFile
+from agent.conversations.shielding import in_thread
+from agent.conversations.store import (
+    KEY_NAME,
+    HeldConversation,
+    Limits,
+    check_conversation_id,
+    check_room,
+    identifier_key_of,
+    in_blocks,
+    new_conversation_id,
+)
+from agent.media_types import media_type_of
+
+FORMAT: Final = 1
+_BLOCK_BYTES: Final = 1024**2
+
+
+class _Manifest(BaseModel):
+    format: int
+    created_at: AwareDatetime
+
+
+@contextlib.asynccontextmanager
+async def open_store(
+    url: str, credential: object, limits: Limits | None
+) -> AsyncIterator["FolderStore"]:
+    """The store in the folder at `url` (`file:<folder>`); it needs no credential."""
+    yield FolderStore(Path(url2pathname(urlsplit(url).path)), limits)
+
+
+class FolderStore:
+    """Conversations below one folder, which is made when it is first needed."""
+
+    def __init__(self, root: Path, limits: Limits | None = None) -> None:
+        self._root = root
+        self._limits = limits or Limits()
+        self._key: IdentifierKey | None = None
+
+    def __repr__(self) -> str:
+        return f"<FolderStore {self._root}>"
+
+    async def identifier_key(self) -> IdentifierKey:
+        """See ConversationStore."""
+        if self._key is None:
+            path, secret = self._root / KEY_NAME, secrets.token_bytes(KEY_BYTES)
+            self._key = identifier_key_of(await in_thread(lambda: read_or_make(path, secret)))
+        return self._key
+
+    async def _create(self, owner: Owner) -> Conversation:
+        conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
+        manifest = _Manifest(format=FORMAT, created_at=conversation.created_at)
+        folder = self._folder(owner, conversation.id)
+        await in_thread(lambda: folder.make(manifest.model_dump_json().encode()))
+        return conversation
+
+    @contextlib.asynccontextmanager
+    async def start(self, owner: Owner) -> AsyncIterator[HeldConversation]:
+        """See ConversationStore."""
+        conversation = await self._create(owner)
+        folder = self._folder(owner, conversation.id)
+        with Lock(folder) as lock:
+            await in_thread(lock.acquire)
+            with self._held(folder, conversation, 0) as held:
+                yield held
+
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation:
+        """See ConversationStore."""
+        folder = self._folder(owner, conversation_id)
+        return (await _read(folder, owner, self._limits.get_max_bytes))[0]
+
+    @contextlib.asynccontextmanager
+    async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
+        """See ConversationStore."""
+        folder = self._folder(owner, conversation_id)
+        with Lock(folder) as lock:
+            await in_thread(lock.acquire)
+            conversation, size_bytes = await _read(folder, owner, self._limits.hold_max_bytes)
+            check_room(conversation, self._limits)
+            with self._held(folder, conversation, size_bytes) as held:
+                yield held
+
+    def _held(
+        self, folder: ConversationFolder, conversation: Conversation, size_bytes: int
+    ) -> ConversationWriter:
+        async def write(data: bytes, at: int) -> None:
+            await in_thread(lambda: folder.append_history(data, at))
+
+        return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
+
+    async def delete(self, owner: Owner, conversation_id: str) -> None:
+        """See ConversationStore."""
+        folder = self._folder(owner, conversation_id)
+        with Lock(folder) as lock:
+            await in_thread(lock.acquire)
+            await in_thread(folder.delete)
+
+    async def put_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """See ConversationStore."""
+        name = checked_name(name)
+        folder = self._folder(owner, conversation_id)
+        arrival = await in_thread(folder.open_arrival)
+        size_bytes = 0
+        try:
+            async for block in in_blocks(content, _BLOCK_BYTES, self._limits.file_max_bytes):
+                await in_thread(partial(folder.write, arrival, block))
+                size_bytes += len(block)
+            await in_thread(lambda: folder.take_in(arrival, name))
+        except BaseException:
+            await in_thread(lambda: folder.discard(arrival))
+            raise
+        return StoredFile(name, size_bytes, media_type_of(name))
+
+    async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
+        """See ConversationStore."""
+        folder = self._folder(owner, conversation_id)
+        files = await in_thread(folder.files)
+        return [StoredFile(name, size_bytes, media_type_of(name)) for name, size_bytes in files]
+
+    @contextlib.asynccontextmanager
+    async def open_file(
+        self, owner: Owner, conversation_id: str, name: str
+    ) -> AsyncIterator[tuple[StoredFile, AsyncIterator[bytes]]]:
+        """See ConversationStore."""
+        name = checked_name(name)
+        folder = self._folder(owner, conversation_id)
+        with await in_thread(lambda: folder.open_file(name)) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            yield StoredFile(name, size_bytes, media_type_of(name)), _blocks_of(file)
+
+    async def delete_file(self, owner: Owner, conversation_id: str, name: str) -> None:
+        """See ConversationStore."""
+        name = checked_name(name)
+        folder = self._folder(owner, conversation_id)
+        await in_thread(lambda: folder.delete_file(name))
+
+    def _folder(self, owner: Owner, conversation_id: str) -> ConversationFolder:
+        check_conversation_id(conversation_id)
+        return ConversationFolder(self._root / owner.folder / conversation_id)
+
+
+async def _read(
+    folder: ConversationFolder, owner: Owner, max_bytes: int
+) -> tuple[Conversation, int]:
+    """The conversation, and how many bytes its history has."""
+    manifest, size_bytes = await in_thread(lambda: (folder.read_manifest(), folder.history_size()))
+
+    async def read(start: int, end: int) -> bytes:
+        return await in_thread(lambda: folder.read_history(start, end))
+
+    lines = decode(await read_newest(read, size_bytes, max_bytes))
+    created_at = _created_at(manifest)
+    return conversation_of(folder.path.name, owner, created_at, lines), size_bytes
+
+
+def _created_at(data: bytes) -> datetime:
+    try:
+        manifest = _Manifest.model_validate_json(data)
+    except ValidationError:
+        raise unreadable("conversation.json") from None
+    if manifest.format != FORMAT:
+        raise unreadable(f"format {manifest.format}")
+    return manifest.created_at
+
+
+async def _blocks_of(file: BinaryIO) -> AsyncIterator[bytes]:
+    while block := await in_thread(lambda: file.read(_BLOCK_BYTES)):
+        yield block

@@ -1,0 +1,206 @@
+"""Turns to and from bytes: one line of JSON each, the same in every store."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from itertools import pairwise
+from typing import Final, Self
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from agent.conversations.owner import Owner
+from agent.conversations.records import Conversation, Turn
+from agent.errors import ConversationUnreadableError, HoldLostError
+from agent.events import Execution, File
+from agent.messages import Message
+from agent.text import shortened
+
+# To how many characters each output of a turn that is too long is shortened, until it fits.
+_CUTS: Final = (100_000, 30_000, 10_000, 3_000, 1_000)
+
+type ReadRange = Callable[[int, int], Awaitable[bytes]]
+# Writes bytes behind so many others, wholly or not at all. Cancelled, it first ends what it does.
+type Write = Callable[[bytes, int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a line holds.
+
+    Attributes:
+        number: 1 for the first turn of the conversation.
+        turn: the turn.
+    """
+
+    number: int
+    turn: Turn
+
+
+@cache
+def _adapter() -> TypeAdapter[Line]:
+    # Built by the first use: it costs some ms, which a cold start need not pay.
+    return TypeAdapter(Line)
+
+
+def encode(line: Line, max_bytes: int) -> tuple[Line, bytes]:
+    """The line as it will be read again, and its bytes.
+
+    Contents in `data:` URLs are left out. Outputs of code are shortened if the line would have
+    more than `max_bytes`; question and answer never are.
+    """
+    turn = replace(line.turn, files=tuple(map(_without_content, line.turn.files)))
+    line = replace(line, turn=turn)
+    data = _dumped(line)
+    for max_chars in _CUTS:
+        if len(data) <= max_bytes:
+            break
+        line = replace(line, turn=_with_short_outputs(turn, max_chars))
+        data = _dumped(line)
+    return line, data
+
+
+def decode(data: bytes) -> tuple[Line, ...]:
+    """All lines of `data`, which begins and ends where a line does.
+
+    Raises:
+        ConversationUnreadableError: this app wrote no such lines.
+    """
+    try:
+        lines = tuple(_adapter().validate_json(text) for text in data.split(b"\n") if text)
+    except ValidationError as error:
+        # Not the error's own words: they would show what is stored.
+        raise unreadable(error.errors(include_input=False)[0]["type"]) from None
+    for before, after in pairwise(lines):
+        if after.number != before.number + 1:
+            raise unreadable("a turn is missing")
+    return lines
+
+
+async def read_newest(read: ReadRange, size_bytes: int, max_bytes: int) -> bytes:
+    """The last whole lines of a file, together at most `max_bytes` unless one alone is longer.
+
+    Args:
+        read: gives the bytes from an offset up to another.
+        size_bytes: of the file, up to and with its last line end.
+        max_bytes: at least 1.
+    """
+    while True:
+        start = max(0, size_bytes - max_bytes)
+        # With the byte before, so that a line that begins exactly at `start` counts as whole.
+        data = await read(max(0, start - 1), size_bytes)
+        if start == 0:
+            return data
+        newest = data[data.find(b"\n") + 1 :]
+        if newest:
+            return newest
+        max_bytes *= 2
+
+
+def conversation_of(
+    conversation_id: str, owner: Owner, created_at: datetime, newest: Sequence[Line]
+) -> Conversation:
+    """The conversation of which these are the newest lines."""
+    turns = tuple(line.turn for line in newest)
+    earlier_turns = newest[0].number - 1 if newest else 0
+    return Conversation(conversation_id, owner, created_at, turns, earlier_turns)
+
+
+class ConversationWriter:
+    """A `HeldConversation`, ours while the block runs.
+
+    Args:
+        conversation: as it was read.
+        size_bytes: of its history in the store.
+        turn_max_bytes: of one stored turn.
+        write: adds to the history.
+    """
+
+    def __init__(
+        self, conversation: Conversation, size_bytes: int, turn_max_bytes: int, write: Write
+    ) -> None:
+        self._conversation = conversation
+        self._size_bytes = size_bytes
+        self._turn_max_bytes = turn_max_bytes
+        self._write = write
+        self._ended = False
+
+    @property
+    def conversation(self) -> Conversation:
+        """See HeldConversation."""
+        return self._conversation
+
+    async def append(self, turn: Turn) -> None:
+        """See HeldConversation."""
+        if self._ended:
+            raise HoldLostError("The turn ended before it was added.")
+        before = self._conversation
+        line, data = encode(Line(before.turn_count + 1, turn), self._turn_max_bytes)
+        try:
+            await self._write(data, self._size_bytes)
+        except asyncio.CancelledError:
+            # It may be written: nobody should write over it, or add to what is not known.
+            self._ended = True
+            raise
+        self._size_bytes += len(data)
+        self._conversation = replace(before, turns=(*before.turns, line.turn))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+
+
+def unreadable(why: str) -> ConversationUnreadableError:
+    """The error for stored data that is not ours."""
+    return ConversationUnreadableError(
+        f"The stored history is not one that this app wrote ({why}). "
+        "Delete the conversation, or restore what the store held before."
+    )
+
+
+def _dumped(line: Line) -> bytes:
+    try:
+        return _adapter().dump_json(line) + b"\n"
+    except PydanticSerializationError:
+        # Half of a surrogate pair, which JSON can carry and UTF-8 cannot: code may print one.
+        return to_json(_mended(_adapter().dump_python(line, mode="python"))) + b"\n"
+
+
+def _mended(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {key: _mended(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_mended(item) for item in value]
+    return value
+
+
+def _without_content(file: File) -> File:
+    return replace(file, url="") if file.url.startswith("data:") else file
+
+
+def _with_short_outputs(turn: Turn, max_chars: int) -> Turn:
+    def of_execution(run: Execution) -> Execution:
+        return replace(
+            run,
+            stdout=shortened(run.stdout, max_chars),
+            stderr=shortened(run.stderr, max_chars),
+            result=None if run.result is None else shortened(run.result, max_chars),
+        )
+
+    def of_message(message: Message) -> Message:
+        if message.role != "tool":
+            return message
+        return replace(message, text=shortened(message.text, max_chars))
+
+    return replace(
+        turn,
+        executions=tuple(map(of_execution, turn.executions)),
+        messages=tuple(map(of_message, turn.messages)),
+    )

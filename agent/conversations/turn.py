@@ -1,0 +1,127 @@
+"""A turn of a conversation: alone in it, with its history, its session and its files.
+
+A turn is stored whole once it has its answer. One that fails or that its caller abandons leaves the
+conversation unchanged, except for what its code did in the session.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from agent.conversations.files import ConversationFiles, ConversationKey
+from agent.conversations.history import trim_history
+from agent.conversations.owner import Owner, pool_identifier
+from agent.conversations.records import Conversation, Turn
+from agent.conversations.store import ConversationStore, HeldConversation
+from agent.events import Event, TurnFailed, TurnFinished
+from agent.turns.code_interpreter import TurnSession
+from agent.turns.result import TurnRecord
+from agent.turns.turn import TurnRequest, TurnServices, run_turn, with_terminal_event
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationServices:
+    """What the conversations of this worker share.
+
+    Attributes:
+        store: where they are.
+        turns: what every turn needs.
+        history_max_chars: how much of a conversation the model reads again.
+    """
+
+    store: ConversationStore
+    turns: TurnServices
+    history_max_chars: int
+
+
+class StartedTurn:
+    """The events of a turn that holds its conversation until it is closed or has ended.
+
+    Attributes:
+        conversation_id: of the conversation, also of a new one.
+    """
+
+    def __init__(
+        self, conversation_id: str, events: AsyncGenerator[Event], resources: AsyncExitStack
+    ) -> None:
+        self.conversation_id = conversation_id
+        self._events = events
+        self._resources = resources
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """The events, as they happen; the last one is `TurnFinished` or `TurnFailed`.
+
+        The conversation is free before the last event is seen: a caller that asks the next question
+        at once must not find it busy.
+        """
+        async for event in self._events:
+            if isinstance(event, TurnFinished | TurnFailed):
+                await self.aclose()
+            yield event
+
+    async def aclose(self) -> None:
+        """End the turn and release the conversation."""
+        await self._resources.aclose()
+
+
+async def start_turn(
+    services: ConversationServices,
+    owner: Owner,
+    conversation_id: str | None,
+    request: TurnRequest,
+) -> StartedTurn:
+    """Hold a conversation for one turn; the caller closes what it gets.
+
+    Args:
+        services: of the worker.
+        owner: of the conversation.
+        conversation_id: None starts a conversation.
+        request: its history is the conversation's own, so it must have none.
+
+    Raises:
+        ConversationNotFoundError: the owner has none of that id.
+        ConversationBusyError: another turn holds it.
+    """
+    store = services.store
+    asked_at = datetime.now(UTC)
+    async with AsyncExitStack() as resources:
+        held = await resources.enter_async_context(
+            store.hold(owner, conversation_id) if conversation_id else store.start(owner)
+        )
+        conversation = held.conversation
+        history = trim_history(conversation.turns, services.history_max_chars)
+        request = replace(request, history=tuple(history))
+        session = await _session_of(services, owner, conversation)
+        turn = run_turn(services.turns, request, session)
+        stored = _stored(turn, held, request.question, asked_at)
+        events = await resources.enter_async_context(aclosing(with_terminal_event(stored)))
+        return StartedTurn(conversation.id, events, resources.pop_all())
+
+
+async def _session_of(
+    services: ConversationServices, owner: Owner, conversation: Conversation
+) -> TurnSession | None:
+    sessions = services.turns.sessions
+    if sessions is None:
+        return None
+    key = ConversationKey(owner, conversation.id)
+    identifier = pool_identifier(await services.store.identifier_key(), owner, key.id)
+    stem = f"image-{conversation.turn_count + 1}"
+    files = ConversationFiles(services.store, key, sessions, identifier, stem)
+    return TurnSession(
+        sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
+    )
+
+
+async def _stored(
+    events: AsyncGenerator[Event], held: HeldConversation, question: str, asked_at: datetime
+) -> AsyncGenerator[Event]:
+    """The same events; the turn is in the history before the last one is seen."""
+    record = TurnRecord()
+    async with aclosing(events):
+        async for event in events:
+            record.add(event)
+            if isinstance(event, TurnFinished):
+                await held.append(Turn.of(question, asked_at, record.result(event)))
+            yield event

@@ -1,0 +1,1 @@
+"""The HTTP surface: bytes to the agent's types and back."""

@@ -1,0 +1,323 @@
+"""AG-UI 1.0: a run of the agent as the events that front ends show.
+
+An execution is a tool call and its result; a file and a warning are CUSTOM events of these names,
+with the same value as in the JSON answer. https://docs.ag-ui.com/concepts/events
+
+Importing this costs 85 ms of CPU and 5 MB, so it is loaded when the first caller streams.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ag_ui.core import (
+    PROTOCOL_VERSION,
+    AssistantMessage,
+    BaseEvent,
+    ContentPart,
+    Context,
+    CustomEvent,
+    DeveloperMessage,
+    RunAgentInput,
+    RunErrorEvent,
+    RunFinishedEvent,
+    RunStartedEvent,
+    SystemMessage,
+    TextMessageContentEvent,
+    TextMessageEndEvent,
+    TextMessageStartEvent,
+    TextPart,
+    TokenUsage,
+    ToolCallArgsEvent,
+    ToolCallEndEvent,
+    ToolCallResultEvent,
+    ToolCallStartEvent,
+    UserMessage,
+)
+from ag_ui.core import Message as AguiMessage
+from ag_ui.encoder import EventEncoder
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.errors import ConversationNotFoundError, InvalidRequestError
+from agent.events import (
+    Event,
+    ExecutionFinished,
+    ExecutionStarted,
+    FileCreated,
+    TextDelta,
+    TurnFailed,
+    TurnFinished,
+)
+from agent.http.bodies import HISTORY_MAX_BYTES, check_length, read_body
+from agent.http.dispatch import Route
+from agent.http.event_stream import EventStream
+from agent.http.problems import invalid, operation_id
+from agent.http.schemas import ExecutionSchema, FileSchema, UsageSchema, WarningSchema
+from agent.http.turns import start_conversation_turn
+from agent.messages import Message
+from agent.runtime import get_runtime
+from agent.turns.result import TurnEvents
+from agent.turns.turn import TurnRequest, stateless_turn
+
+TOOL_NAME = "execute_python"
+
+_encoder = EventEncoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that a front end asks for.
+
+    Attributes:
+        thread_id: the conversation, by the front end's name.
+        run_id: this run, by the front end's name.
+        request: the last message as the question, the earlier ones as history, system messages
+            and context as instructions.
+    """
+
+    thread_id: str
+    run_id: str
+    request: TurnRequest
+
+
+async def _post(request: Request) -> Response:
+    runtime = await get_runtime()
+    body = await read_body(request, HISTORY_MAX_BYTES)
+    run = read_run(body, runtime.input_max_chars)
+    if runtime.keeps_conversations:
+        # A thread that is a conversation of ours goes on with it; a front end's own id is none.
+        with suppress(ConversationNotFoundError):
+            stateful = replace(run.request, history=())
+            events = await start_conversation_turn(request, runtime, run.thread_id, stateful)
+            return event_stream(request, events, run.thread_id, run.run_id, run.thread_id)
+    turn = stateless_turn(runtime.turns, run.request)
+    return event_stream(request, turn, run.thread_id, run.run_id, None)
+
+
+def event_stream(
+    request: Request,
+    events: TurnEvents,
+    thread_id: str,
+    run_id: str,
+    conversation_id: str | None,
+) -> Response:
+    """A response that streams the events of a turn as AG-UI events."""
+    encoder = AguiEncoder(
+        thread_id, run_id, operation_id=operation_id(request), conversation_id=conversation_id
+    )
+    return EventStream(events, encoder)
+
+
+def read_run(body: bytes, max_chars: int) -> Run:
+    """The run that a RunAgentInput describes.
+
+    State and forwarded properties are not used, and nothing is lost by that: the agent shares no
+    state with the front end. Tools of the front end and answers to interrupts would change what
+    the run means, so they are refused.
+
+    Args:
+        body: JSON.
+        max_chars: the longest question.
+
+    Raises:
+        InvalidRequestError: it is no RunAgentInput, or asks for what the agent does not do.
+        PayloadTooLargeError: the question is too long.
+    """
+    try:
+        run = RunAgentInput.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error) from None
+    if run.tools:
+        raise InvalidRequestError(
+            "Tools of the front end are not supported: the agent runs Python itself.",
+            field="tools",
+        )
+    if run.resume:
+        raise InvalidRequestError(
+            "There is nothing to resume: this agent never interrupts a run.", field="resume"
+        )
+    question = run.messages[-1] if run.messages else None
+    if not isinstance(question, UserMessage):
+        raise InvalidRequestError("The last message must be the user's.", field="messages")
+    text = _text_of(question.content).strip()
+    if not text:
+        raise InvalidRequestError("The last message is empty.", field="messages")
+    check_length(text, max_chars, "messages")
+    earlier = run.messages[:-1]
+    instructions = [*_instructions(earlier), *_context(run.context or ())]
+    return Run(
+        run.thread_id,
+        run.run_id,
+        TurnRequest(text, tuple(_history(earlier)), "\n\n".join(instructions), stream=True),
+    )
+
+
+def _history(messages: Sequence[AguiMessage]) -> Iterator[Message]:
+    """The conversation so far, without code that ran: the session that ran it is gone."""
+    for message in messages:
+        match message:
+            case UserMessage():
+                yield Message("user", _text_of(message.content))
+            case AssistantMessage(content=str(text)) if text:
+                yield Message("assistant", text)
+
+
+def _instructions(messages: Sequence[AguiMessage]) -> Iterator[str]:
+    for message in messages:
+        if isinstance(message, SystemMessage | DeveloperMessage):
+            yield message.content
+
+
+def _context(entries: Sequence[Context]) -> Iterator[str]:
+    for entry in entries:
+        yield f"{entry.description}: {entry.value}"
+
+
+def _text_of(content: str | list[ContentPart]) -> str:
+    if isinstance(content, str):
+        return content
+    texts = [part.text for part in content if isinstance(part, TextPart)]
+    if len(texts) < len(content):
+        raise InvalidRequestError(
+            "Only text can be part of a message: upload files to the conversation.",
+            field="messages",
+        )
+    return "\n".join(texts)
+
+
+class AguiEncoder:
+    """Makes AG-UI events of one turn's events.
+
+    Args:
+        thread_id: the conversation.
+        run_id: this turn.
+        conversation_id: of a turn of a conversation; None for a stateless turn.
+        operation_id: finds the request in the logs.
+    """
+
+    def __init__(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        operation_id: str,
+        conversation_id: str | None = None,
+    ) -> None:
+        self._thread_id = thread_id
+        self._run_id = run_id
+        self._conversation_id = conversation_id
+        self._operation_id = operation_id
+        # The front end keeps all runs of a thread, so ids must differ between them.
+        self._prefix = secrets.token_hex(8)
+        self._open_message: str | None = None
+        self._parent_message: str | None = None
+
+    def begin(self) -> bytes:
+        """RUN_STARTED."""
+        return _bytes(
+            RunStartedEvent(
+                thread_id=self._thread_id, run_id=self._run_id, protocol_version=PROTOCOL_VERSION
+            )
+        )
+
+    def encode(self, event: Event) -> bytes:
+        """The AG-UI events that one event amounts to."""
+        return b"".join(map(_bytes, self._events_of(event)))
+
+    def _events_of(self, event: Event) -> Iterator[BaseEvent]:
+        if not isinstance(event, TextDelta):
+            yield from self._end_message()
+        match event:
+            case TextDelta(message_id=message_id, text=text):
+                if self._open_message != message_id:
+                    yield from self._end_message()
+                    self._open_message = self._parent_message = message_id
+                    yield TextMessageStartEvent(message_id=message_id, role="assistant")
+                yield TextMessageContentEvent(message_id=message_id, delta=text)
+            case ExecutionStarted(execution_id=execution_id, code=code):
+                yield from self._tool_call(self._call_id(execution_id), code)
+            case ExecutionFinished(execution_id=execution_id, execution=execution):
+                call_id = self._call_id(execution_id)
+                yield ToolCallResultEvent(
+                    message_id=f"{call_id}-result",
+                    tool_call_id=call_id,
+                    content=ExecutionSchema.model_validate(execution).model_dump_json(),
+                    role="tool",
+                )
+            case FileCreated(file=file):
+                value = FileSchema.model_validate(file).model_dump()
+                yield CustomEvent(name="file", value=value)
+            case TurnFinished():
+                yield from self._finish(event)
+            case TurnFailed():
+                yield self._error(event)
+
+    def _end_message(self) -> Iterator[BaseEvent]:
+        if self._open_message is not None:
+            yield TextMessageEndEvent(message_id=self._open_message)
+            self._open_message = None
+
+    def _tool_call(self, call_id: str, code: str) -> Iterator[BaseEvent]:
+        yield ToolCallStartEvent(
+            tool_call_id=call_id,
+            tool_call_name=TOOL_NAME,
+            parent_message_id=self._parent_message,
+        )
+        # Only the first call belongs to the text before it: the next may be another message's.
+        self._parent_message = None
+        arguments = json.dumps({"code": code}, ensure_ascii=False)
+        yield ToolCallArgsEvent(tool_call_id=call_id, delta=arguments)
+        yield ToolCallEndEvent(tool_call_id=call_id)
+
+    def _call_id(self, execution_id: str) -> str:
+        return f"{self._prefix}-{execution_id}"
+
+    def _finish(self, turn: TurnFinished) -> Iterator[BaseEvent]:
+        warnings = [WarningSchema.model_validate(w).model_dump() for w in turn.warnings]
+        for warning in warnings:
+            yield CustomEvent(name="warning", value=warning)
+        yield RunFinishedEvent(
+            thread_id=self._thread_id,
+            run_id=self._run_id,
+            result={
+                "output": turn.output,
+                "conversation_id": self._conversation_id,
+                "usage": UsageSchema.model_validate(turn.usage).model_dump(),
+                "finish_reason": turn.finish_reason,
+                "warnings": warnings,
+            },
+            usage=[
+                TokenUsage(
+                    input_tokens=turn.usage.prompt_tokens,
+                    output_tokens=turn.usage.completion_tokens,
+                    total_tokens=turn.usage.total_tokens,
+                )
+            ],
+        )
+
+    def _error(self, turn: TurnFailed) -> BaseEvent:
+        error = turn.error
+        # The rest of what problem+json would say.
+        problem = {
+            "status": error.status,
+            "title": error.title,
+            "operation_id": self._operation_id,
+            "retry_after_s": error.retry_after_s,
+        }
+        return RunErrorEvent(
+            message=error.detail,
+            code=error.code,
+            metadata={name: value for name, value in problem.items() if value is not None},
+        )
+
+
+def _bytes(event: BaseEvent) -> bytes:
+    return _encoder.encode(event).encode()
+
+
+ROUTES: Final = {"agui": Route({"POST": _post})}

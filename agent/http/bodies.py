@@ -1,0 +1,90 @@
+"""Requests as the agent's own types: query, JSON bodies, limits, and what Accept asks for."""
+
+from collections.abc import Callable
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from agent.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from agent.http.problems import invalid, quoted
+from agent.http.schemas import ChatRequest
+
+# A caller that keeps its conversation itself sends all of it with every turn, figures included.
+HISTORY_MAX_BYTES = 16 * 1024 * 1024
+# A character is at most 6 bytes in JSON (\\uXXXX is one UTF-16 unit of it), and some room.
+_BYTES_PER_CHAR = 12
+_BODY_ROOM_BYTES = 4096
+
+
+def wants_events(request: Request) -> bool:
+    """Whether the caller prefers server-sent events to JSON, by its Accept header."""
+    accepted = dict(parse_accept_header(request.headers.get("accept", "").lower(), MIMEAccept))
+    # By name: `*/*` takes whatever is simplest, which is JSON.
+    events = accepted.get("text/event-stream", 0)
+    return events > 0 and events >= accepted.get("application/json", 0)
+
+
+def read_query(request: Request, max_chars: int) -> ChatRequest:
+    """The question in `?input=`."""
+    unknown = set(request.query_params) - {"input", "code"}  # code: a function key
+    if unknown:
+        name = sorted(unknown)[0]
+        raise InvalidRequestError(f"{quoted(name)} is not a parameter of this route.", field=name)
+    values = request.query_params.getlist("input")
+    if len(values) != 1:
+        raise InvalidRequestError("Give one query parameter `input`.", field="input")
+    return _checked(lambda: ChatRequest(input=values[0]), max_chars)
+
+
+async def read_chat(request: Request, max_chars: int) -> ChatRequest:
+    """The question in a JSON body."""
+    body = await read_body(request, max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES)
+    return _checked(lambda: ChatRequest.model_validate_json(body), max_chars)
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """A JSON body as bytes, at most `max_bytes` of them.
+
+    Raises:
+        UnsupportedMediaTypeError: the content type is not JSON.
+        PayloadTooLargeError: the body is longer.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise PayloadTooLargeError(f"The body has more than {max_bytes:,} bytes.")
+    return bytes(body)
+
+
+def check_length(question: str, max_chars: int, field: str) -> None:
+    """Refuse a question that is too long.
+
+    Raises:
+        PayloadTooLargeError: it is.
+    """
+    if len(question) > max_chars:
+        raise PayloadTooLargeError(
+            f"`{field}` has {len(question):,} characters; the limit is {max_chars:,}.",
+            field=field,
+        )
+
+
+def json_response(body: BaseModel, status: int = 200) -> Response:
+    """A schema as a JSON response."""
+    return Response(body.model_dump_json(), status_code=status, media_type="application/json")
+
+
+def _checked(make: Callable[[], ChatRequest], max_chars: int) -> ChatRequest:
+    try:
+        chat = make()
+    except ValidationError as error:
+        raise invalid(error) from None
+    check_length(chat.input, max_chars, "input")
+    return chat

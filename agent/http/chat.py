@@ -1,0 +1,54 @@
+"""`/api/chat`: a question in, its answer as JSON or as events out."""
+
+import secrets
+from contextlib import aclosing
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.http.bodies import json_response, read_chat, read_query, wants_events
+from agent.http.disconnect import cancel_on_disconnect
+from agent.http.dispatch import Route, load, preload
+from agent.http.schemas import ChatAnswer, ChatRequest
+from agent.http.turns import start_conversation_turn
+from agent.runtime import Runtime, get_runtime
+from agent.turns.result import TurnEvents, collect
+from agent.turns.turn import TurnRequest, stateless_turn
+
+
+async def _get(request: Request) -> Response:
+    runtime = await get_runtime()
+    return await _answer(request, runtime, read_query(request, runtime.input_max_chars))
+
+
+async def _post(request: Request) -> Response:
+    runtime = await get_runtime()
+    return await _answer(request, runtime, await read_chat(request, runtime.input_max_chars))
+
+
+async def _answer(request: Request, runtime: Runtime, chat: ChatRequest) -> Response:
+    stream = wants_events(request)
+    agui = await load("agui") if stream else None
+    turn_request = TurnRequest(chat.input, stream=stream)
+    conversation_id: str | None = None
+    events: TurnEvents
+    if chat.conversation_id is None:
+        events = stateless_turn(runtime.turns, turn_request)
+    else:
+        events = started = await start_conversation_turn(
+            request, runtime, chat.conversation_id, turn_request
+        )
+        conversation_id = started.conversation_id
+    if agui:
+        thread_id, run_id = conversation_id or secrets.token_hex(16), secrets.token_hex(16)
+        response: Response = agui.event_stream(request, events, thread_id, run_id, conversation_id)
+        return response
+    async with aclosing(events):
+        result = await cancel_on_disconnect(request.receive, collect(events))
+    # The next caller may want events, and should not have to wait for their module.
+    preload("agui")
+    return json_response(ChatAnswer.of(result, conversation_id))
+
+
+ROUTES: Final = {"chat": Route({"GET": _get, "POST": _post})}

@@ -1,0 +1,202 @@
+"""The routes of a conversation: read it, delete it, and its files."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from agent.conversations.files import ConversationFiles, ConversationKey
+from agent.conversations.owner import owner_of, pool_identifier
+from agent.conversations.turn import ConversationServices
+from agent.errors import AgentError, FileNotStoredError, PoolNotFoundError
+from agent.http.bodies import json_response
+from agent.http.dispatch import Route
+from agent.http.schemas import ConversationFileSchema, ConversationSchema, FileListSchema
+from agent.http.uploads import uploads
+from agent.media_types import media_type_of
+from agent.runtime import get_runtime
+from agent.session_pool.client import SessionsClient
+from agent.telemetry import logger
+
+# For a question about the session.
+SESSION_TIMEOUT_S: Final = 30
+# For a transfer of 128 MB; Azure's load balancer gives it 230 s.
+TRANSFER_TIMEOUT_S: Final = 210
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """The conversation that a request's path names, and its session if the pool has one.
+
+    Whether it exists is for the store to say.
+    """
+
+    services: ConversationServices
+    key: ConversationKey
+    identifier: str
+
+    @classmethod
+    async def of(cls, request: Request) -> "_Conversation":
+        runtime = await get_runtime()
+        services = await runtime.conversations()
+        owner = owner_of(request.headers, sign_in=runtime.sign_in)
+        key = ConversationKey(owner, request.path_params["conversation_id"])
+        identifier = pool_identifier(await services.store.identifier_key(), owner, key.id)
+        return cls(services, key, identifier)
+
+    async def live_session(self) -> SessionsClient | None:
+        """The pool, if the conversation's session is alive; asking does not make one."""
+        sessions = self.services.turns.sessions
+        if sessions and await sessions.is_alive(self.identifier, deadline=_in(SESSION_TIMEOUT_S)):
+            return sessions
+        return None
+
+
+class _FileResponse(StreamingResponse):
+    """A file of a conversation, which is closed however the transfer ends."""
+
+    def __init__(
+        self, name: str, size_bytes: int, chunks: AsyncIterator[bytes], resources: AsyncExitStack
+    ) -> None:
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "Content-Length": str(size_bytes),
+            # Code wrote it: a browser must neither guess its type nor run it.
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-cache",
+        }
+        super().__init__(chunks, headers=headers, media_type=media_type_of(name))
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Starlette leaves the iterator of a caller that disconnects to the garbage collector.
+        async with self._resources:
+            await super().__call__(scope, receive, send)
+
+
+async def _get(request: Request) -> Response:
+    conversation = await _Conversation.of(request)
+    key = conversation.key
+    return json_response(
+        ConversationSchema.model_validate(await conversation.services.store.get(key.owner, key.id))
+    )
+
+
+async def _delete(request: Request) -> Response:
+    conversation = await _Conversation.of(request)
+    key = conversation.key
+    await conversation.services.store.delete(key.owner, key.id)
+    if sessions := conversation.services.turns.sessions:
+        try:
+            await sessions.delete_session(conversation.identifier, deadline=_in(SESSION_TIMEOUT_S))
+        except AgentError as error:
+            # History and files are gone; the session's cooldown ends the rest.
+            logger.warning("session of a deleted conversation not given back: %s", error.code)
+    return Response(status_code=204)
+
+
+async def _list_files(request: Request) -> Response:
+    conversation = await _Conversation.of(request)
+    key = conversation.key
+    stored = await conversation.services.store.list_files(key.owner, key.id)
+    sizes = {file.name: file.size_bytes for file in stored}
+    if sessions := await conversation.live_session():
+        live = await sessions.list_files(conversation.identifier, deadline=_in(SESSION_TIMEOUT_S))
+        sizes |= {file.name: file.size_bytes for file in live}
+    entries = [_entry(key, name, size) for name, size in sorted(sizes.items())]
+    return json_response(FileListSchema(files=entries))
+
+
+async def _upload(request: Request) -> Response:
+    conversation = await _Conversation.of(request)
+    store, key = conversation.services.store, conversation.key
+    entries: list[ConversationFileSchema] = []
+    form = uploads(request.headers.get("content-type", ""), request.stream())
+    async for upload in form:
+        stored = await store.put_file(key.owner, key.id, upload.name, upload.content)
+        entries.append(_entry(key, stored.name, stored.size_bytes))
+    if sessions := await conversation.live_session():
+        files = ConversationFiles(store, key, sessions, conversation.identifier, "")
+        for entry in entries:
+            await files.upload(entry.name, entry.size_bytes, deadline=_in(TRANSFER_TIMEOUT_S))
+    return json_response(FileListSchema(files=entries), status=201)
+
+
+async def _download(request: Request) -> Response:
+    conversation = await _Conversation.of(request)
+    name = request.path_params["name"]
+    async with AsyncExitStack() as resources:
+        size_bytes, chunks = await _open_file(conversation, name, resources)
+        return _FileResponse(name, size_bytes, chunks, resources.pop_all())
+
+
+async def _open_file(
+    conversation: _Conversation, name: str, resources: AsyncExitStack
+) -> tuple[int, AsyncIterator[bytes]]:
+    """Size and content of a file: the stored one, else the session's."""
+    key = conversation.key
+    try:
+        stored, chunks = await resources.enter_async_context(
+            conversation.services.store.open_file(key.owner, key.id, name)
+        )
+        return stored.size_bytes, chunks
+    except FileNotStoredError:
+        sessions = await conversation.live_session()
+        if sessions is None:
+            raise
+        deadline = _in(TRANSFER_TIMEOUT_S)
+        live = await sessions.list_files(conversation.identifier, deadline=deadline)
+        size_bytes = next((file.size_bytes for file in live if file.name == name), None)
+        if size_bytes is None:
+            raise
+        return size_bytes, await resources.enter_async_context(
+            sessions.open_file(conversation.identifier, name, deadline=deadline)
+        )
+
+
+async def _delete_file(request: Request) -> Response:
+    conversation = await _Conversation.of(request)
+    name, key = request.path_params["name"], conversation.key
+    missing: FileNotStoredError | None = None
+    try:
+        await conversation.services.store.delete_file(key.owner, key.id, name)
+    except FileNotStoredError as error:
+        missing = error
+    if sessions := await conversation.live_session():
+        try:
+            await sessions.delete_file(
+                conversation.identifier, name, deadline=_in(SESSION_TIMEOUT_S)
+            )
+            missing = None
+        except PoolNotFoundError:
+            pass
+    if missing is not None:
+        raise missing
+    return Response(status_code=204)
+
+
+def _entry(key: ConversationKey, name: str, size_bytes: int) -> ConversationFileSchema:
+    return ConversationFileSchema(
+        name=name,
+        media_type=media_type_of(name),
+        size_bytes=size_bytes,
+        url=key.file_url(name),
+    )
+
+
+def _in(timeout_s: float) -> float:
+    return asyncio.get_running_loop().time() + timeout_s
+
+
+ROUTES: Final = {
+    "conversation": Route({"GET": _get, "DELETE": _delete}),
+    "files": Route({"GET": _list_files, "POST": _upload}),
+    "file": Route({"GET": _download, "DELETE": _delete_file}),
+}

@@ -1,0 +1,41 @@
+"""A caller that disconnects ends what is done for it."""
+
+import asyncio
+from collections.abc import Coroutine
+
+from starlette.types import Receive
+
+
+class DisconnectedError(Exception):
+    """The caller is gone: nobody reads an answer."""
+
+
+async def cancel_on_disconnect[T](receive: Receive, work: Coroutine[None, None, T]) -> T:
+    """The result of `work`, which is cancelled, and has ended, when the caller disconnects.
+
+    The Functions worker cancels neither a handler nor a response that waits for its turn to send:
+    both have to ask.
+
+    Args:
+        receive: of the request, whose body must have been read.
+        work: what is done for the caller.
+
+    Raises:
+        DisconnectedError: the caller disconnected first.
+    """
+    working = asyncio.create_task(work)
+    disconnect = asyncio.create_task(_disconnect(receive))
+    try:
+        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise DisconnectedError
+        return working.result()
+    finally:
+        disconnect.cancel()
+        working.cancel()
+        await asyncio.wait({working, disconnect})
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

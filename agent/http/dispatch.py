@@ -1,0 +1,99 @@
+"""Every request: which module answers its route, and what becomes of whatever it raises.
+
+A module is imported when its route is first asked for: most workers never serve most routes, and a
+cold start pays for each import.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.errors import AgentError, MethodNotAllowedError
+from agent.http.disconnect import DisconnectedError
+from agent.http.problems import ErrorBody, error_response, problem_body
+from agent.telemetry import logger
+
+# Route, as function_app.py names it → the module whose ROUTES have it.
+_MODULES: Final = {
+    "chat": "agent.http.chat",
+    "agui": "agent.http.agui",
+    "conversation": "agent.http.conversations",
+    "files": "agent.http.conversations",
+    "file": "agent.http.conversations",
+    "completions": "agent.http.openai.routes",
+    "models": "agent.http.openai.routes",
+    "openapi": "agent.http.openapi",
+    "health_live": "agent.http.health",
+    "health_ready": "agent.http.health",
+}
+# nginx's status for a caller that is gone; nobody reads it but the host's log.
+CLIENT_CLOSED_REQUEST: Final = 499
+
+_loaded: dict[str, Any] = {}
+
+type Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a route does.
+
+    Attributes:
+        handlers: by HTTP method.
+        error_body: how errors look, if not as problem+json.
+    """
+
+    handlers: Mapping[str, Handler]
+    error_body: ErrorBody = problem_body
+
+
+async def dispatch(name: str, request: Request) -> Response:
+    """Answer a request; every error becomes an answer too.
+
+    Args:
+        name: of the route.
+        request: of the caller.
+    """
+    route: Route | None = None
+    try:
+        route = (await load(name)).ROUTES[name]
+        handler = route.handlers.get(request.method)
+        if handler is None:
+            raise MethodNotAllowedError(f"Use {' or '.join(route.handlers)}.")
+        return await handler(request)
+    except AgentError as error:
+        return _failed(request, route, error)
+    except DisconnectedError:
+        logger.info("the caller disconnected")
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    except Exception:
+        logger.exception("request failed")
+        return _failed(request, route, AgentError.unexpected())
+
+
+async def load(name: str) -> Any:
+    """The module of a route, imported in a thread if this is the first use."""
+    module = _MODULES[name]
+    if module not in _loaded:
+        _loaded[module] = await asyncio.to_thread(import_module, module)
+    return _loaded[module]
+
+
+def preload(name: str) -> None:
+    """Import the module of a route in the background, for the next caller."""
+    module = _MODULES[name]
+    if module not in _loaded:
+        asyncio.get_running_loop().run_in_executor(None, import_module, module)
+
+
+def _failed(request: Request, route: Route | None, error: AgentError) -> Response:
+    body = (route.error_body if route else problem_body)(request, error)
+    headers = {}
+    if route and isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = ", ".join(route.handlers)
+    return error_response(error, body, headers)

@@ -1,0 +1,261 @@
+"""OpenAI's chat completions: requests into turns, turns into completions and chunks.
+
+The caller's messages are the conversation, and nothing of it is stored. The agent's tools run here;
+the caller sees what they made: figures and small files are in the answer as Markdown with data:
+URLs, which are taken out again when the caller sends the answer back as history.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from agent.errors import (
+    AgentError,
+    ContentFilteredError,
+    ContextTooLongError,
+    InvalidRequestError,
+    ModelNotServedError,
+    ModelThrottledError,
+)
+from agent.events import Event, File, FileCreated, TextDelta, TurnFailed, TurnFinished
+from agent.events import FinishReason as TurnFinishReason
+from agent.http.bodies import check_length
+from agent.http.openai.schemas import (
+    UNSUPPORTED,
+    AssistantMessage,
+    Chunk,
+    ChunkChoice,
+    Completion,
+    CompletionChoice,
+    CompletionMessage,
+    CompletionRequest,
+    CompletionUsage,
+    Content,
+    Delta,
+    Error,
+    ErrorEnvelope,
+    ErrorType,
+    FinishReason,
+    InstructionMessage,
+    Model,
+    ModelList,
+    UserMessage,
+)
+from agent.http.problems import invalid
+from agent.messages import Message
+from agent.turns.result import TurnEvents, TurnResult, collect
+from agent.turns.turn import TurnRequest
+
+# What OpenAI's clients know these by.
+_OPENAI_CODES: dict[type[AgentError], str] = {
+    ContentFilteredError: "content_filter",
+    ContextTooLongError: "context_length_exceeded",
+    ModelNotServedError: "model_not_found",
+    ModelThrottledError: "rate_limit_exceeded",
+}
+_CONTENT_IN_MARKDOWN = re.compile(r"!?\[((?:[^\]\\]|\\.)*)\]\(data:[^()\s]*\)")
+
+
+def read_completion(body: bytes) -> CompletionRequest:
+    """The body of a request.
+
+    Raises:
+        InvalidRequestError: it is no such request, or asks for what the agent does not do.
+    """
+    try:
+        return CompletionRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def turn_request(completion: CompletionRequest, model: str, max_chars: int) -> TurnRequest:
+    """The turn that a completion asks for.
+
+    Args:
+        completion: the request's body.
+        model: the agent's.
+        max_chars: the longest last message.
+
+    Raises:
+        InvalidRequestError: the last message is not a question.
+        ModelNotServedError: it is for another model.
+        PayloadTooLargeError: the last message is too long.
+    """
+    if completion.model != model:
+        raise ModelNotServedError(f"`model` must be `{model}`.", field="model")
+    messages = tuple(_messages(completion))
+    if not messages or messages[-1].role != "user" or not messages[-1].text.strip():
+        raise InvalidRequestError(
+            "The last message must be the user's, and not empty.", field="messages"
+        )
+    check_length(messages[-1].text, max_chars, "messages")
+    instructions = [
+        _text(message.content)
+        for message in completion.messages
+        if isinstance(message, InstructionMessage)
+    ]
+    return TurnRequest(
+        question=messages[-1].text,
+        history=messages[:-1],
+        instructions="\n\n".join(instructions),
+        stream=bool(completion.stream),
+    )
+
+
+def _messages(completion: CompletionRequest) -> Iterator[Message]:
+    for message in completion.messages:
+        match message:
+            case UserMessage():
+                yield Message("user", _text(message.content))
+            case AssistantMessage(content=content) if content:
+                text = _CONTENT_IN_MARKDOWN.sub(r"[\1, shown to the user]", _text(content))
+                yield Message("assistant", text)
+
+
+def _text(content: Content) -> str:
+    return content if isinstance(content, str) else "\n".join(part.text for part in content)
+
+
+def _refusal(error: ValidationError) -> AgentError:
+    parameter = error.errors(include_url=False, include_context=False)[0]["loc"][:1]
+    if parameter and (reason := UNSUPPORTED.get(str(parameter[0]))):
+        name = str(parameter[0])
+        return InvalidRequestError(f"`{name}`: this value is not supported: {reason}.", field=name)
+    return invalid(error)
+
+
+def models(model: str) -> ModelList:
+    """The models that a caller may name."""
+    return ModelList(data=[Model(id=model)])
+
+
+def _markdown(part: str | File) -> str:
+    if isinstance(part, str):
+        return part
+    name = re.sub(r"([\\\[\]])", r"\\\1", part.name)
+    return f"{'!' if part.media_type.startswith('image/') else ''}[{name}]({part.url})"
+
+
+async def complete(events: TurnEvents, model: str) -> Completion:
+    """Run the turn to its end.
+
+    Raises:
+        AgentError: it has no answer.
+    """
+    result = await collect(events)
+    message = CompletionMessage(content="\n\n".join(map(_markdown, result.parts)))
+    finish_reason = _finish_reason(result.finish_reason)
+    return Completion(
+        id=_new_id(),
+        created=_now(),
+        model=model,
+        choices=[CompletionChoice(message=message, finish_reason=finish_reason)],
+        usage=_usage(result),
+    )
+
+
+class ChunkEncoder:
+    """Makes chunks of one turn's events.
+
+    Args:
+        model: the agent's.
+        include_usage: whether a last chunk has the tokens, and the others a null.
+    """
+
+    def __init__(self, model: str, *, include_usage: bool) -> None:
+        self._chunk = Chunk(
+            id=_new_id(), object="chat.completion.chunk", created=_now(), model=model, choices=[]
+        )
+        if include_usage:
+            self._chunk.usage = None  # set, so that it is sent as null
+        self._include_usage = include_usage
+        self._last_part: str | None = None
+
+    def begin(self) -> bytes:
+        """The role."""
+        return self._piece(Delta(role="assistant", content=""))
+
+    def encode(self, event: Event) -> bytes:
+        """The chunks that one event amounts to."""
+        match event:
+            case TurnFinished():
+                return self._finish(event)
+            case TurnFailed(error=error):
+                return _event(envelope(error))
+            case TextDelta(message_id=message_id, text=text):
+                return self._part(message_id, text)
+            case FileCreated(file=file):
+                return self._part(f"file {file.name}", _markdown(file))
+        return b""
+
+    def _part(self, part: str, text: str) -> bytes:
+        """Some more text; the parts of the answer stand apart, as they do in a completion."""
+        before, self._last_part = self._last_part, part
+        separator = "" if before in (None, part) else "\n\n"
+        return self._piece(Delta(content=separator + text))
+
+    def _finish(self, turn: TurnFinished) -> bytes:
+        chunks = self._piece(Delta(), _finish_reason(turn.finish_reason))
+        if self._include_usage:
+            update = {"choices": [], "usage": _usage(turn)}
+            chunks += _event(self._chunk.model_copy(update=update))
+        return chunks + b"data: [DONE]\n\n"
+
+    def _piece(self, delta: Delta, finish_reason: FinishReason | None = None) -> bytes:
+        choice = ChunkChoice(index=0, delta=delta, finish_reason=finish_reason)
+        return _event(self._chunk.model_copy(update={"choices": [choice]}))
+
+
+def envelope(error: AgentError) -> ErrorEnvelope:
+    """An error as OpenAI's clients read it."""
+    return ErrorEnvelope(
+        error=Error(
+            message=error.detail,
+            type=_error_type(error.status),
+            param=error.field,
+            code=_OPENAI_CODES.get(type(error), error.code),
+        )
+    )
+
+
+def _error_type(status: int) -> ErrorType:
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "server_error"
+
+
+def error_body(_: Request, error: AgentError) -> tuple[str, str]:
+    """An error as a response's body."""
+    return envelope(error).model_dump_json(), "application/json"
+
+
+def _finish_reason(reason: TurnFinishReason) -> FinishReason:
+    match reason:
+        case "length" | "content_filter":
+            return reason
+    return "stop"
+
+
+def _usage(turn: TurnFinished | TurnResult) -> CompletionUsage:
+    return CompletionUsage(
+        prompt_tokens=turn.usage.prompt_tokens,
+        completion_tokens=turn.usage.completion_tokens,
+        total_tokens=turn.usage.total_tokens,
+    )
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{secrets.token_hex(16)}"
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())
+
+
+def _event(schema: BaseModel) -> bytes:
+    # A field that was never set is left out; `finish_reason: null` is set.
+    return b"data: " + schema.model_dump_json(exclude_unset=True).encode() + b"\n\n"

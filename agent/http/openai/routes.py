@@ -1,0 +1,67 @@
+"""The routes of OpenAI's clients: `/api/v1/chat/completions` and `/api/v1/models`."""
+
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.http.bodies import HISTORY_MAX_BYTES, json_response, read_body
+from agent.http.disconnect import cancel_on_disconnect
+from agent.http.dispatch import Route
+from agent.http.event_stream import EventStream
+from agent.http.openai.answers import (
+    ChunkEncoder,
+    complete,
+    error_body,
+    models,
+    read_completion,
+    turn_request,
+)
+from agent.http.openai.schemas import CompletionRequest
+from agent.http.turns import start_conversation_turn
+from agent.runtime import get_runtime
+from agent.turns.result import TurnEvents
+from agent.turns.turn import stateless_turn
+
+# `new`, or the id of a conversation that the app keeps; the answer has the id.
+CONVERSATION_HEADER: Final = "x-conversation-id"
+
+
+async def _complete(request: Request) -> Response:
+    runtime = await get_runtime()
+    model = runtime.turns.model.ai_model_id
+    completion = read_completion(await read_body(request, HISTORY_MAX_BYTES))
+    turn = turn_request(completion, model, runtime.input_max_chars)
+    conversation_id = request.headers.get(CONVERSATION_HEADER)
+    if not conversation_id:
+        return await _answer(request, stateless_turn(runtime.turns, turn), completion, model)
+    stateful = replace(turn, history=())
+    started = await start_conversation_turn(request, runtime, conversation_id, stateful)
+    response = await _answer(request, started, completion, model)
+    response.headers[CONVERSATION_HEADER] = started.conversation_id
+    return response
+
+
+async def _answer(
+    request: Request, events: TurnEvents, completion: CompletionRequest, model: str
+) -> Response:
+    if completion.stream:
+        options = completion.stream_options
+        include_usage = bool(options and options.include_usage)
+        return EventStream(events, ChunkEncoder(model, include_usage=include_usage))
+    async with aclosing(events):
+        answer = await cancel_on_disconnect(request.receive, complete(events, model))
+    return json_response(answer)
+
+
+async def _models(_: Request) -> Response:
+    runtime = await get_runtime()
+    return json_response(models(runtime.turns.model.ai_model_id))
+
+
+ROUTES: Final = {
+    "completions": Route({"POST": _complete}, error_body),
+    "models": Route({"GET": _models}, error_body),
+}

@@ -1,0 +1,226 @@
+"""All operations of the HTTP API: the request and the responses of each, errors included."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ag_ui.core import RunAgentInput
+from pydantic import BaseModel
+
+from agent.http.openai.schemas import Completion, CompletionRequest, ErrorEnvelope, ModelList
+from agent.http.schemas import (
+    ChatAnswer,
+    ChatRequest,
+    ConversationSchema,
+    FileListSchema,
+    HealthSchema,
+    Problem,
+)
+
+type Json = dict[str, Any]
+type Parameter = Json
+# A schema of ours, or what OpenAPI says instead.
+type Body = type[BaseModel] | Json
+# By status, the bodies by media type; none where there is no body.
+type Responses = Mapping[int, Mapping[str, Body]]
+
+_AGUI_EVENTS: Final[Json] = {
+    "type": "string",
+    "description": "Server-sent events, each an event of AG-UI 1.0: RUN_STARTED first, "
+    "RUN_FINISHED or RUN_ERROR last. Lines that begin with a colon only keep the connection alive.",
+}
+_CHUNKS: Final[Json] = {
+    "type": "string",
+    "description": "Server-sent events, each a chat.completion.chunk; `[DONE]` last, or an object "
+    "with `error`. Lines that begin with a colon only keep the connection alive.",
+}
+_BINARY: Final[Json] = {}
+_FORM: Final[Json] = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    },
+    "required": ["file"],
+    "additionalProperties": False,
+}
+_CONVERSATION_ID: Final[Parameter] = {
+    "name": "conversation_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+}
+_NAME: Final[Parameter] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1},
+}
+_CONVERSATION_HEADER: Final[Parameter] = {
+    "name": "x-conversation-id",
+    "in": "header",
+    "description": "`new`, or the id of a conversation that the app stores; the answer's header of "
+    "this name has the id. Without it the caller keeps the conversation.",
+    "schema": {"type": "string", "pattern": "^(new|[0-9a-f]{32})$"},
+}
+_INPUT: Final[Parameter] = {
+    "name": "input",
+    "in": "query",
+    "required": True,
+    "description": "The question, in plain words.",
+    "schema": {"type": "string", "minLength": 1},
+}
+
+# What can go wrong, by what an operation does.
+_ANY: Final = frozenset({401, 500})
+_BODY: Final = frozenset({400, 413, 415})
+_STORE: Final = frozenset({404, 502, 503})
+_TURN: Final = frozenset({400, 429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route.
+
+    Attributes:
+        method: in lower case, as OpenAPI spells it.
+        path: below /api.
+        summary: what it does.
+        responses: where nothing went wrong.
+        failures: the statuses of errors.
+        parameters: of path and query.
+        request_body: by media type.
+        failure: how errors look, by media type.
+        needs_key: whether the host asks for a function key.
+    """
+
+    method: Literal["get", "post", "delete"]
+    path: str
+    summary: str
+    responses: Responses
+    failures: frozenset[int]
+    parameters: tuple[Parameter, ...] = ()
+    request_body: Mapping[str, Body] = field(default_factory=dict)
+    failure: tuple[str, type[BaseModel]] = ("application/problem+json", Problem)
+    needs_key: bool = True
+
+
+_CHAT_ANSWER: Final[Responses] = {
+    200: {"application/json": ChatAnswer, "text/event-stream": _AGUI_EVENTS}
+}
+_OPENAI_FAILURE: Final = ("application/json", ErrorEnvelope)
+
+OPERATIONS: Final = (
+    Operation(
+        "get",
+        "/chat",
+        "Answer one question in a stateless turn.",
+        _CHAT_ANSWER,
+        _ANY | _TURN | {413},
+        parameters=(_INPUT,),
+    ),
+    Operation(
+        "post",
+        "/chat",
+        "Answer one question, alone or in a conversation; as AG-UI events on request.",
+        _CHAT_ANSWER,
+        _ANY | _TURN | _BODY | _STORE | {409},
+        request_body={"application/json": ChatRequest},
+    ),
+    Operation(
+        "post",
+        "/agui",
+        "Run the agent for an AG-UI 1.0 front end.",
+        {200: {"text/event-stream": _AGUI_EVENTS}},
+        _ANY | _TURN | _BODY | _STORE | {409},
+        request_body={"application/json": RunAgentInput},
+    ),
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "Answer a conversation that the caller keeps or names, as OpenAI's chat completions.",
+        {200: {"application/json": Completion, "text/event-stream": _CHUNKS}},
+        _ANY | _TURN | _BODY | _STORE | {409},
+        parameters=(_CONVERSATION_HEADER,),
+        request_body={"application/json": CompletionRequest},
+        failure=_OPENAI_FAILURE,
+    ),
+    Operation(
+        "get",
+        "/v1/models",
+        "Tell which model answers chat completions.",
+        {200: {"application/json": ModelList}},
+        _ANY,
+        failure=_OPENAI_FAILURE,
+    ),
+    Operation(
+        "get",
+        "/conversations/{conversation_id}",
+        "Show a conversation.",
+        {200: {"application/json": ConversationSchema}},
+        _ANY | _STORE,
+        parameters=(_CONVERSATION_ID,),
+    ),
+    Operation(
+        "delete",
+        "/conversations/{conversation_id}",
+        "Delete a conversation, its files and its session.",
+        {204: {}},
+        _ANY | _STORE | {409},
+        parameters=(_CONVERSATION_ID,),
+    ),
+    Operation(
+        "get",
+        "/conversations/{conversation_id}/files",
+        "List the files of a conversation.",
+        {200: {"application/json": FileListSchema}},
+        _ANY | _STORE | {504},
+        parameters=(_CONVERSATION_ID,),
+    ),
+    Operation(
+        "post",
+        "/conversations/{conversation_id}/files",
+        "Upload files to a conversation; its code finds them in /mnt/data.",
+        {201: {"application/json": FileListSchema}},
+        _ANY | _STORE | _BODY | {504},
+        parameters=(_CONVERSATION_ID,),
+        request_body={"multipart/form-data": _FORM},
+    ),
+    Operation(
+        "get",
+        "/conversations/{conversation_id}/files/{name}",
+        "Download a file of a conversation.",
+        {200: {"*/*": _BINARY}},
+        _ANY | _STORE | {400, 504},
+        parameters=(_CONVERSATION_ID, _NAME),
+    ),
+    Operation(
+        "delete",
+        "/conversations/{conversation_id}/files/{name}",
+        "Delete a file of a conversation.",
+        {204: {}},
+        _ANY | _STORE | {400, 504},
+        parameters=(_CONVERSATION_ID, _NAME),
+    ),
+    Operation(
+        "get",
+        "/health/live",
+        "Tell whether the worker answers; needs no key.",
+        {200: {"application/json": HealthSchema}},
+        _ANY,
+        needs_key=False,
+    ),
+    Operation(
+        "get",
+        "/health/ready",
+        "Tell whether model, session pool and store can be had, and which role is missing.",
+        {200: {"application/json": HealthSchema}, 503: {"application/json": HealthSchema}},
+        _ANY,
+    ),
+    Operation(
+        "get",
+        "/openapi.json",
+        "Describe all routes.",
+        {200: {"application/json": {"type": "object"}}},
+        _ANY,
+    ),
+)

@@ -1,0 +1,77 @@
+"""Errors on the wire: RFC 9457 `application/problem+json`.
+
+https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.errors import AgentError, InvalidRequestError
+from agent.http.schemas import Problem
+
+DEFAULT_RETRY_AFTER_S: Final = 5
+
+# Makes the body of an error, and its media type.
+type ErrorBody = Callable[[Request, AgentError], tuple[str, str]]
+
+
+def problem_body(request: Request, error: AgentError) -> tuple[str, str]:
+    """An error as problem+json."""
+    problem = Problem(
+        code=error.code,
+        status=error.status,
+        title=error.title,
+        detail=error.detail,
+        operation_id=operation_id(request),
+        field=error.field,
+    )
+    return problem.model_dump_json(exclude_none=True), "application/problem+json"
+
+
+def error_response(
+    error: AgentError, body: tuple[str, str], headers: Mapping[str, str] | None = None
+) -> Response:
+    """An error as a response; those that a retry can help say when."""
+    content, media_type = body
+    headers = dict(headers or {})
+    if error.status in (409, 429, 503):
+        headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
+    return Response(content, status_code=error.status, headers=headers, media_type=media_type)
+
+
+def operation_id(request: Request) -> str:
+    """What Application Insights calls operation_Id: the trace id, else the invocation's id."""
+    parts = request.headers.get("traceparent", "").split("-")
+    if len(parts) >= 4 and re.fullmatch("[0-9a-f]{32}", parts[1]):
+        return parts[1]
+    return request.headers.get("x-ms-invocation-id", "")
+
+
+def invalid(error: ValidationError) -> InvalidRequestError:
+    """The first fault that pydantic found, in words for somebody who does not know pydantic."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(map(str, fault["loc"])) or None
+    match fault["type"]:
+        case "json_invalid":
+            return InvalidRequestError("The body is not valid JSON.")
+        case "missing":
+            text = f"`{field}` is missing."
+        case "extra_forbidden":
+            text = f"{quoted(field or '')} is not a field of this request."
+        case "string_too_short":
+            text = f"`{field}` is empty."
+        case "model_type" | "dict_type" | "model_attributes_type":
+            text = 'The body must be a JSON object, for example {"input": "What is 2+2?"}.'
+        case _:
+            text = f"`{field}`: {fault['msg']}."
+    return InvalidRequestError(text, field=field)
+
+
+def quoted(name: str) -> str:
+    """A name from the request, short enough to read in a message."""
+    return f"`{name if len(name) <= 64 else name[:64] + '…'}`"

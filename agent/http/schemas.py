@@ -1,0 +1,153 @@
+"""The JSON that callers send and receive."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from agent.events import ExecutionStatus, FinishReason
+from agent.turns.result import TurnResult
+
+
+class ChatRequest(BaseModel):
+    """A question."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    input: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="The question, in plain words."
+    )
+    conversation_id: Annotated[str, StringConstraints(pattern="^(new|[0-9a-f]{32})$")] | None = (
+        Field(
+            default=None,
+            description="`new` starts a conversation, whose id the answer has; an id goes on with "
+            "one. Without it the turn has no memory.",
+        )
+    )
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class ExecutionSchema(_Answer):
+    """One run of Python."""
+
+    code: str
+    status: ExecutionStatus
+    stdout: str
+    stderr: str
+    result: str | None = Field(description="Value of the last expression, as text.")
+    duration_ms: int
+
+
+class FileSchema(_Answer):
+    """A figure or a file that an execution made."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    url: str = Field(description="Where the content is; a data: URL holds it.")
+
+
+class UsageSchema(_Answer):
+    """Tokens of all model calls of the turn."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class WarningSchema(_Answer):
+    """Something to know about an answer that was given all the same."""
+
+    code: str
+    message: str
+
+
+class ChatAnswer(_Answer):
+    """The answer of one turn."""
+
+    output: str = Field(description="The model's answer.")
+    conversation_id: str | None = Field(description="null: this turn had no memory.")
+    executions: list[ExecutionSchema]
+    files: list[FileSchema]
+    usage: UsageSchema
+    finish_reason: FinishReason
+    warnings: list[WarningSchema]
+
+    @classmethod
+    def of(cls, result: TurnResult, conversation_id: str | None) -> Self:
+        """The answer for a turn's result."""
+        return cls(
+            output=result.output,
+            conversation_id=conversation_id,
+            executions=[ExecutionSchema.model_validate(run) for run in result.executions],
+            files=[FileSchema.model_validate(file) for file in result.files],
+            usage=UsageSchema.model_validate(result.usage),
+            finish_reason=result.finish_reason,
+            warnings=[WarningSchema.model_validate(warning) for warning in result.warnings],
+        )
+
+
+class TurnSchema(_Answer):
+    """A turn of a conversation, as it was answered."""
+
+    input: str
+    output: str
+    executions: list[ExecutionSchema]
+    files: list[FileSchema]
+    usage: UsageSchema
+    finish_reason: FinishReason
+    warnings: list[WarningSchema]
+    asked_at: datetime
+
+
+class ConversationSchema(_Answer):
+    """A conversation."""
+
+    id: str
+    created_at: datetime
+    turns: list[TurnSchema] = Field(description="The newest ones, oldest first.")
+    earlier_turns: int = Field(description="How many there are before these.")
+
+
+class ConversationFileSchema(_Answer):
+    """A file of a conversation: uploaded, or made by an execution."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    url: str
+
+
+class FileListSchema(_Answer):
+    """Files of a conversation, by name."""
+
+    files: list[ConversationFileSchema]
+
+
+class CheckSchema(_Answer):
+    """One thing that a turn needs."""
+
+    ok: bool
+    code: str | None = Field(default=None, description="What is wrong, as in a problem.")
+    detail: str | None = Field(default=None, description="What to do about it.")
+
+
+class HealthSchema(_Answer):
+    """Whether the app can answer questions."""
+
+    status: Literal["alive", "ready", "not ready"]
+    checks: dict[str, CheckSchema] = Field(description="By what was tried.")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 `application/problem+json`."""
+
+    code: str = Field(description="Stable name, for programs.")
+    status: int
+    title: str
+    detail: str
+    operation_id: str = Field(description="Finds this request in the logs.")
+    field: str | None = Field(default=None, description="The field of the request that is wrong.")

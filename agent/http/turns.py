@@ -1,0 +1,37 @@
+"""How the surfaces start a turn of a conversation: whose it is, and which one."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from agent.conversations.owner import owner_of
+from agent.conversations.turn import StartedTurn, start_turn
+from agent.runtime import Runtime
+from agent.turns.turn import TurnRequest
+
+NEW_CONVERSATION: Final = "new"
+
+
+async def start_conversation_turn(
+    request: Request, runtime: Runtime, conversation_id: str, turn_request: TurnRequest
+) -> StartedTurn:
+    """Start a turn of one of the caller's conversations.
+
+    Args:
+        request: of the caller.
+        runtime: of the worker.
+        conversation_id: NEW_CONVERSATION starts one.
+        turn_request: without history.
+
+    Raises:
+        SettingsError: the app keeps no conversations.
+        SignInRequiredError: callers must sign in, and this one has not.
+        ConversationNotFoundError: the caller has no such conversation.
+        ConversationBusyError: another turn holds it.
+    """
+    return await start_turn(
+        await runtime.conversations(),
+        owner_of(request.headers, sign_in=runtime.sign_in),
+        None if conversation_id == NEW_CONVERSATION else conversation_id,
+        turn_request,
+    )

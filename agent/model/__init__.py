@@ -1,0 +1,1 @@
+"""The model: Semantic Kernel and the openai client, behind one door (`sdk`)."""

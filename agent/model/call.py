@@ -1,0 +1,224 @@
+"""One call of the model: the history in, typed pieces of its message out, in our errors."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from agent.errors import (
+    AgentError,
+    ContentFilteredError,
+    ContextTooLongError,
+    DeadlineExceededError,
+    DeploymentNotFoundError,
+    ModelAccessError,
+    ModelFailedError,
+    ModelThrottledError,
+    ModelUnreachableError,
+)
+from agent.events import Usage
+from agent.model.sdk import (
+    AuthorRole,
+    ChatHistory,
+    ChatMessageContent,
+    FunctionCallContent,
+    FunctionChoiceBehavior,
+    Kernel,
+    OpenAIChatCompletion,
+    ServiceResponseException,
+    TextContent,
+    openai,
+)
+from agent.model.service import ModelSettings
+
+ROLE = "Cognitive Services OpenAI User"
+
+
+@dataclass(slots=True)
+class ModelMessage:
+    """What the model said in one call; filled while it streams.
+
+    Attributes:
+        texts: its text, in the pieces in which it came.
+        calls: the tools it wants called, in order.
+        finish_reason: Azure OpenAI's: `stop`, `length`, `tool_calls` or `content_filter`.
+        usage: tokens of this call.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    calls: list[FunctionCallContent] = field(default_factory=list)
+    finish_reason: str = "stop"
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def text(self) -> str:
+        """Its text, whole."""
+        return "".join(self.texts)
+
+    def as_history(self) -> ChatMessageContent:
+        """The message as the next call must see it."""
+        items: list[Any] = list(self.calls)
+        if self.texts:
+            items.insert(0, TextContent(text=self.text))
+        return ChatMessageContent(role=AuthorRole.ASSISTANT, items=items)
+
+    def add(self, piece: ChatMessageContent) -> str:
+        """Take one piece of the stream, or all of it; the value is the text it brought."""
+        if piece.finish_reason is not None:
+            self.finish_reason = piece.finish_reason.value
+        if usage := piece.metadata.get("usage"):
+            self.usage += Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        text = ""
+        for item in piece.items:
+            if isinstance(item, FunctionCallContent):
+                self._add_call(item)
+            elif piece_text := getattr(item, "text", None):
+                text += piece_text
+        if text:
+            self.texts.append(text)
+        return text
+
+    def _add_call(self, piece: FunctionCallContent) -> None:
+        # Pieces of one call share its index; only the first has its id and name.
+        if self.calls and piece.index == self.calls[-1].index and not piece.id:
+            self.calls[-1] = self.calls[-1] + piece
+        else:
+            self.calls.append(piece)
+
+
+async def ask(
+    service: OpenAIChatCompletion,
+    kernel: Kernel,
+    history: ChatHistory,
+    message: ModelMessage,
+    *,
+    tools: bool,
+    stream: bool,
+    deadline: float,
+) -> AsyncGenerator[str]:
+    """Call the model and yield its text as it comes; `message` then holds all of it.
+
+    Args:
+        service: the model.
+        kernel: whose functions are the tools.
+        history: what was said so far.
+        message: an empty one, to be filled.
+        tools: whether the model may call tools.
+        stream: whether the text is wanted as it comes; whole, it costs less CPU.
+        deadline: event-loop time.
+
+    Raises:
+        ModelError: by what went wrong.
+        DeadlineExceededError: the deadline came first.
+    """
+    settings = ModelSettings(
+        # The turn calls the tools itself: one after the other, with its own budget.
+        function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None
+    )
+    answer = _in_pieces if stream else _whole
+    with _as_model_errors():
+        async with aclosing(answer(service, kernel, history, settings, deadline)) as pieces:
+            async for piece in pieces:
+                if text := message.add(piece):
+                    yield text
+
+
+async def _in_pieces(
+    service: OpenAIChatCompletion,
+    kernel: Kernel,
+    history: ChatHistory,
+    settings: ModelSettings,
+    deadline: float,
+) -> AsyncGenerator[ChatMessageContent]:
+    stream = service.get_streaming_chat_message_contents(history, settings, kernel=kernel)
+    async with aclosing(stream):
+        while True:
+            async with asyncio.timeout_at(deadline):
+                pieces = await anext(stream, None)
+            if pieces is None:
+                return
+            for piece in pieces:
+                yield piece
+
+
+async def _whole(
+    service: OpenAIChatCompletion,
+    kernel: Kernel,
+    history: ChatHistory,
+    settings: ModelSettings,
+    deadline: float,
+) -> AsyncGenerator[ChatMessageContent]:
+    async with asyncio.timeout_at(deadline):
+        messages = await service.get_chat_message_contents(history, settings, kernel=kernel)
+    for message in messages:
+        yield message
+
+
+async def check_access(service: OpenAIChatCompletion, *, deadline: float) -> None:
+    """Find out whether the model would answer, at no cost.
+
+    The request has no messages: an account that lets the identity in and has the deployment
+    refuses just that.
+
+    Raises:
+        ModelError: it would not.
+        DeadlineExceededError: it did not say in time.
+    """
+    with _as_model_errors():
+        async with asyncio.timeout_at(deadline):
+            with suppress(openai.BadRequestError):
+                await service.client.chat.completions.create(messages=[], model=service.ai_model_id)
+
+
+@contextmanager
+def _as_model_errors() -> Iterator[None]:
+    """Errors of the openai client, most specific first, as ours."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise DeadlineExceededError(
+            "The model did not answer before the turn's deadline."
+        ) from error
+    except ServiceResponseException as error:
+        # Semantic Kernel wraps what the client raised.
+        raise _error_of(error.__cause__ or error) from error
+    except (openai.OpenAIError, httpx2.TransportError) as error:
+        raise _error_of(error) from error
+
+
+def _error_of(error: BaseException) -> AgentError:
+    match error:
+        case AgentError():  # the token provider's
+            return error
+        case openai.RateLimitError():
+            return ModelThrottledError(
+                "The model deployment's tokens or requests per minute are used up.",
+                retry_after_s=_retry_after_s(error.response),
+            )
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return ModelAccessError(
+                f"The app's identity needs the role '{ROLE}' on the Azure OpenAI account. "
+                "A new assignment takes some minutes."
+            )
+        case openai.NotFoundError():
+            return DeploymentNotFoundError(
+                "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME names no deployment of the account at "
+                "AZURE_OPENAI_ENDPOINT, or AZURE_OPENAI_API_VERSION is not one of its versions."
+            )
+        case openai.BadRequestError(code="content_filter"):
+            return ContentFilteredError("Azure OpenAI's content filter refused the prompt.")
+        case openai.BadRequestError(code="context_length_exceeded"):
+            return ContextTooLongError("Shorten the input or start a new conversation.")
+        case openai.APIStatusError():
+            return ModelFailedError(f"The model answered HTTP {error.status_code}.")
+        case openai.APIConnectionError() | httpx2.TransportError():
+            return ModelUnreachableError("There is no connection to the model, or it broke.")
+    return ModelFailedError("The model's answer is not a chat completion.")
+
+
+def _retry_after_s(response: httpx2.Response) -> int | None:
+    value = response.headers.get("retry-after", "")
+    return int(value) if value.isascii() and value.isdigit() else None

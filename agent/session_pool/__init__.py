@@ -1,0 +1,1 @@
+"""The session pool: Azure Container Apps dynamic sessions, over its REST API."""

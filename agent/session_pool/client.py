@@ -1,0 +1,261 @@
+"""Client of the Azure Container Apps dynamic-sessions REST API, version 2025-10-02-preview.
+
+https://learn.microsoft.com/azure/container-apps/sessions-code-interpreter and the specification
+Microsoft.App.DynamicSessions in Azure/azure-rest-api-specs. A session is allocated by the first
+call that names its identifier.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from urllib.parse import quote
+
+import aiohttp
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from agent.errors import PoolNotFoundError, PoolRefusedError, PoolUnreachableError
+from agent.session_pool.transport import ContentOpener, PoolCalls, TokenProvider, out_of_time
+
+# The service ends an execution after 220 s, whatever was asked for.
+EXECUTION_TIMEOUT_CEILING_S = 220
+# What an answer may take on top of the execution: allocation of a session, and the way.
+TRANSPORT_MARGIN_S = 15
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExecution:
+    """What the pool says about one execution.
+
+    Attributes:
+        status: `Failed` when the code raised, ran out of time or lost its kernel.
+        stdout: at most the number of characters that was asked for, cut without a marker.
+        stderr: likewise; holds the traceback of code that failed.
+        result: the last expression: JSON value, or an image
+            `{"type": "image", "format": "png", "base64_data": ...}`; None if there is none.
+        duration_ms: time in the kernel.
+        session_guid: names the session itself; another one means that the kernel and the files
+            of the session before are gone.
+    """
+
+    status: Literal["Succeeded", "Failed"]
+    stdout: str
+    stderr: str
+    result: JsonValue
+    duration_ms: int
+    session_guid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFile:
+    """A file in a session's /mnt/data."""
+
+    name: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class _ExecutionResult(BaseModel):
+    stdout: str | None = None
+    stderr: str | None = None
+    result: JsonValue = Field(default=None, alias="executionResult")
+    duration_ms: float = Field(default=0, alias="executionTimeInMilliseconds")
+
+
+class _ExecutionReply(BaseModel):
+    status: Literal["Succeeded", "Failed"]
+    result: _ExecutionResult | None = None
+
+
+class _File(BaseModel):
+    name: str
+    type: str = ""
+    size_bytes: int = Field(default=0, alias="sizeInBytes")
+    modified_at: datetime = Field(alias="lastModifiedAt")
+
+
+class _FilePage(BaseModel):
+    value: list[_File]
+    next_link: str | None = Field(default=None, alias="nextLink")
+
+
+class SessionsClient:
+    """Sessions of one pool. Safe to share: it keeps nothing of a request.
+
+    Every method takes a `deadline` (event-loop time, seconds) that bounds all of it, retries
+    included, and raises a `PoolError` or `DeadlineExceededError`. A failed connection is tried
+    again, so code can run twice if it breaks while the code runs, as with every client of this
+    service: an execution has no idempotency key.
+    """
+
+    def __init__(self, endpoint: str, http: aiohttp.ClientSession, token: TokenProvider) -> None:
+        """Args: the pool's management endpoint, an open client that outlives this, tokens."""
+        self._calls = PoolCalls(endpoint, http, token)
+
+    def __repr__(self) -> str:
+        return f"<SessionsClient {self._calls.endpoint.rpartition('/')[2]}>"
+
+    async def execute(
+        self, identifier: str, code: str, *, timeout_s: int, max_chars: int, deadline: float
+    ) -> SessionExecution:
+        """Run Python in the session and wait for it.
+
+        Args:
+            identifier: of the session.
+            code: as a notebook cell; what it defines stays for the next execution.
+            timeout_s: how long the code may run, at most EXECUTION_TIMEOUT_CEILING_S.
+            max_chars: where the pool cuts stdout and stderr; without it the service cuts at 4096.
+            deadline: see the class.
+        """
+        body = {
+            "codeInputType": "Inline",
+            "executionType": "Synchronous",
+            "code": code,
+            "timeoutInSeconds": timeout_s,
+            "outputStreamsMaxLength": max_chars,
+        }
+        reply = await self._calls.request(
+            "POST",
+            "executions",
+            identifier,
+            deadline=deadline,
+            reply_timeout_s=timeout_s + TRANSPORT_MARGIN_S,
+            json=body,
+            headers={"operation-id": secrets.token_hex(16)},
+        )
+        try:
+            parsed = _ExecutionReply.model_validate_json(await reply.read())
+        except ValidationError as error:
+            raise _not_the_protocol("an execution") from error
+        result = parsed.result or _ExecutionResult()
+        return SessionExecution(
+            status=parsed.status,
+            stdout=result.stdout or "",
+            stderr=result.stderr or "",
+            result=result.result,
+            duration_ms=round(result.duration_ms),
+            session_guid=reply.headers.get("x-ms-session-guid"),
+        )
+
+    async def delete_session(self, identifier: str, *, deadline: float) -> None:
+        """Give the session back; its kernel and files are gone. Fine if there is none."""
+        with contextlib.suppress(PoolNotFoundError):
+            await self._calls.request("DELETE", "session", identifier, deadline=deadline)
+
+    async def is_alive(self, identifier: str, *, deadline: float) -> bool:
+        """Whether the pool has a session of that identifier; unlike other calls this makes none."""
+        try:
+            await self._calls.request("GET", "session", identifier, deadline=deadline)
+        except PoolNotFoundError:
+            return False
+        return True
+
+    async def list_files(self, identifier: str, *, deadline: float) -> list[SessionFile]:
+        """The files in /mnt/data, folders left out."""
+        files: list[SessionFile] = []
+        path: str | None = "files"
+        while path:
+            reply = await self._calls.request("GET", path, identifier, deadline=deadline)
+            try:
+                page = _FilePage.model_validate_json(await reply.read())
+            except ValidationError as error:
+                raise _not_the_protocol("a list of files") from error
+            files += [
+                SessionFile(f.name, f.size_bytes, f.modified_at)
+                for f in page.value
+                if f.type.lower() != "directory"
+            ]
+            path = self._path_of(page.next_link) if page.next_link else None
+        return files
+
+    async def upload_file(
+        self,
+        identifier: str,
+        name: str,
+        size_bytes: int,
+        open_content: ContentOpener,
+        *,
+        deadline: float,
+    ) -> None:
+        """Put a file into /mnt/data, in place of one of that name.
+
+        Args:
+            identifier: of the session.
+            name: of the file.
+            size_bytes: length of the content, at most 128 MB.
+            open_content: called for each attempt; yields the content.
+            deadline: see the class.
+        """
+        boundary = secrets.token_hex(16)
+        disposition = name.replace("\\", "\\\\").replace('"', '\\"')
+        head = (
+            f"--{boundary}\r\n"
+            f'Content-Disposition: form-data; name="file"; filename="{disposition}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+
+        async def form() -> AsyncIterator[bytes]:
+            yield head
+            async for chunk in open_content():
+                yield chunk
+            yield tail
+
+        await self._calls.request(
+            "POST",
+            "files",
+            identifier,
+            deadline=deadline,
+            reply_timeout_s=60,
+            open_body=form,
+            headers={
+                "Content-Type": f"multipart/form-data; boundary={boundary}",
+                "Content-Length": str(len(head) + size_bytes + len(tail)),
+            },
+        )
+
+    @contextlib.asynccontextmanager
+    async def open_file(
+        self, identifier: str, name: str, *, deadline: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The content of a file in /mnt/data, as it arrives."""
+        path = f"files/{_segment(name)}/content"
+        try:
+            async with asyncio.timeout_at(deadline):
+                reply = await self._calls.request(
+                    "GET", path, identifier, deadline=deadline, stream=True
+                )
+                try:
+                    yield reply.content.iter_any()
+                finally:
+                    reply.close()
+        except aiohttp.ClientError as error:
+            raise PoolUnreachableError("The connection to the session pool broke.") from error
+        except TimeoutError as error:
+            raise out_of_time() from error
+
+    async def delete_file(self, identifier: str, name: str, *, deadline: float) -> None:
+        """Remove a file from /mnt/data."""
+        await self._calls.request(
+            "DELETE", f"files/{_segment(name)}", identifier, deadline=deadline
+        )
+
+    def _path_of(self, next_link: str) -> str:
+        # A token goes nowhere but to the pool.
+        if not next_link.startswith(f"{self._calls.endpoint}/"):
+            raise _not_the_protocol("a list of files")
+        return next_link.removeprefix(f"{self._calls.endpoint}/")
+
+
+def _not_the_protocol(expected: str) -> PoolRefusedError:
+    return PoolRefusedError(
+        f"The session pool did not answer with {expected}. "
+        "Check that POOL_MANAGEMENT_ENDPOINT is the pool's poolManagementEndpoint."
+    )
+
+
+def _segment(name: str) -> str:
+    return quote(name, safe="")

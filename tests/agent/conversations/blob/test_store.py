@@ -1,0 +1,289 @@
+"""What is Azure Blob's own: leases, append blocks, identities, and what others put there."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from azure.core.exceptions import ServiceResponseError
+from azure.core.pipeline.transport import AsyncioRequestsTransport
+from azure.storage.blob.aio import BlobClient, BlobLeaseClient
+
+from agent.conversations.blob.store import BlobStore, open_container, open_transport
+from agent.conversations.store import Limits, open_store
+from agent.credentials import open_credential
+from agent.errors import (
+    ConversationBusyError,
+    ConversationNotFoundError,
+    ConversationUnreadableError,
+    HoldLostError,
+    IdentityError,
+    StoreAccessError,
+    StoreError,
+    StoreNotFoundError,
+    StoreUnreachableError,
+)
+from local.managed_identity import ManagedIdentity
+from local.serving import serve
+from tests.agent.conversations.conftest import Container
+from tests.agent.conversations.samples import ALICE, new_conversation, turn
+from tests.azurite.server import Azurite, MintedCredential
+
+
+@pytest.fixture
+def store(container: Container) -> BlobStore:
+    return BlobStore(container.open())
+
+
+def history(container: Container, conversation_id: str) -> BlobClient:
+    return container.open().get_blob_client(f"{ALICE.folder}/{conversation_id}/turns.jsonl")
+
+
+async def test_the_lease_of_a_dead_worker_expires_and_that_of_a_living_one_does_not(
+    container: Container,
+) -> None:
+    lease_s = 15  # the shortest there is
+    store = BlobStore(container.open(), lease_s=lease_s)
+    left, kept = await new_conversation(store), await new_conversation(store)
+    async with store.hold(ALICE, kept.id) as held:
+        # All that a worker leaves that is killed in the middle of a turn.
+        await BlobLeaseClient(history(container, left.id)).acquire(lease_duration=lease_s)
+        with pytest.raises(ConversationBusyError):
+            async with store.hold(ALICE, left.id):
+                pass
+        async with asyncio.timeout(lease_s + 10):
+            while True:
+                try:
+                    async with store.hold(ALICE, left.id) as next_turn:
+                        await next_turn.append(turn("Next"))
+                    break
+                except ConversationBusyError:
+                    await asyncio.sleep(0.5)
+        with pytest.raises(ConversationBusyError):
+            async with store.hold(ALICE, kept.id):
+                pass
+        await held.append(turn())
+    assert [turn.input for turn in (await store.get(ALICE, left.id)).turns] == ["Next"]
+
+
+async def test_a_worker_that_lost_its_lease_cannot_append(
+    container: Container, store: BlobStore
+) -> None:
+    conversation = await new_conversation(store)
+    async with store.hold(ALICE, conversation.id) as slow:
+        await BlobLeaseClient(history(container, conversation.id)).break_lease(0)
+        async with store.hold(ALICE, conversation.id) as quick:
+            with pytest.raises(HoldLostError):
+                await slow.append(turn("Too late"))
+            await quick.append(turn("In time"))
+            with pytest.raises(HoldLostError):
+                await slow.append(turn("Far too late"))
+    assert [t.input for t in (await store.get(ALICE, conversation.id)).turns] == ["In time"]
+
+
+async def test_the_history_goes_when_its_conversation_is_deleted_elsewhere(
+    container: Container, store: BlobStore
+) -> None:
+    conversation = await new_conversation(store)
+    async with store.hold(ALICE, conversation.id) as held:
+        blob = history(container, conversation.id)
+        await BlobLeaseClient(blob).break_lease(0)
+        await blob.delete_blob()
+        with pytest.raises(ConversationNotFoundError):
+            await held.append(turn())
+
+
+class _Counting(AsyncioRequestsTransport):  # type: ignore[misc] # loaded by name, untyped
+    """Knows the methods of the requests that were sent."""
+
+    def __init__(self, ca_file: str) -> None:
+        super().__init__(connection_verify=ca_file)
+        self.methods: list[str] = []
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        self.methods.append(request.method)
+        return await super().send(request, **options)
+
+
+class _LosesAnswers(AsyncioRequestsTransport):  # type: ignore[misc] # loaded by name, untyped
+    """Sends every request, and breaks the connection before the answer of some is read."""
+
+    def __init__(self, ca_file: str, lost: Callable[[str, str], bool]) -> None:
+        super().__init__(connection_verify=ca_file)
+        self._lost = lost
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        answer = await super().send(request, **options)
+        if self._lost(request.method, request.url):
+            raise ServiceResponseError("the connection broke")
+        return answer
+
+
+async def test_a_turn_whose_answer_got_lost_is_there_once(
+    azurite: Azurite, container: Container
+) -> None:
+    lost: list[str] = []
+
+    def first_append(method: str, url: str) -> bool:
+        if method == "PUT" and "comp=appendblock" in url and not lost:
+            lost.append(url)
+            return True
+        return False
+
+    store = BlobStore(container.open(_LosesAnswers(azurite.ca_file, first_append)))
+    conversation = await new_conversation(store)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(turn("Question 1"))
+        await held.append(turn("Question 2"))
+    assert lost
+    read = await store.get(ALICE, conversation.id)
+    assert [turn.input for turn in read.turns] == ["Question 1", "Question 2"]
+
+
+async def test_a_turn_costs_as_few_requests_as_it_can(
+    azurite: Azurite, container: Container
+) -> None:
+    transport = _Counting(azurite.ca_file)
+    store = BlobStore(container.open(transport))
+    async with store.start(ALICE) as held:
+        await held.append(turn())
+    made_leased_appended_released = ["PUT"] * 4
+    assert transport.methods == made_leased_appended_released
+    transport.methods.clear()
+    async with store.hold(ALICE, held.conversation.id) as held:
+        await held.append(turn())
+    leased_read_appended_released = ["PUT", "GET", "PUT", "PUT"]
+    assert transport.methods == leased_read_appended_released
+
+
+async def test_a_long_history_costs_two_reads_however_long(
+    azurite: Azurite, container: Container
+) -> None:
+    store = BlobStore(container.open())
+    conversation = await new_conversation(store)
+    async with store.hold(ALICE, conversation.id) as held:
+        for _ in range(40):
+            await held.append(turn(printed="x" * 10_000))
+    transport = _Counting(azurite.ca_file)
+    counted = BlobStore(container.open(transport), Limits(get_max_bytes=100_000))
+    read = await counted.get(ALICE, conversation.id)
+    assert read.turn_count == 40
+    assert 0 < len(read.turns) < 20
+    assert transport.methods == ["GET", "GET"]
+
+
+WELL_FORMED = {"format": "1", "created_at": "2026-01-02T03:04:05+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "content"),
+    [
+        (None, b""),
+        ({"format": "2", "created_at": WELL_FORMED["created_at"]}, b""),
+        ({"format": "1"}, b""),
+        ({"format": "1", "created_at": "yesterday"}, b""),
+        (WELL_FORMED, b"\x00\xff not JSON\n"),
+        (WELL_FORMED, b'{"number": 1, "turn": null}\n'),
+        (WELL_FORMED, b'{"number": 1'),
+        (WELL_FORMED, b"{}\n{}\n"),
+    ],
+)
+async def test_a_foreign_append_blob_is_a_clear_error(
+    container: Container, store: BlobStore, metadata: dict[str, str] | None, content: bytes
+) -> None:
+    blob = history(container, "0" * 32)
+    await blob.create_append_blob(metadata=metadata)
+    if content:
+        await blob.append_block(content, len(content))
+    with pytest.raises(ConversationUnreadableError) as refused:
+        await store.get(ALICE, "0" * 32)
+    assert "not JSON" not in str(refused.value)
+    with pytest.raises(ConversationUnreadableError):
+        async with store.hold(ALICE, "0" * 32):
+            pass
+    await store.delete(ALICE, "0" * 32)
+
+
+async def test_a_foreign_block_blob_is_a_clear_error(
+    container: Container, store: BlobStore
+) -> None:
+    blob = history(container, "0" * 32)
+    await blob.upload_blob(b"{}")
+    with pytest.raises(ConversationUnreadableError):
+        await store.get(ALICE, "0" * 32)
+
+
+async def test_a_foreign_key_is_a_clear_error(container: Container, store: BlobStore) -> None:
+    await container.open().upload_blob("pool-identifier-key", b"short")
+    with pytest.raises(StoreError, match="pool-identifier-key"):
+        await store.identifier_key()
+
+
+async def test_a_missing_container_is_named_by_its_setting(azurite: Azurite) -> None:
+    credential = MintedCredential(ManagedIdentity())
+    url = f"{azurite.account_url}/nowhere"
+    async with open_container(url, credential, open_transport(azurite.ca_file)) as container:
+        with pytest.raises(StoreNotFoundError, match="CONVERSATIONS_URL"):
+            await new_conversation(BlobStore(container))
+        with pytest.raises(StoreNotFoundError):
+            await BlobStore(container).get(ALICE, "0" * 32)
+
+
+async def test_a_token_for_another_service_is_refused(
+    azurite: Azurite, container: Container
+) -> None:
+    credential = MintedCredential(ManagedIdentity(), audience="https://dynamicsessions.io")
+    transport = open_transport(azurite.ca_file)
+    async with open_container(container.url, credential, transport) as client:
+        with pytest.raises(StoreAccessError):
+            await new_conversation(BlobStore(client))
+
+
+async def test_an_account_that_is_not_reached_is_retryable(unused_tcp_port: int) -> None:
+    url = f"https://127.0.0.1:{unused_tcp_port}/account/container"
+    async with open_container(url, MintedCredential(ManagedIdentity())) as container:
+        with pytest.raises(StoreUnreachableError) as refused:
+            await new_conversation(BlobStore(container))
+    assert refused.value.status == 503
+    assert refused.value.retryable
+
+
+async def test_the_managed_identity_opens_the_container(
+    azurite: Azurite, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = ManagedIdentity()
+    async with serve(identity.app) as endpoint:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint}{identity.path}")
+        monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", azurite.ca_file)
+        async with (
+            open_credential(None) as credential,
+            open_store(container.url, credential) as store,
+        ):
+            conversation = await new_conversation(store)
+            async with store.hold(ALICE, conversation.id) as held:
+                await held.append(turn())
+            assert (await store.get(ALICE, conversation.id)).turns == (turn(),)
+
+
+async def test_an_identity_without_token_is_told_from_a_refused_one(
+    azurite: Azurite, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = ManagedIdentity(system_assigned=None)
+    async with serve(identity.app) as endpoint:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint}{identity.path}")
+        monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        async with (
+            open_credential(None) as credential,
+            open_store(container.url, credential) as store,
+        ):
+            with pytest.raises(IdentityError):
+                await new_conversation(store)
+
+
+def test_the_client_is_imported_by_those_who_open_a_container_only() -> None:
+    program = "import sys, agent.conversations; assert 'azure.storage' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,233 @@
+"""What an OpenAI client may ask for, and a turn's events as its answer."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import pytest
+
+from agent.errors import AgentError, ContentFilteredError, ModelThrottledError, PoolFullError
+from agent.events import Event, File, FileCreated, TextDelta, TurnFailed, TurnFinished, Usage
+from agent.http.openai.answers import (
+    ChunkEncoder,
+    complete,
+    envelope,
+    read_completion,
+    turn_request,
+)
+from agent.http.openai.schemas import UNSUPPORTED, CompletionRequest
+from agent.messages import Message
+from agent.turns.turn import TurnRequest
+
+FIGURE = File("plot [1].png", "image/png", 3, "data:image/png;base64,AAAA")
+TABLE = File("a.csv", "text/csv", 3, "data:text/csv;base64,AAAA")
+FINISHED = TurnFinished("Done.", "tool_rounds", Usage(10, 5))
+TURN: list[Event] = [
+    TextDelta("m1", "Let me "),
+    TextDelta("m1", "draw."),
+    FileCreated("execution-1", FIGURE),
+    FileCreated("execution-1", TABLE),
+    TextDelta("m2", "Done."),
+    FINISHED,
+]
+CONTENT = (
+    "Let me draw.\n\n"
+    r"![plot \[1\].png](data:image/png;base64,AAAA)"
+    "\n\n[a.csv](data:text/csv;base64,AAAA)\n\nDone."
+)
+
+
+def asked(*messages: Mapping[str, object], **parameters: object) -> bytes:
+    return json.dumps({"model": "ours", "messages": messages, **parameters}).encode()
+
+
+def read_question(body: bytes, model: str, max_chars: int) -> TurnRequest:
+    return turn_request(read_completion(body), model, max_chars)
+
+
+HI = {"role": "user", "content": "Hi"}
+
+
+def test_the_last_message_is_the_question_and_the_others_the_history() -> None:
+    body = asked(
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Draw."},
+        {"role": "assistant", "content": CONTENT, "tool_calls": None, "annotations": []},
+        {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": [{"type": "text", "text": t} for t in ("Another", "one.")]},
+    )
+    question = read_question(body, "ours", 100)
+    assert question.question == "Another\none."
+    assert question.instructions == "Be brief.\n\nBe kind."
+    assert question.history == (
+        Message("user", "Draw."),
+        Message(
+            "assistant",
+            "Let me draw.\n\n[plot \\[1\\].png, shown to the user]\n\n"
+            "[a.csv, shown to the user]\n\nDone.",
+        ),
+    )
+    assert not question.stream
+
+
+def test_what_only_tunes_the_answer_is_taken() -> None:
+    tuning: dict[str, object] = {
+        "temperature": 0,
+        "top_p": 0.5,
+        "seed": 7,
+        "max_tokens": 10,
+        "max_completion_tokens": 10,
+        "user": "ada",
+        "metadata": {"a": "b"},
+        "reasoning_effort": "low",
+        "parallel_tool_calls": False,
+    }
+    neutral: dict[str, object] = {
+        "n": 1,
+        "tools": [],
+        "tool_choice": "auto",
+        "response_format": {"type": "text"},
+        "logprobs": False,
+        "stop": None,
+        "logit_bias": {},
+        "modalities": ["text"],
+    }
+    assert read_question(asked(HI, **tuning, **neutral), "ours", 100).question == "Hi"
+
+
+OTHER_VALUES: dict[str, object] = {
+    "n": 2,
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "tool_choice": "required",
+    "functions": [{"name": "f"}],
+    "function_call": {"name": "f"},
+    "response_format": {"type": "json_object"},
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "alloy", "format": "mp3"},
+    "logprobs": True,
+    "top_logprobs": 3,
+    "logit_bias": {"50256": -100},
+    "stop": "\n",
+    "web_search_options": {},
+}
+
+
+def test_every_parameter_that_is_refused_has_a_reason_and_a_test() -> None:
+    assert OTHER_VALUES.keys() == UNSUPPORTED.keys() <= CompletionRequest.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_would_make_it_another_answer_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(AgentError, match=UNSUPPORTED[name]) as refused:
+        read_question(asked(HI, **{name: OTHER_VALUES[name]}), "ours", 100)
+    assert (refused.value.code, refused.value.field) == ("InvalidRequest", name)
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        (b"{", "InvalidRequest", None),
+        (b"{}", "InvalidRequest", "model"),
+        (asked(), "InvalidRequest", "messages"),
+        (asked({"role": "system", "content": "x"}), "InvalidRequest", "messages"),
+        (asked(HI, {"role": "assistant", "content": "x"}), "InvalidRequest", "messages"),
+        (asked({"role": "user", "content": " "}), "InvalidRequest", "messages"),
+        (asked({"role": "user", "content": "x" * 101}), "PayloadTooLarge", "messages"),
+        (asked({"role": "tool", "content": "x"}), "InvalidRequest", "messages.0"),
+        (asked(HI, topp=1), "InvalidRequest", "topp"),
+        (asked(HI, model="gpt-0"), "ModelNotServed", "model"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_refused_by_name(
+    body: bytes, code: str, field: str | None
+) -> None:
+    with pytest.raises(AgentError) as refused:
+        read_question(body, "ours", 100)
+    assert (refused.value.code, refused.value.field) == (code, field)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [IMAGE]},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]},
+    ],
+)
+def test_a_message_with_more_than_text_is_refused(message: dict[str, object]) -> None:
+    with pytest.raises(AgentError, match=r"messages\.0"):
+        read_question(asked(message, HI), "ours", 100)
+
+
+async def turn(events: list[Event]) -> AsyncGenerator[Event]:
+    for event in events:
+        yield event
+
+
+async def test_a_whole_answer_has_the_text_of_all_messages_and_the_files() -> None:
+    completion = await complete(turn(TURN), "ours")
+    (choice,) = completion.choices
+    assert choice.message.content == CONTENT
+    assert choice.finish_reason == "stop"
+    assert completion.usage.total_tokens == 15
+
+
+async def test_a_turn_without_an_answer_is_an_error() -> None:
+    with pytest.raises(PoolFullError):
+        await complete(turn([TextDelta("m", "Let"), TurnFailed(PoolFullError("Full."))]), "ours")
+
+
+def streamed(events: list[Event], *, include_usage: bool) -> list[Any]:
+    encoder = ChunkEncoder("ours", include_usage=include_usage)
+    stream = b"".join([encoder.begin(), *map(encoder.encode, events)]).decode()
+    blocks = stream.removesuffix("\n\n").split("\n\n")
+    payloads = [block.removeprefix("data: ") for block in blocks]
+    return [payload if payload == "[DONE]" else json.loads(payload) for payload in payloads]
+
+
+def test_the_chunks_add_up_to_the_same_answer() -> None:
+    *chunks, done = streamed(TURN, include_usage=False)
+    assert done == "[DONE]"
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[0] == {"role": "assistant", "content": ""}
+    assert "".join(delta.get("content", "") for delta in deltas) == CONTENT
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-2:] == [None, "stop"]
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert not any("usage" in chunk for chunk in chunks)
+
+
+def test_the_usage_comes_last_for_those_who_want_it() -> None:
+    *chunks, usage, done = streamed(TURN, include_usage=True)
+    assert done == "[DONE]"
+    assert [chunk["usage"] for chunk in chunks] == [None] * len(chunks)
+    assert usage["choices"] == []
+    assert usage["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+def test_a_stream_that_fails_ends_with_the_error() -> None:
+    failed = TurnFailed(PoolFullError("No session is free."))
+    last = streamed([TextDelta("m", "Let"), failed], include_usage=True)[-1]
+    assert last == {
+        "error": {
+            "message": "No session is free.",
+            "type": "server_error",
+            "param": None,
+            "code": "PoolFull",
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (ModelThrottledError("x"), "rate_limit_error", "rate_limit_exceeded"),
+        (ContentFilteredError("x"), "invalid_request_error", "content_filter"),
+    ],
+)
+def test_errors_that_openai_has_too_carry_its_code(error: AgentError, kind: str, code: str) -> None:
+    told = envelope(error).error
+    assert (told.type, told.code) == (kind, code)
