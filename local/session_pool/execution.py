@@ -4,8 +4,9 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from local.session_pool.sandbox.output import StreamText
 from local.session_pool.sandbox.replies import Blob, Reply
 
 Status = Literal["NotStarted", "Running", "Succeeded", "Failed"]
@@ -61,6 +62,7 @@ class Outcome:
         stderr: head of what it wrote there, then the traceback or the service's words.
         duration_ms: time in the kernel.
         reply: what the kernel answered, None when it did not.
+        streams: stdout and stderr by themselves; None if the code never began.
     """
 
     succeeded: bool
@@ -68,30 +70,29 @@ class Outcome:
     stderr: str
     duration_ms: int
     reply: Reply | None = None
+    streams: tuple[StreamText, StreamText] | None = None
 
-    def result_json(self, *, jupyter: bool, text_only: bool = False) -> Iterator[bytes]:
+    def result_json(self, *, text_only: bool = False) -> Iterator[bytes]:
         """Yield `executionResult` as JSON, in pieces: an image may be large.
 
         Args:
-            jupyter: every output in Jupyter's format.
             text_only: lists and dictionaries as Jupyter's text of them.
         """
-        if self.reply is None or (not self.succeeded and not jupyter):
+        if self.reply is None or not self.succeeded:
             yield b'""'
             return
-        frame, blobs = self.reply.frame, self.reply.blobs
-        if jupyter:
-            yield from _outputs_json(frame.outputs, blobs)
-        elif blobs:
-            # The last one shown: plt.show() comes after the value of the last expression.
-            blob = blobs[-1]
-            kind = blob.media_type.removeprefix("image/")
+        frame = self.reply.frame
+        # The last one shown: plt.show() comes after the value of the last expression.
+        image = self._last_image()
+        if image is not None:
+            kind = image.media_type.removeprefix("image/")
             yield f'{{"type":"image","format":"{kind}","base64_data":"'.encode()
-            yield from _base64_of(blob)
+            yield from base64_of(image)
             yield b'"}'
         elif frame.kind == "value":
-            is_container = isinstance(frame.value, list | dict)
-            value = _text_of(frame.outputs) if text_only and is_container else frame.value
+            value = self.reply.value
+            if text_only and isinstance(value, list | dict):
+                value = self._text()
             yield json.dumps(value).encode()
         elif frame.kind == "none" and not self.stdout:
             # `x` that is None; print(), which is None too, has left its text instead.
@@ -99,42 +100,25 @@ class Outcome:
         else:
             yield b'""'
 
+    def _last_image(self) -> Blob | None:
+        if self.reply is None:
+            return None
+        for output in reversed(self.reply.frame.outputs):
+            for kind in ("image/png", "image/jpeg"):
+                if kind in output.blobs:
+                    blob = self.reply.blobs[output.blobs[kind]]
+                    return blob if blob.media_type == kind else None
+        return None
 
-def _text_of(outputs: list[dict[str, Any]]) -> str:
-    for output in reversed(outputs):
-        data = output.get("data")
-        if output.get("output_type") == "execute_result" and isinstance(data, dict):
-            return str(data.get("text/plain", ""))
-    return ""
+    def _text(self) -> str:
+        if self.reply is None:
+            return ""
+        for output in reversed(self.reply.frame.outputs):
+            if output.output_type == "execute_result":
+                return self.reply.part(output, "text/plain")
+        return ""
 
 
-def _base64_of(blob: Blob) -> Iterator[bytes]:
+def base64_of(blob: Blob) -> Iterator[bytes]:
+    """Yield a blob as base64, in pieces."""
     return map(base64.b64encode, blob.chunks())
-
-
-def _outputs_json(outputs: list[dict[str, Any]], blobs: tuple[Blob, ...]) -> Iterator[bytes]:
-    yield b"["
-    for n, output in enumerate(outputs):
-        yield b"," if n else b""
-        data = output.get("data")
-        texts = (
-            {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {}
-        )
-        kind = "execute_result" if output.get("output_type") == "execute_result" else "display_data"
-        head: dict[str, Any] = {"output_type": kind, "metadata": {}}
-        if kind == "execute_result" and isinstance(output.get("execution_count"), int):
-            head["execution_count"] = output["execution_count"]
-        yield json.dumps(head).encode()[:-1] + b',"data":{'
-        parts = [json.dumps(texts).encode()[1:-1]] if texts else []
-        yield from parts
-        pending = bool(parts)
-        for media_type, value in data.items() if isinstance(data, dict) else ():
-            index = value.get("blob") if isinstance(value, dict) else None
-            if not isinstance(index, int) or not 0 <= index < len(blobs):
-                continue
-            yield (b"," if pending else b"") + json.dumps(media_type).encode() + b':"'
-            yield from _base64_of(blobs[index])
-            yield b'"'
-            pending = True
-        yield b"}}"
-    yield b"]"

@@ -9,6 +9,7 @@ from typing import Any
 
 from local.session_pool.clock import Clock
 from local.session_pool.errors import ForbiddenError, PoolError, PoolFullError
+from local.session_pool.jupyter_outputs import JupyterFormat
 
 
 class DroppedConnectionError(Exception):
@@ -28,11 +29,14 @@ class Faults:
 
     Attributes:
         retry_after_s: header of a 429 that was asked for; None leaves it out, as the service does.
+        jupyter_format: how `returnJupyterFormatExecutionResult` is answered: in one of the shapes
+            of `JupyterFormat`, `ignored` (the plain answer), or `refused` (400).
     """
 
     _clock: Clock
     _lose: Callable[[str | None], None]
     retry_after_s: int | None = None
+    jupyter_format: JupyterFormat = "list"
     _next: deque[Callable[[], Exception]] = field(default_factory=deque)
     _forbidden_until: Any = None
     _delay_s: float = 0.0
@@ -77,6 +81,7 @@ class Faults:
     def clear(self) -> None:
         """Nothing goes wrong any more."""
         self._next.clear()
+        self.jupyter_format = "list"
         self.slow_down(0)
         self.grant_role()
 

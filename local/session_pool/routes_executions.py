@@ -88,11 +88,21 @@ def _result_response(
     outcome: Outcome, pieces: Iterator[bytes], status: int, headers: dict[str, str]
 ) -> Response:
     media_type = "application/json"
+    headers |= _cut_headers(outcome)
     if outcome.reply is not None:
         images_bytes = sum(blob.size_bytes for blob in outcome.reply.blobs)
         if images_bytes > _WHOLE_BYTES:
             return StreamingResponse(pieces, status, headers, media_type)
     return Response(b"".join(pieces), status, headers, media_type)
+
+
+def _cut_headers(outcome: Outcome) -> dict[str, str]:
+    """The emulator's own: how long a stream was before it was cut. The service does not say."""
+    return {
+        f"x-local-{name}-characters": str(stream.total_chars)
+        for name, stream in zip(("stdout", "stderr"), outcome.streams or (), strict=False)
+        if stream.is_cut
+    }
 
 
 def _ms(seconds: float) -> str:

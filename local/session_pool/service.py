@@ -124,6 +124,7 @@ class SessionPool:
             pool,
             files,
             metadata,
+            self.faults,
             base=self.path,
             strict=options.strict,
             shell=options.container_type == "Shell",

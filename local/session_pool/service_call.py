@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local.session_pool.api_versions import ApiVersion
+from local.session_pool.faults import Faults
 from local.session_pool.files import SessionFiles
 from local.session_pool.identifiers import check_identifier
 from local.session_pool.metadata import PoolMetadata
@@ -33,6 +34,7 @@ class Services:
     pool: Pool
     files: SessionFiles
     metadata: PoolMetadata
+    faults: Faults
     base: str
     strict: bool
     shell: bool
@@ -65,7 +67,8 @@ class Call:
         if self.services.shell and self.version.is_flat:
             return ShellWire(self.version, self.services.strict)
         if self.version.is_flat:
-            return FlatWire(self.version, self.services.strict)
+            jupyter_format = self.services.faults.jupyter_format
+            return FlatWire(self.version, self.services.strict, jupyter_format)
         return WrappedWire()
 
     def identifier(self) -> str:

@@ -1,6 +1,7 @@
 """One session: an identifier's kernel, its queue and its files."""
 
 import asyncio
+import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -95,9 +96,13 @@ class Session:
     async def _run(self, request: ExecutionRequest, deadline_s: float) -> Outcome:
         kernel = await self._usable_kernel()
         started_s = time.monotonic()
-        kernel.stdout.begin(request.output_max_chars)
-        kernel.stderr.begin(request.output_max_chars)
-        execution = asyncio.ensure_future(kernel.execute(request.code, request.variables))
+        # Code cannot guess it, and could only put its own outputs in another order.
+        marker = f"\0{secrets.token_hex(8)}\0" if request.jupyter_result else ""
+        kernel.stdout.begin(request.output_max_chars, marker)
+        kernel.stderr.begin(request.output_max_chars, marker)
+        execution = asyncio.ensure_future(
+            kernel.execute(request.code, request.variables, marker=marker)
+        )
         reply, timed_out = await _reply_before(kernel, execution, deadline_s)
         duration_ms = round((time.monotonic() - started_s) * 1000)
         if self._ended:
@@ -113,8 +118,8 @@ class Session:
         elif not timed_out:
             words = reply.frame.traceback
         succeeded = reply is not None and not timed_out and reply.frame.status == "ok"
-        text = _joined(stderr, words)
-        return Outcome(succeeded, stdout, text, duration_ms, None if timed_out else reply)
+        text = _joined(stderr.text, words)
+        return Outcome(succeeded, stdout.text, text, duration_ms, reply, (stdout, stderr))
 
     async def _usable_kernel(self) -> KernelProcess:
         """Return a kernel that is alive.

@@ -19,7 +19,10 @@ from local.session_pool.execution import (
     Outcome,
 )
 from local.session_pool.file_tree import FileEntry
+from local.session_pool.jupyter_outputs import JupyterFormat, outputs_json
 from local.session_pool.wire import content_type, json_bytes, printable, state_of, timestamp
+
+_JUPYTER_FLAG = "returnJupyterFormatExecutionResult"
 
 
 class ExecutionBody(BaseModel):
@@ -35,7 +38,7 @@ class ExecutionBody(BaseModel):
         DEFAULT_OUTPUT_CHARS
     )
     empty_kernel: Annotated[bool, Field(alias="useEmptyKernel")] = False
-    jupyter_result: Annotated[bool, Field(alias="returnJupyterFormatExecutionResult")] = False
+    jupyter_result: Annotated[bool, Field(alias=_JUPYTER_FLAG)] = False
 
     def request(self) -> ExecutionRequest:
         """Return what it asks for.
@@ -93,21 +96,28 @@ class FlatWire:
     Attributes:
         version: of the request.
         strict: as recorded from the service where that differs from the specification.
+        jupyter_format: what the answer to `returnJupyterFormatExecutionResult` is.
     """
 
     version: ApiVersion
     strict: bool
+    jupyter_format: JupyterFormat = "list"
 
     def execution_request(self, body: bytes) -> ExecutionRequest:
         """See `Wire`."""
         try:
-            return ExecutionBody.model_validate_json(body).request()
+            request = ExecutionBody.model_validate_json(body).request()
         except ValidationError as error:
             if any(e["type"] == "missing" and e["loc"] == ("code",) for e in error.errors()):
                 raise PropertiesMissingError(
                     "The request body must have the property 'code' at its top level.", "code"
                 ) from error
             raise validation_failed(error) from error
+        if request.jupyter_result and self.jupyter_format == "refused":
+            raise ValidationFailedError(
+                f"The property '{_JUPYTER_FLAG}' is not supported.", _JUPYTER_FLAG
+            )
+        return request
 
     def execution(
         self, operation_id: str, identifier: str, request: ExecutionRequest, outcome: Outcome
@@ -118,7 +128,10 @@ class FlatWire:
         yield b'"$id":"2",' if self._numbered else b""
         streams = {"stdout": outcome.stdout, "stderr": outcome.stderr}
         yield json_bytes(streams)[1:-1] + b',"executionResult":'
-        yield from outcome.result_json(jupyter=request.jupyter_result)
+        if request.jupyter_result and self.jupyter_format != "ignored":
+            yield from outputs_json(outcome, self.jupyter_format)
+        else:
+            yield from outcome.result_json()
         yield b',"executionTimeInMilliseconds":%d}}' % outcome.duration_ms
 
     def execution_state(

@@ -49,7 +49,7 @@ class WrappedWire:
         }
         yield b'{"$id":"1","properties":' + json_bytes(head)[:-1] + b',"result":'
         # AutoGen's client takes a list apart line by line, as Jupyter prints it.
-        yield from outcome.result_json(jupyter=False, text_only=True)
+        yield from outcome.result_json(text_only=True)
         yield b',"executionTimeInMilliseconds":%d}}' % outcome.duration_ms
 
     def file(self, entry: FileEntry) -> dict[str, Any]:

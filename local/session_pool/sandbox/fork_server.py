@@ -79,7 +79,7 @@ class ForkServerKernels:
             ready = b""
         if not ready:
             await asyncio.sleep(0.05)  # what it says comes after it is gone
-            raise KernelStartError(said.take(2000).strip() or "the fork server ended")
+            raise KernelStartError(said.take(2000).text.strip() or "the fork server ended")
 
     async def spawn(self) -> KernelProcess:
         """See `KernelSource`."""

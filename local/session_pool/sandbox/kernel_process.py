@@ -15,6 +15,7 @@ from local.session_pool.sandbox.output import OutputStream
 from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
 
 _HELLO_TIMEOUT_S = 30
+_MAX_BLOBS_BYTES = frames.MAX_BLOBS_BYTES + frames.MAX_RESULT_BYTES
 
 
 class KernelStartError(Exception):
@@ -86,7 +87,7 @@ class KernelProcess:
             for descriptor in descriptors:
                 os.close(descriptor)
             await asyncio.sleep(0.05)  # what it says on stderr comes after it is gone
-            said = self.stderr.take(2000).strip()
+            said = self.stderr.take(2000).text.strip()
             raise KernelStartError(said or f"the kernel ended before it was ready ({len(data)})")
         self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
         self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
@@ -115,13 +116,15 @@ class KernelProcess:
         """Call back once, after `close`."""
         self._callbacks.append(callback)
 
-    async def execute(self, code: str, variables: str = "synchronous") -> Reply:
+    async def execute(
+        self, code: str, variables: str = "synchronous", *, marker: str = ""
+    ) -> Reply:
         """Run `code`; the caller bounds the time and calls `interrupt` or `kill`.
 
         Args:
             code: Python source.
             variables: which set of variables it works on; a new name is a new, empty set.
-
+            marker: asks for every output, and is written to stdout and stderr where one was shown.
 
         Raises:
             KernelDiedError: there is no kernel any more.
@@ -132,7 +135,14 @@ class KernelProcess:
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._pending = (self._executions, future)
         try:
-            await self.send({"id": self._executions, "code": code, "variables": variables})
+            await self.send(
+                {
+                    "id": self._executions,
+                    "code": code,
+                    "variables": variables,
+                    "marker": marker,
+                }
+            )
         except OSError:
             self._die()
         return await future
@@ -219,10 +229,12 @@ class KernelProcess:
             del self._buffer[:end]
             if self._pending is None or self._pending[0] != frame.id:
                 raise ValueError("nobody asked for this reply")
-            if sum(blob.size_bytes for blob in frame.blobs) > frames.MAX_BLOBS_BYTES:
-                raise ValueError("the images are too large")
+            if sum(blob.size_bytes for blob in frame.blobs) > _MAX_BLOBS_BYTES:
+                raise ValueError("the outputs are too large")
             self._frame = frame
-            self._blobs = [Blob(blob.media_type, blob.size_bytes) for blob in frame.blobs]
+            self._blobs = [
+                Blob(blob.media_type, blob.size_bytes, is_text=blob.is_text) for blob in frame.blobs
+            ]
         for blob in self._blobs:
             if blob.missing_bytes and self._buffer:
                 part = self._buffer[: blob.missing_bytes]

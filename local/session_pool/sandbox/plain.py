@@ -44,7 +44,7 @@ class PlainKernels:
         except BaseException as error:
             if isinstance(error, OSError):
                 await asyncio.sleep(0.05)  # what it says comes after it is gone
-            said = kernel.stderr.take(2000).strip()
+            said = kernel.stderr.take(2000).text.strip()
             process.kill()
             kernel.close()
             if isinstance(error, OSError):

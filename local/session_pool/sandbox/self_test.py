@@ -68,9 +68,9 @@ async def prove(source: KernelSource) -> None:
     try:
         kernel.stdout.begin(1 << 16)
         await kernel.execute(probe.CODE)
-        findings = Findings.model_validate(json.loads(kernel.stdout.take(1 << 16)))
+        findings = Findings.model_validate(json.loads(kernel.stdout.take(1 << 16).text))
     except (KernelDiedError, ValidationError, ValueError) as error:
-        said = kernel.stderr.take(1000)
+        said = kernel.stderr.take(1000).text
         raise SandboxNotEnforcedError(f"the sandbox's self-test did not run: {said}") from error
     finally:
         await kernel.kill()

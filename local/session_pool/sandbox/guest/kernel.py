@@ -41,6 +41,7 @@ def serve(channel: socket.socket, shell: Shell) -> None:
     process = os.getpid()
     os.set_inheritable(channel.fileno(), False)
     os.chdir("/home/sandbox")
+    shell.keep_streams()
     while True:
         # Between cells an interrupt that comes too late must not end the kernel.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -56,7 +57,9 @@ def serve(channel: socket.socket, shell: Shell) -> None:
 def _execute(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        succeeded, results, traceback = shell.run(request["code"], request["variables"])
+        succeeded, results, traceback = shell.run(
+            request["code"], request["variables"], request["marker"]
+        )
     except KeyboardInterrupt:
         # It struck between the handler being set and the cell, or right behind the cell.
         return {"id": request["id"], "status": "error", "traceback": "KeyboardInterrupt: "}, []
@@ -66,13 +69,11 @@ def _execute(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], lis
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the code may have closed or replaced them
             stream.flush()
+    parts, blobs = results.frame(every_output=bool(request["marker"]))
     reply = {
         "id": request["id"],
         "status": "ok" if succeeded else "error",
         "traceback": traceback,
-        "kind": results.kind,
-        "value": results.value,
-        "outputs": results.outputs,
-        "blobs": [{"media_type": media, "bytes": len(data)} for media, data in results.blobs],
+        **parts,
     }
-    return reply, [data for _, data in results.blobs]
+    return reply, blobs
