@@ -5,7 +5,7 @@ LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --n
 	--python-version 3.13 --python-platform x86_64-manylinux_2_28
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench verify-azure lock setup clean
+.PHONY: help run test check bench page verify-azure lock setup clean
 
 help: ## Show these targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,9 @@ bench: setup ## Measure a turn, streams, conversations and the session pool; fai
 
 verify-azure: setup ## Run the contract tests against the Azure that the app settings name.
 	@AZURE_VERIFY=1 $(PYTHON_OF_VENV) -m pytest -q tests/contract
+
+page: ## Build the chat page from page/ into agent/http/page/dist (needs Node.js).
+	@cd page && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent build
 
 lock: ## Write the exact pins from pyproject.toml.
 	.venv/bin/$(LOCK) pyproject.toml -o requirements.txt

@@ -27,6 +27,12 @@ async def agui(req: Request) -> Response:
     return await _answer("agui", req)
 
 
+@app.route("conversations", methods=METHODS)
+async def conversations(req: Request) -> Response:
+    """Start a conversation without a question."""
+    return await _answer("conversations", req)
+
+
 @app.route("conversations/{conversation_id}", methods=METHODS)
 async def conversation(req: Request) -> Response:
     """Show or delete a conversation."""
@@ -55,6 +61,24 @@ async def completions(req: Request) -> Response:
 async def models(req: Request) -> Response:
     """Tell an OpenAI client which model there is."""
     return await _answer("models", req)
+
+
+@app.route("capabilities", methods=METHODS)
+async def capabilities(req: Request) -> Response:
+    """Tell a front end what the app can do."""
+    return await _answer("capabilities", req)
+
+
+@app.route("ui", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+async def page(req: Request) -> Response:
+    """Show the chat page, which asks for the key that its requests need."""
+    return await _answer("page", req)
+
+
+@app.route("ui/{asset}", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+async def page_asset(req: Request) -> Response:
+    """Send a file of the chat page."""
+    return await _answer("page_asset", req)
 
 
 @app.route("openapi.json", methods=METHODS)

@@ -7,6 +7,7 @@
     │   ├── ConversationNotFoundError  404, also for a conversation of somebody else
     │   ├── FileNotStoredError         404
     │   ├── ModelNotServedError        404
+    │   ├── PageAssetNotFoundError     404
     │   ├── MethodNotAllowedError      405
     │   ├── ConversationBusyError      409
     │   ├── PayloadTooLargeError       413
@@ -119,6 +120,14 @@ class ModelNotServedError(RequestError):
     code = "ModelNotServed"
     status = 404
     title = "There is no such model."
+
+
+class PageAssetNotFoundError(RequestError):
+    """The chat page has no file of that name; it was loaded before the app was updated."""
+
+    code = "PageAssetNotFound"
+    status = 404
+    title = "The page has no such file."
 
 
 class ConversationBusyError(RequestError):

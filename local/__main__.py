@@ -14,7 +14,7 @@ from local.run import PROJECT, FunctionsHostOptions, RunError, run
 from local.serving import PortInUseError
 from local.session_pool import SessionPoolError
 from local.session_pool.__main__ import main as serve_sessions
-from local.stack import DEFAULT_PORTS, DEPLOYMENT, LocalStack, Ports
+from local.stack import DEFAULT_PORTS, LocalStack, Ports
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
@@ -116,8 +116,9 @@ async def _serve(stack: LocalStack, relay: Relay | None) -> None:
             answerer = "the stand-in model, a small program"
             if relay is not None:
                 answerer = f"{relay.name} at {relay.url}"
+            deployment = settings["AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"]
             rows.insert(0, ("Azure OpenAI", endpoint))
-            rows.insert(1, ("", f"deployment {DEPLOYMENT}, answered by {answerer}"))
+            rows.insert(1, ("", f"deployment {deployment}, answered by {answerer}"))
         _print("Azure on this machine is ready:", "")
         _print(*(f"  {name:<17} {where}" for name, where in rows))
         _print("", "App settings (the same as in local.settings.json.example, on these ports):", "")

@@ -76,6 +76,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
         await opened.enter_async_context(stack)
         opened.push_async_callback(_stop, host)
         await _until_ready(host, options)
+        _print(f"{options.url}/api/ui\n")
         _print(f"Ready in {time.monotonic() - began_s:.1f} s.\n")
         await _ask(options)
         _print(model, _how_to_go_on(options))

@@ -110,6 +110,13 @@ prepare_tests() {
     if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
         apt_install npm "The tests of the blob store run Azurite, which needs node and npm"
     fi
+    # Playwright's own browsers are downloads; a distribution's Chromium does as well.
+    if ! command -v chromium >/dev/null; then
+        apt_install chromium "The tests of the chat page drive Chromium"
+    fi
+    if [[ ! -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ]]; then
+        apt_install fonts-dejavu-core "The stored pictures of the chat page are in DejaVu Sans"
+    fi
 }
 
 prepare_venv

@@ -7,13 +7,14 @@ from typing import Final, Self
 
 from starlette.types import ASGIApp
 
-from local.azure_openai import AzureOpenAI, Model, Relay, ScriptedModel, Step
+from local.azure_openai import AzureOpenAI, Model, Relay, ScriptedModel, StandInModel, Step
 from local.azure_openai.routes import AUDIENCE as AZURE_OPENAI_AUDIENCE
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
 
 POOL: Final = PoolOptions(resource_group="rg-local", name="pool-local")
+# Of any model but the stand-in.
 DEPLOYMENT: Final = "gpt-5.4-mini"
 API_VERSION: Final = "2024-10-21"
 POOL_AUDIENCES: Final = ("https://dynamicsessions.io", "https://acasessions.io")
@@ -68,10 +69,14 @@ class LocalStack:
         self.identity = ManagedIdentity()
         if ports.managed_identity:
             self.identity.identity_header = WELL_KNOWN_IDENTITY_HEADER
+        answers = self.script or model
         self.openai = AzureOpenAI(
             self.identity.verifier(AZURE_OPENAI_AUDIENCE),
-            deployment=DEPLOYMENT,
-            model=self.script or model,
+            # Front ends show this name: nobody should take the stand-in for a language model.
+            deployment=StandInModel.name if answers is None else DEPLOYMENT,
+            # What local.settings.json.example names, whoever answers.
+            alias=StandInModel.name,
+            model=answers,
         )
         self.app_settings: dict[str, str] = {}
         self._pool: SessionPool | None = None
@@ -130,7 +135,7 @@ class LocalStack:
         if self._has_openai:
             self.app_settings |= {
                 "AZURE_OPENAI_ENDPOINT": openai_url,
-                "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": DEPLOYMENT,
+                "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": self.openai.deployment,
                 "AZURE_OPENAI_API_VERSION": API_VERSION,
             }
         if self._pool is not None:

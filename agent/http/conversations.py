@@ -17,7 +17,12 @@ from agent.conversations.turn import ConversationServices
 from agent.errors import AgentError, FileNotStoredError, PoolNotFoundError
 from agent.http.bodies import json_response
 from agent.http.dispatch import Route
-from agent.http.schemas import ConversationFileSchema, ConversationSchema, FileListSchema
+from agent.http.schemas import (
+    ConversationFileSchema,
+    ConversationSchema,
+    FileListSchema,
+    NewConversationSchema,
+)
 from agent.http.uploads import uploads
 from agent.media_types import media_type_of
 from agent.runtime import get_runtime
@@ -79,6 +84,16 @@ class _FileResponse(StreamingResponse):
         # Starlette leaves the iterator of a caller that disconnects to the garbage collector.
         async with self._resources:
             await super().__call__(scope, receive, send)
+
+
+async def _create(request: Request) -> Response:
+    """A conversation to upload files to before its first question."""
+    runtime = await get_runtime()
+    services = await runtime.conversations()
+    owner = owner_of(request.headers, sign_in=runtime.sign_in)
+    async with services.store.start(owner) as held:
+        created = NewConversationSchema.model_validate(held.conversation)
+    return json_response(created, status=201)
 
 
 async def _get(request: Request) -> Response:
@@ -196,6 +211,7 @@ def _in(timeout_s: float) -> float:
 
 
 ROUTES: Final = {
+    "conversations": Route({"POST": _create}),
     "conversation": Route({"GET": _get, "DELETE": _delete}),
     "files": Route({"GET": _list_files, "POST": _upload}),
     "file": Route({"GET": _download, "DELETE": _delete_file}),

@@ -9,11 +9,13 @@ from pydantic import BaseModel
 
 from agent.http.openai.schemas import Completion, CompletionRequest, ErrorEnvelope, ModelList
 from agent.http.schemas import (
+    CapabilitiesSchema,
     ChatAnswer,
     ChatRequest,
     ConversationSchema,
     FileListSchema,
     HealthSchema,
+    NewConversationSchema,
     Problem,
 )
 
@@ -59,8 +61,8 @@ _CONVERSATION_HEADER: Final[Parameter] = {
     "name": "x-conversation-id",
     "in": "header",
     "description": "`new`, or the id of a conversation that the app stores; the answer's header of "
-    "this name has the id. Without it the caller keeps the conversation.",
-    "schema": {"type": "string", "pattern": "^(new|[0-9a-f]{32})$"},
+    "this name has the id. Without it, or with an empty one, the caller keeps the conversation.",
+    "schema": {"type": "string", "pattern": "^(new|[0-9a-f]{32})?$"},
 }
 _INPUT: Final[Parameter] = {
     "name": "input",
@@ -153,6 +155,13 @@ OPERATIONS: Final = (
         failure=_OPENAI_FAILURE,
     ),
     Operation(
+        "post",
+        "/conversations",
+        "Start a conversation without a question, to upload files to it.",
+        {201: {"application/json": NewConversationSchema}},
+        _ANY | {502, 503},
+    ),
+    Operation(
         "get",
         "/conversations/{conversation_id}",
         "Show a conversation.",
@@ -200,6 +209,13 @@ OPERATIONS: Final = (
         {204: {}},
         _ANY | _STORE | {400, 504},
         parameters=(_CONVERSATION_ID, _NAME),
+    ),
+    Operation(
+        "get",
+        "/capabilities",
+        "Tell a front end what the app can do.",
+        {200: {"application/json": CapabilitiesSchema}},
+        _ANY,
     ),
     Operation(
         "get",

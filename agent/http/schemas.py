@@ -112,6 +112,22 @@ class ConversationSchema(_Answer):
     earlier_turns: int = Field(description="How many there are before these.")
 
 
+class NewConversationSchema(_Answer):
+    """A conversation that has no turns yet."""
+
+    id: str
+    created_at: datetime
+
+
+class CapabilitiesSchema(_Answer):
+    """What the app can do, for a front end."""
+
+    model: str = Field(description="The deployment that answers.")
+    code_interpreter: bool = Field(description="Whether the model can run Python.")
+    conversations: bool = Field(description="Whether conversations are kept.")
+    sign_in: bool = Field(description="Whether App Service Authentication says who callers are.")
+
+
 class ConversationFileSchema(_Answer):
     """A file of a conversation: uploaded, or made by an execution."""
 

@@ -69,11 +69,12 @@ V1_API_VERSIONS: Final = frozenset({None, "v1", "preview", "latest"})
 
 
 class AzureOpenAI:
-    """An Azure OpenAI account with one deployment.
+    """An Azure OpenAI account with one deployment, or two of the same model.
 
     Args:
         verifier: checks the callers' tokens; they must be for `AUDIENCE`.
         deployment: its name, as in AZURE_OPENAI_CHAT_DEPLOYMENT_NAME.
+        alias: the name of a second deployment.
         model: who answers: a function from the request to one step, or a relay to a real server.
         model_name: what answers say in `model`; a relay's server says it itself.
         limits: requests and tokens per minute.
@@ -90,12 +91,14 @@ class AzureOpenAI:
         verifier: TokenVerifier,
         *,
         deployment: str = DEPLOYMENT,
+        alias: str | None = None,
         model: Model | Relay | None = None,
         model_name: str = StandInModel.name,
         limits: RateLimits | None = None,
         context_tokens: int = CONTEXT_TOKENS,
     ) -> None:
         self.deployment = deployment
+        self._deployments = {deployment, alias}
         self.faults = Faults()
         self.hang_ups = HangUps()
         self._verifier = verifier
@@ -235,7 +238,7 @@ class AzureOpenAI:
             raise NotFoundError("404", "Resource not found")
 
     def _check_deployment(self, name: str) -> None:
-        if name != self.deployment:
+        if name not in self._deployments:
             raise NotFoundError(
                 "DeploymentNotFound",
                 "The API deployment for this resource does not exist. If you created the"

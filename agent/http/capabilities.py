@@ -1,0 +1,26 @@
+"""`/api/capabilities`: what a front end should know before it shows anything."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agent.http.bodies import json_response
+from agent.http.dispatch import Route
+from agent.http.schemas import CapabilitiesSchema
+from agent.runtime import get_runtime
+
+
+async def _get(_: Request) -> Response:
+    runtime = await get_runtime()
+    return json_response(
+        CapabilitiesSchema(
+            model=runtime.turns.model.ai_model_id,
+            code_interpreter=runtime.turns.sessions is not None,
+            conversations=runtime.keeps_conversations,
+            sign_in=runtime.sign_in,
+        )
+    )
+
+
+ROUTES: Final = {"capabilities": Route({"GET": _get})}

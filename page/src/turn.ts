@@ -1,0 +1,201 @@
+import type { Execution, FileEntry, Output, StoredTurn, Usage, Warning } from "./types";
+
+export interface TextPart {
+  kind: "text";
+  id: string;
+  text: string;
+}
+
+export interface RunPart {
+  kind: "run";
+  id: string;
+  code: string;
+  execution?: Execution;
+  /** What this run made; figures that `outputs` name are among them. */
+  files: FileEntry[];
+}
+
+export type Part = TextPart | RunPart;
+
+export interface TurnError {
+  code: string;
+  detail: string;
+  operationId?: string;
+}
+
+/** One question and what came of it, from the stream or from the history. */
+export interface Turn {
+  question: string;
+  state: "running" | "done" | "stopped" | "failed" | "unfinished";
+  parts: Part[];
+  warnings: Warning[];
+  conversationId?: string;
+  usage?: Usage;
+  finishReason?: string;
+  error?: TurnError;
+}
+
+export function newTurn(question: string): Turn {
+  return { question, state: "running", parts: [], warnings: [] };
+}
+
+/** A turn of the history. It has the last text of the model only, and files without their runs. */
+export function fromHistory(stored: StoredTurn): Turn {
+  const parts: Part[] = stored.executions.map((execution, index) => ({
+    kind: "run",
+    id: `run-${index}`,
+    code: execution.code,
+    execution,
+    files: [],
+  }));
+  const runs = parts as RunPart[];
+  for (const file of stored.files) {
+    const owner =
+      runs.find((run) => outputsOf(run).some((output) => "file" in output && output.file === file.name)) ??
+      runs.findLast((run) => run.code.includes(file.name)) ??
+      runs.at(-1);
+    owner?.files.push(file);
+  }
+  if (stored.output) parts.push({ kind: "text", id: "answer", text: stored.output });
+  return {
+    question: stored.input,
+    state: "done",
+    parts,
+    warnings: stored.warnings,
+    usage: stored.usage,
+    finishReason: stored.finish_reason,
+  };
+}
+
+type Json = Record<string, unknown>;
+
+/** Takes one AG-UI event into the turn. Events that mean nothing here are left alone. */
+export function applyEvent(turn: Turn, event: unknown): void {
+  const e = event as Json;
+  switch (e.type) {
+    case "RUN_STARTED":
+      turn.conversationId = String(e.threadId);
+      return;
+    case "TEXT_MESSAGE_START":
+      turn.parts.push({ kind: "text", id: String(e.messageId), text: "" });
+      return;
+    case "TEXT_MESSAGE_CONTENT":
+      text(turn, String(e.messageId)).text += String(e.delta);
+      return;
+    case "TOOL_CALL_START":
+      turn.parts.push({ kind: "run", id: String(e.toolCallId), code: "", files: [] });
+      return;
+    case "TOOL_CALL_ARGS": {
+      const run = runOf(turn, e.toolCallId);
+      if (run) run.code = codeOf(String(e.delta));
+      return;
+    }
+    case "TOOL_CALL_RESULT": {
+      const run = runOf(turn, e.toolCallId);
+      if (run) finishRun(run, e.content);
+      return;
+    }
+    case "CUSTOM":
+      if (e.name === "file") addFile(turn, e.value as FileEntry);
+      // The warnings come once more with the last event, so a repeated one is the same one.
+      if (e.name === "warning") turn.warnings.push(e.value as Warning);
+      return;
+    case "RUN_FINISHED":
+      finish(turn, (e.result ?? {}) as Json);
+      return;
+    case "RUN_ERROR": {
+      const operationId = (e.metadata as Json | undefined)?.operation_id;
+      turn.state = "failed";
+      turn.error = {
+        code: String(e.code ?? "Error"),
+        detail: String(e.message),
+        ...(operationId ? { operationId: String(operationId) } : {}),
+      };
+    }
+  }
+}
+
+export function outputsOf(run: RunPart): Output[] {
+  return run.execution?.outputs ?? [];
+}
+
+/** The text of the answer, as it is copied: all that the model said. */
+export function answerText(turn: Turn): string {
+  const texts = turn.parts.filter((part) => part.kind === "text").map((part) => part.text.trim());
+  return texts.filter(Boolean).join("\n\n");
+}
+
+function text(turn: Turn, id: string): TextPart {
+  const last = turn.parts.findLast((part) => part.kind === "text" && part.id === id);
+  if (last?.kind === "text") return last;
+  const part: TextPart = { kind: "text", id, text: "" };
+  turn.parts.push(part);
+  return part;
+}
+
+function runOf(turn: Turn, id: unknown): RunPart | undefined {
+  return turn.parts.find((part): part is RunPart => part.kind === "run" && part.id === id);
+}
+
+function codeOf(args: string): string {
+  try {
+    return String((JSON.parse(args) as Json).code ?? "");
+  } catch {
+    return args;
+  }
+}
+
+/** The content is the execution as JSON, alone or as the first of several content parts. */
+function finishRun(run: RunPart, content: unknown): void {
+  const parts = Array.isArray(content) ? (content as Json[]) : [{ type: "text", text: content } as Json];
+  for (const part of parts) {
+    if (part.type === "text" && !run.execution) run.execution = JSON.parse(String(part.text)) as Execution;
+    const source = part.source as Json | undefined;
+    if (source?.type === "url") {
+      const url = String(source.value);
+      const name = nameOf(url, part);
+      if (!run.files.some((file) => file.name === name)) {
+        run.files.push({ name, url, media_type: String(source.mimeType ?? source.mime_type ?? ""), size_bytes: 0 });
+      }
+    }
+  }
+  run.code ||= run.execution?.code ?? "";
+}
+
+function nameOf(url: string, part: Json): string {
+  const given = (part.metadata as Json | undefined)?.name ?? part.name ?? part.filename;
+  if (given) return String(given);
+  const last = url.startsWith("data:") ? "" : (url.split("/").at(-1) ?? "");
+  try {
+    return decodeURIComponent(last) || "file";
+  } catch {
+    return last;
+  }
+}
+
+function addFile(turn: Turn, file: FileEntry): void {
+  const runs = turn.parts.filter((part): part is RunPart => part.kind === "run");
+  for (const run of runs) {
+    const index = run.files.findIndex((known) => known.name === file.name || known.url === file.url);
+    if (index >= 0) {
+      // The entry of a content part has no size; a file that was written again is shown once.
+      run.files[index] = file;
+      return;
+    }
+  }
+  // Runs follow each other: what comes before the next one begins is of the last one.
+  runs.at(-1)?.files.push(file);
+}
+
+function finish(turn: Turn, result: Json): void {
+  turn.state = "done";
+  if (result.usage) turn.usage = result.usage as Usage;
+  if (typeof result.finish_reason === "string") turn.finishReason = result.finish_reason;
+  if (typeof result.conversation_id === "string") turn.conversationId = result.conversation_id;
+  if (Array.isArray(result.warnings)) turn.warnings = result.warnings as Warning[];
+  if (typeof result.output === "string" && result.output) {
+    const last = turn.parts.at(-1);
+    if (last?.kind === "text") last.text = result.output;
+    else turn.parts.push({ kind: "text", id: "answer", text: result.output });
+  }
+}
