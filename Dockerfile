@@ -2,6 +2,11 @@
 # Consumption. infra/modules/container-app.bicep runs it.
 FROM mcr.microsoft.com/azure-functions/python:4-python3.13
 
+# As in the Dockerfile that `func init --docker` writes: where the app is, and what the host logs also
+# on the console, which is all that `az containerapp logs show` has.
+ENV AzureWebJobsScriptRoot=/home/site/wwwroot \
+    AzureFunctionsJobHost__Logging__Console__IsEnabled=true
+
 # Dependencies first: they change less often than the app.
 #  --no-deps: requirements.txt is complete, without what Semantic Kernel asks for and the agent never
 #    loads; 100 MB instead of 500.

@@ -7,28 +7,58 @@
 // app settings that agent/settings.py reads.
 targetScope = 'subscription'
 
-import { modelDeployment, principal, principalKind, settingMap, skuName, tagMap } from 'modules/types.bicep'
+import {
+  modelDeployment
+  principal
+  principalKind
+  settingMap
+  signInOptions
+  skuName
+  tagMap
+} from 'modules/types.bicep'
 
 @description('Name of the environment: part of the resource group\'s name and of every unique suffix.')
 @minLength(1)
 @maxLength(64)
 param environmentName string
 
-@description('Region of everything. It must offer session pools, Flex Consumption and the model; eastus2, swedencentral, westus3, northeurope and australiaeast do.')
-@minLength(1)
-@metadata({
-  azd: {
-    type: 'location'
-    usageName: ['OpenAI.GlobalStandard.gpt-5.4-mini, 30']
-  }
-})
+// No quota hint for azd (`usageName`): it is fixed when the template is compiled, so it would name the
+// wrong model where MODEL_NAME is set, and a model where an existing account needs no quota at all.
+// azd asks for the quota of the deployment that is really made before it makes anything.
+@description('Region of everything. Each of these has session pools, Flex Consumption and the default model.')
+@allowed([
+  'australiaeast'
+  'brazilsouth'
+  'canadacentral'
+  'centralus'
+  'eastus'
+  'eastus2'
+  'francecentral'
+  'germanywestcentral'
+  'italynorth'
+  'japaneast'
+  'koreacentral'
+  'northcentralus'
+  'norwayeast'
+  'southafricanorth'
+  'southeastasia'
+  'southindia'
+  'spaincentral'
+  'swedencentral'
+  'uaenorth'
+  'uksouth'
+  'westeurope'
+  'westus'
+  'westus3'
+])
+@metadata({ azd: { type: 'location' } })
 param location string
 
-@description('Object id of the developer who runs the app with `az login`: may call the model, run sessions and read conversations, as the app may. Empty: nobody but the app.')
-param principalId string = ''
+@description('Object id of a developer who runs the app with `az login`: may call the model, run sessions and read conversations, as the app may. Empty: nobody but the app.')
+param developerPrincipalId string = ''
 
-@description('What that developer is; pipelines are a ServicePrincipal.')
-param principalType principalKind = 'User'
+@description('What that developer is.')
+param developerPrincipalType principalKind = 'User'
 
 // The model
 
@@ -43,9 +73,9 @@ param modelVersion string = '2026-03-17'
 @description('How the model is paid and where it may run.')
 param modelSku skuName = 'GlobalStandard'
 
-@description('Thousands of tokens per minute.')
+@description('Thousands of tokens per minute. 500 carry one turn at its limits: 200,000 characters of history, about 50,000 tokens, are read again in each of the 9 calls that 8 tool rounds allow. GlobalStandard is paid by the token; this number costs nothing.')
 @minValue(1)
-param modelCapacity int = 30
+param modelCapacity int = 500
 
 @description('Name of the model deployment. Empty: the name of the model.')
 param modelDeploymentName string = ''
@@ -105,17 +135,89 @@ param maxReplicas int = 10
 @description('Image of the container host. Empty: a placeholder until the first deployment; azd fills it in afterwards, so that provisioning again keeps the app.')
 param containerImage string = ''
 
+// App settings. A list of app settings is replaced as a whole, so that a setting that was made by hand
+// is gone after the next deployment: what an operator changes is a parameter. Empty: the default of
+// agent/settings.py, and no app setting.
+
+@description('App setting TOOL_ROUNDS: how often the model may run code before it must answer.')
+param toolRounds string = ''
+
+@description('App setting TURN_TIMEOUT_SECONDS: seconds for a whole turn.')
+param turnTimeoutSeconds string = ''
+
+@description('App setting AZURE_OPENAI_API_VERSION: a dated version of the data plane, or v1.')
+param openAiApiVersion string = ''
+
+@description('App setting AZURE_OPENAI_REASONING_EFFORT: how long a reasoning model thinks.')
+param reasoningEffort string = ''
+
+@description('App setting AZURE_OPENAI_TEMPERATURE: for models that take one.')
+param temperature string = ''
+
+@description('App setting AZURE_OPENAI_MAX_COMPLETION_TOKENS: the longest answer of one model call.')
+param maxCompletionTokens string = ''
+
+@description('App setting LOG_CONTENT: true also logs questions, code and outputs.')
+param logContent '' | 'true' | 'false' = ''
+
+@description('Any other app setting by its name; values are text.')
+param appSettings settingMap = {}
+
 // Access
 
 @description('Reach storage and a new Azure OpenAI account over private endpoints only. The session pool has none: a token and a role guard it.')
 param privateNetworking bool = false
 
-@description('Client id of an Entra app registration that callers must sign in to (App Service Authentication). Empty: function keys only.')
+@description('Client id of an Entra app registration that callers must sign in to (App Service Authentication); nobody needs a function key then. Empty: function keys, and a sign-in that was there before is switched off.')
 param signInClientId string = ''
 
-var suffix = uniqueString(subscription().id, environmentName, location)
-var tags tagMap = { 'azd-env-name': environmentName }
-var groupName = 'rg-${environmentName}'
+@description('Object ids of the users who may call, separated by commas. Empty, like the groups: everyone in the tenant.')
+param signInAllowedUsers string = ''
+
+@description('Object ids of the groups whose members may call, separated by commas.')
+param signInAllowedGroups string = ''
+
+// What an earlier deployment of this environment left; azd fills it in from the outputs.
+
+@description('Networking of the earlier deployment: it cannot be changed afterwards.')
+param deployedNetworking '' | 'public' | 'private' = ''
+
+@description('Function app that an earlier deployment made on Flex Consumption.')
+param deployedFunctionApp string = ''
+
+// Refusals: each names the variable of azd and what to do. A deployment ends with the first of them,
+// before anything is made.
+
+var checkedName = endsWith(environmentName, '.') || contains(environmentName, ' ')
+  ? fail('AZURE_ENV_NAME (environmentName) is part of the name of the resource group, which must not end in a dot or hold a space: choose another name.')
+  : environmentName
+
+var networking = privateNetworking ? 'private' : 'public'
+var networkingFits = empty(deployedNetworking) || deployedNetworking == networking
+  ? networking
+  : fail('PRIVATE_NETWORKING (privateNetworking) cannot be changed after the first deployment: this environment is ${deployedNetworking}. Set it back, or make a new environment with `azd env new`.')
+
+var accountPath = split(toLower(existingOpenAiId), '/')
+var accountPathFits = length(accountPath) == 9 && accountPath[1] == 'subscriptions' && accountPath[3] == 'resourcegroups' && '${accountPath[6]}/${accountPath[7]}' == 'microsoft.cognitiveservices/accounts' && !empty(accountPath[8])
+var existingAccountId = empty(existingOpenAiId) || accountPathFits
+  ? existingOpenAiId
+  : fail('EXISTING_OPENAI_ID (existingOpenAiId) is not the resource id of an Azure OpenAI account: it reads /subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.CognitiveServices/accounts/<name>, as `az cognitiveservices account show --query id` prints it.')
+
+var allowedUsers = filter(map(split(signInAllowedUsers, ','), id => trim(id)), id => !empty(id))
+var allowedGroups = filter(map(split(signInAllowedGroups, ','), id => trim(id)), id => !empty(id))
+var allowedPrincipals = concat(allowedUsers, allowedGroups)
+var signIn signInOptions = empty(signInClientId) && !empty(allowedPrincipals)
+  ? fail('SIGN_IN_ALLOWED_USERS and SIGN_IN_ALLOWED_GROUPS admit nobody without a sign-in: set SIGN_IN_CLIENT_ID (signInClientId) too, or clear them.')
+  : !empty(filter(
+        concat(allowedPrincipals, empty(signInClientId) ? [] : [signInClientId]),
+        id => length(id) != 36
+      ))
+      ? fail('SIGN_IN_CLIENT_ID, SIGN_IN_ALLOWED_USERS and SIGN_IN_ALLOWED_GROUPS take ids of 36 characters, as in 00000000-0000-0000-0000-000000000000: the client id of the app registration, and object ids of users and groups, not names.')
+      : { clientId: signInClientId, users: allowedUsers, groups: allowedGroups }
+
+var suffix = uniqueString(subscription().id, checkedName, location)
+var tags tagMap = { 'azd-env-name': checkedName }
+var groupName = 'rg-${checkedName}'
 var identityName = 'id-${suffix}'
 var openAiName = 'oai-${suffix}'
 
@@ -141,16 +243,19 @@ var app principal[] = [
     type: 'ServicePrincipal'
   }
 ]
-var developer principal[] = empty(principalId)
+var developer principal[] = empty(developerPrincipalId)
   ? []
-  : [{ key: principalId, id: principalId, type: principalType }]
+  : [{ key: developerPrincipalId, id: developerPrincipalId, type: developerPrincipalType }]
 
-module network 'modules/network.bicep' = if (privateNetworking) {
+var bringsOpenAi = !empty(existingAccountId)
+
+module network 'modules/network.bicep' = if (networkingFits == 'private') {
   scope: group
   params: {
     name: 'vnet-${suffix}'
     location: location
     tags: tags
+    openAi: !bringsOpenAi
   }
 }
 
@@ -180,8 +285,6 @@ module storage 'modules/storage.bicep' = {
   }
 }
 
-var bringsOpenAi = !empty(existingOpenAiId)
-
 module openAi 'modules/openai.bicep' = if (!bringsOpenAi) {
   scope: group
   params: {
@@ -206,7 +309,7 @@ var deployment modelDeployment = {
 
 // /subscriptions/<2>/resourceGroups/<4>/providers/Microsoft.CognitiveServices/accounts/<8>
 var openAiId = bringsOpenAi
-  ? existingOpenAiId
+  ? existingAccountId
   : '${subscription().id}/resourceGroups/${groupName}/providers/Microsoft.CognitiveServices/accounts/${openAiName}'
 
 module model 'modules/model.bicep' = {
@@ -233,7 +336,7 @@ module sessions 'modules/session-pool.bicep' = {
 }
 
 // The same on either host. The first six are the host's, the others the app's.
-var settings settingMap = {
+var ownSettings settingMap = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.outputs.clientId
   AzureWebJobsStorage__blobServiceUri: storage.outputs.blobEndpoint
@@ -246,6 +349,60 @@ var settings settingMap = {
   POOL_MANAGEMENT_ENDPOINT: sessions.outputs.endpoint
   CONVERSATIONS_URL: storage.outputs.conversationsUrl
 }
+
+var operatorSettings settingMap = {
+  AZURE_OPENAI_API_VERSION: openAiApiVersion
+  AZURE_OPENAI_MAX_COMPLETION_TOKENS: maxCompletionTokens
+  AZURE_OPENAI_REASONING_EFFORT: reasoningEffort
+  AZURE_OPENAI_TEMPERATURE: temperature
+  LOG_CONTENT: logContent
+  TOOL_ROUNDS: toolRounds
+  TURN_TIMEOUT_SECONDS: turnTimeoutSeconds
+}
+
+// The app asserts this one: it then trusts the headers of App Service Authentication, answers 401
+// without them, asks for no function key, and does not start where the platform's switch is off.
+var signInSettings settingMap = empty(signIn.clientId) ? {} : { SIGN_IN_REQUIRED: 'true' }
+
+// Names that this template writes itself, here or for one of the hosts.
+var reservedSettings = concat(
+  [
+    'AzureWebJobsStorage'
+    'AzureWebJobsStorage__blobServiceUri'
+    'AzureWebJobsStorage__clientId'
+    'AzureWebJobsStorage__credential'
+    'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
+    'APPLICATIONINSIGHTS_CONNECTION_STRING'
+    'AZURE_CLIENT_ID'
+    'AZURE_OPENAI_CHAT_DEPLOYMENT_NAME'
+    'AZURE_OPENAI_ENDPOINT'
+    'AzureFunctionsWebHost__hostid'
+    'AzureWebJobsSecretStorageType'
+    'CONVERSATIONS_URL'
+    'FUNCTIONS_REQUEST_BODY_SIZE_LIMIT'
+    'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
+    'PIP_NO_DEPS'
+    'POOL_MANAGEMENT_ENDPOINT'
+    'SIGN_IN_REQUIRED'
+    'SOURCE_DATE_EPOCH'
+    'WEBSITE_AUTH_ENABLED'
+  ],
+  objectKeys(operatorSettings)
+)
+var collisions = filter(
+  objectKeys(appSettings),
+  name => contains(map(reservedSettings, r => toLower(r)), toLower(name))
+)
+var otherSettings settingMap = empty(collisions)
+  ? appSettings
+  : fail('APP_SETTINGS (appSettings) must not hold ${join(collisions, ', ')}: infra/main.bicep writes it. docs/deploy.md has the option for it, if there is one.')
+
+var settings settingMap = union(
+  otherSettings,
+  toObject(filter(items(operatorSettings), s => !empty(s.value)), s => s.key, s => s.value),
+  ownSettings,
+  signInSettings
+)
 
 module functions 'modules/functions.bicep' = if (flexHost) {
   scope: group
@@ -261,7 +418,7 @@ module functions 'modules/functions.bicep' = if (flexHost) {
     privateNetwork: privateNetworking
     subnetId: network.?outputs.functionsSubnetId ?? ''
     settings: settings
-    signInClientId: signInClientId
+    signIn: signIn
     workspaceId: monitoring.outputs.workspaceId
     maximumInstanceCount: maximumInstanceCount
     instanceMemoryMB: instanceMemoryMB
@@ -285,7 +442,7 @@ module container 'modules/container-app.bicep' = if (containerHost) {
     privateNetwork: privateNetworking
     subnetId: network.?outputs.containersSubnetId ?? ''
     settings: settings
-    signInClientId: signInClientId
+    signIn: signIn
     workspaceId: monitoring.outputs.workspaceId
     maxReplicas: maxReplicas
   }
@@ -297,9 +454,13 @@ output AZURE_OPENAI_CHAT_DEPLOYMENT_NAME string = deployment.name
 output POOL_MANAGEMENT_ENDPOINT string = sessions.outputs.endpoint
 output CONVERSATIONS_URL string = storage.outputs.conversationsUrl
 
-// What the commands of docs/deploy.md need.
+// What the commands of docs/deploy.md and the hooks of azure.yaml need.
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_FUNCTION_APP_NAME string = functions.?outputs.name ?? ''
 output AZURE_CONTAINER_APP_NAME string = container.?outputs.name ?? ''
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = container.?outputs.registry ?? ''
 output API_URL string = functions.?outputs.url ?? container.?outputs.url ?? ''
+
+// What the next deployment needs to know of this one.
+output DEPLOYED_NETWORKING string = networkingFits
+output DEPLOYED_FUNCTION_APP string = functions.?outputs.name ?? deployedFunctionApp

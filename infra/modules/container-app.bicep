@@ -1,4 +1,4 @@
-import { principal, settingMap, tagMap } from 'types.bicep'
+import { principal, settingMap, signInOptions, tagMap } from 'types.bicep'
 
 // The same app as a container: Functions on Azure Container Apps.
 // https://learn.microsoft.com/azure/container-apps/functions-overview
@@ -31,8 +31,7 @@ param subnetId string
 
 param settings settingMap
 
-@description('Client id of the Entra app registration that callers sign in to; empty: none.')
-param signInClientId string
+param signIn signInOptions
 param workspaceId string
 
 @minValue(1)
@@ -45,15 +44,19 @@ var pullRole = subscriptionResourceId(
   '7f951dda-4ed3-4680-a7ca-43fe172d538d'
 )
 
-var signIn = !empty(signInClientId)
+var signsIn = !empty(signIn.clientId)
 var hostSettings = {
   // Function keys live in the storage account. `files` would make new ones in every replica, and
   // Container Apps' own secret store wants them written into this template.
   AzureWebJobsSecretStorageType: 'blob'
+
+  // Keys are stored under the host's id, which the host would otherwise make of the name of the
+  // replica it happens to run in: pinned, a key is valid in all of them and survives a new revision.
+  AzureFunctionsWebHost__hostid: name
 }
 
 // App Service sets this by itself; Container Apps, whose sign-in sends the same headers, does not.
-var signInSettings = signIn ? { WEBSITE_AUTH_ENABLED: 'True' } : {}
+var signInSettings = signsIn ? { WEBSITE_AUTH_ENABLED: 'True' } : {}
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: identityName
@@ -140,25 +143,36 @@ resource app 'Microsoft.App/containerApps@2025-07-01' = {
   dependsOn: [pull] // a revision that cannot pull its image fails
 }
 
-// Only tokens are validated here, for which no secret is needed; browsers get an ID token.
-resource auth 'Microsoft.App/containerApps/authConfigs@2025-07-01' = if (signIn) {
+// Only tokens are validated here, for which no secret is needed; browsers get an ID token. Always there,
+// so that a deployment without sign-in switches an earlier one off.
+resource auth 'Microsoft.App/containerApps/authConfigs@2025-07-01' = {
   parent: app
   name: 'current'
   properties: {
-    platform: { enabled: true }
-    globalValidation: { unauthenticatedClientAction: 'Return401' }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: signInClientId
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+    platform: { enabled: signsIn }
+    globalValidation: signsIn
+      ? {
+          unauthenticatedClientAction: 'Return401'
+          excludedPaths: ['/api/health/live'] // probes cannot sign in
         }
-        validation: {
-          allowedAudiences: [signInClientId, 'api://${signInClientId}']
+      : { unauthenticatedClientAction: 'AllowAnonymous' }
+    identityProviders: signsIn
+      ? {
+          azureActiveDirectory: {
+            enabled: true
+            registration: {
+              clientId: signIn.clientId
+              openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+            }
+            validation: {
+              allowedAudiences: [signIn.clientId, 'api://${signIn.clientId}']
+              defaultAuthorizationPolicy: empty(concat(signIn.users, signIn.groups))
+                ? {}
+                : { allowedPrincipals: { identities: signIn.users, groups: signIn.groups } }
+            }
+          }
         }
-      }
-    }
+      : {}
   }
 }
 

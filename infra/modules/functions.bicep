@@ -1,4 +1,4 @@
-import { settingMap, tagMap } from 'types.bicep'
+import { settingMap, signInOptions, tagMap } from 'types.bicep'
 
 // The app on Azure Functions, plan Flex Consumption: nothing runs and nothing is paid while nobody
 // asks, unless instances are kept ready.
@@ -25,8 +25,7 @@ param subnetId string
 
 param settings settingMap
 
-@description('Client id of the Entra app registration that callers sign in to; empty: none.')
-param signInClientId string
+param signIn signInOptions
 param workspaceId string
 
 param maximumInstanceCount int
@@ -48,8 +47,8 @@ var buildSettings = {
 
 // Sign-in without a secret: App Service proves itself to Entra with the app's managed identity.
 // https://learn.microsoft.com/azure/app-service/configure-authentication-provider-aad#use-a-managed-identity-instead-of-a-secret-preview
-var signIn = !empty(signInClientId)
-var signInSettings = signIn ? { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId } : {}
+var signsIn = !empty(signIn.clientId)
+var signInSettings = signsIn ? { OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId } : {}
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: identityName
@@ -134,28 +133,38 @@ resource noScmPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@
   properties: { allow: false }
 }
 
-resource auth 'Microsoft.Web/sites/config@2025-03-01' = if (signIn) {
+// Always there: a deployment does not delete what it no longer names, so only this switches a
+// sign-in off that was on before.
+resource auth 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'authsettingsV2'
   properties: {
-    platform: { enabled: true }
-    globalValidation: {
-      requireAuthentication: true
-      unauthenticatedClientAction: 'Return401'
-    }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: signInClientId
-          clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+    platform: { enabled: signsIn }
+    globalValidation: signsIn
+      ? {
+          requireAuthentication: true
+          unauthenticatedClientAction: 'Return401'
+          excludedPaths: ['/api/health/live'] // probes cannot sign in
         }
-        validation: {
-          allowedAudiences: [signInClientId, 'api://${signInClientId}']
+      : { requireAuthentication: false, unauthenticatedClientAction: 'AllowAnonymous' }
+    identityProviders: signsIn
+      ? {
+          azureActiveDirectory: {
+            enabled: true
+            registration: {
+              clientId: signIn.clientId
+              clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
+              openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+            }
+            validation: {
+              allowedAudiences: [signIn.clientId, 'api://${signIn.clientId}']
+              defaultAuthorizationPolicy: empty(concat(signIn.users, signIn.groups))
+                ? {}
+                : { allowedPrincipals: { identities: signIn.users, groups: signIn.groups } }
+            }
+          }
         }
-      }
-    }
+      : {}
     login: {
       tokenStore: { enabled: false } // the app needs to know who asks, not to act for them
     }

@@ -7,7 +7,12 @@ param name string
 param location string
 param tags tagMap
 
-var zones = ['privatelink.blob.${environment().suffixes.storage}', 'privatelink.openai.azure.com']
+@description('Make the zone of Azure OpenAI: only for an account that gets its endpoint here. An empty zone would make an existing account, which may have an endpoint elsewhere, resolve to nothing.')
+param openAi bool
+
+var blobZone = 'privatelink.blob.${environment().suffixes.storage}'
+var openAiZone = 'privatelink.openai.azure.com'
+var zones = concat([blobZone], openAi ? [openAiZone] : [])
 
 resource vnet 'Microsoft.Network/virtualNetworks@2025-05-01' = {
   name: name
@@ -71,6 +76,7 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
     tags: tags
     properties: {
       registrationEnabled: false
+      resolutionPolicy: 'NxDomainRedirect' // a name that the zone has not is asked for outside
       virtualNetwork: { id: vnet.id }
     }
   }
@@ -80,4 +86,4 @@ output functionsSubnetId string = vnet::functions.id
 output containersSubnetId string = vnet::containers.id
 output endpointSubnetId string = vnet::endpoints.id
 output blobZoneId string = zone[0].id
-output openAiZoneId string = zone[1].id
+output openAiZoneId string = openAi ? zone[1].id : ''

@@ -43,3 +43,17 @@ type modelDeployment = {
 @export()
 @description('How the model is paid and where it may run: https://learn.microsoft.com/azure/ai-foundry/foundry-models/concepts/deployment-types')
 type skuName = 'GlobalStandard' | 'DataZoneStandard' | 'Standard'
+
+@export()
+@description('Who signs in, and who of them may call.')
+@sealed()
+type signInOptions = {
+  @description('Client id of the Entra app registration that callers sign in to; empty: no sign-in.')
+  clientId: string
+
+  @description('Object ids; without users and groups everyone in the tenant may call.')
+  users: string[]
+
+  @description('Object ids.')
+  groups: string[]
+}

@@ -3,8 +3,8 @@ using '../../infra/main.bicep'
 // Both hosts in the network, and the settings of a busy app.
 param environmentName = 'private-network'
 param location = 'westus3'
-param principalId = '22222222-2222-2222-2222-222222222222'
-param principalType = 'Group'
+param developerPrincipalId = '22222222-2222-2222-2222-222222222222'
+param developerPrincipalType = 'Group'
 param containerHost = true
 param privateNetworking = true
 param alwaysReadyInstances = 2

@@ -1,6 +1,9 @@
 """infra/ and agent/settings.py speak of the same app settings."""
 
+import re
+
 from agent.settings import Settings
+from tests.infra.bicep import INFRA
 from tests.infra.prediction import PREDICTIONS, Prediction
 
 # What the Functions host reads, on either hosting.
@@ -13,12 +16,24 @@ HOST = {
     "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
 }
 FLEX_BUILD = {"PIP_NO_DEPS", "SOURCE_DATE_EPOCH"}
+SIGN_IN_OF_FLEX = {"OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID"}
+CONTAINER_HOST = {"AzureFunctionsWebHost__hostid", "AzureWebJobsSecretStorageType"}
 APP = {
     "AZURE_CLIENT_ID",
     "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME",
     "AZURE_OPENAI_ENDPOINT",
     "CONVERSATIONS_URL",
     "POOL_MANAGEMENT_ENDPOINT",
+}
+# What an operator may change, by the name of the parameter; written only where it is set.
+OPERATOR = {
+    "logContent": "LOG_CONTENT",
+    "maxCompletionTokens": "AZURE_OPENAI_MAX_COMPLETION_TOKENS",
+    "openAiApiVersion": "AZURE_OPENAI_API_VERSION",
+    "reasoningEffort": "AZURE_OPENAI_REASONING_EFFORT",
+    "temperature": "AZURE_OPENAI_TEMPERATURE",
+    "toolRounds": "TOOL_ROUNDS",
+    "turnTimeoutSeconds": "TURN_TIMEOUT_SECONDS",
 }
 # Settings by which Flex Consumption refuses a deployment: functionAppConfig says the same.
 REFUSED_ON_FLEX = {
@@ -45,21 +60,22 @@ def test_each_setting_that_only_azure_can_know_is_deployed() -> None:
     assert without_a_value == APP
 
 
-def test_each_deployed_setting_is_read_by_the_app_or_by_its_host(prediction: Prediction) -> None:
-    read_by_the_app = {name.upper() for name in Settings.model_fields}
+def test_each_deployed_setting_is_the_apps_or_its_hosts(prediction: Prediction) -> None:
     signs_in = prediction.name == "sign-in"
-    read_by_the_host = {
-        "flex": HOST
-        | FLEX_BUILD
-        | ({"OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID"} if signs_in else set()),
-        "container": HOST | {"AzureWebJobsSecretStorageType"},
+    chosen = (
+        set(OPERATOR.values()) | {"CONVERSATION_MAX_CHARS"}
+        if prediction.name == "operator-settings"
+        else set()
+    )
+    of_the_host = {
+        "flex": HOST | FLEX_BUILD | (SIGN_IN_OF_FLEX if signs_in else set()),
+        # App Service sets WEBSITE_AUTH_ENABLED itself, Container Apps does not.
+        "container": HOST | CONTAINER_HOST | ({"WEBSITE_AUTH_ENABLED"} if signs_in else set()),
     }
 
     for host, settings in prediction.settings().items():
-        # App Service sets this one itself, Container Apps does not.
-        told = {"WEBSITE_AUTH_ENABLED"} if signs_in and host == "container" else set()
-        assert set(settings) - read_by_the_host[host] == APP | told
-        assert read_by_the_app >= APP | told
+        of_the_app = APP | chosen | ({"SIGN_IN_REQUIRED"} if signs_in else set())
+        assert set(settings) == of_the_app | of_the_host[host]
 
 
 def test_outputs_carry_the_names_of_the_app_settings(prediction: Prediction) -> None:
@@ -70,6 +86,8 @@ def test_outputs_carry_the_names_of_the_app_settings(prediction: Prediction) -> 
         "AZURE_CONTAINER_REGISTRY_ENDPOINT",
         "AZURE_FUNCTION_APP_NAME",
         "AZURE_RESOURCE_GROUP",
+        "DEPLOYED_FUNCTION_APP",
+        "DEPLOYED_NETWORKING",
     }
 
 
@@ -92,3 +110,38 @@ def test_both_hosts_get_the_same_values() -> None:
     shared = HOST | APP
 
     assert {n: hosts["flex"][n] for n in shared} == {n: hosts["container"][n] for n in shared}
+
+
+def test_each_setting_of_an_operator_has_a_parameter_whose_value_arrives() -> None:
+    configuration = (INFRA.parent / "tests/infra/operator-settings.bicepparam").read_text()
+    given = dict(re.findall(r"^param (\w+) = '(.*)'$", configuration, re.MULTILINE))
+
+    for settings in PREDICTIONS["operator-settings"].settings().values():
+        assert {OPERATOR[name]: given[name] for name in OPERATOR}.items() <= settings.items()
+        assert settings["CONVERSATION_MAX_CHARS"] == "100000"
+
+
+def test_what_an_operator_did_not_set_is_left_to_the_app(default: Prediction) -> None:
+    assert not set(OPERATOR.values()) & set(default.settings()["flex"])
+
+
+def test_template_names_every_setting_that_it_writes_itself() -> None:
+    listed = (INFRA / "main.bicep").read_text().partition("var reservedSettings")[2]
+    names = set(re.findall(r"^    '(\w+)'$", listed.partition("objectKeys")[0], re.MULTILINE))
+    written = {
+        name
+        for prediction in PREDICTIONS.values()
+        for settings in prediction.settings().values()
+        for name in settings
+    }
+
+    assert names >= written - set(OPERATOR.values()) - {"CONVERSATION_MAX_CHARS"}
+
+
+def test_capacity_of_the_model_carries_one_turn_at_the_limits_of_the_app() -> None:
+    limits = {name: field.default for name, field in Settings.model_fields.items()}
+    deployment = PREDICTIONS["default"].one("CognitiveServices/accounts/deployments")
+
+    tokens_of_history = limits["conversation_max_chars"] / 4
+    calls = limits["tool_rounds"] + 1
+    assert deployment.body["sku"]["capacity"] * 1000 >= tokens_of_history * calls

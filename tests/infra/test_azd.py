@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,13 @@ import yaml
 
 from tests.infra.bicep import INFRA, PROJECT
 from tests.infra.prediction import PREDICTIONS
+
+# Where each service is, read in August 2026:
+# https://learn.microsoft.com/azure/container-apps/sessions, the list of regions
+# `az functionapp list-flexconsumption-locations`, as the quickstarts' templates have it
+# https://learn.microsoft.com/azure/foundry/foundry-models/concepts/models-sold-directly-by-azure,
+# gpt-5.4-mini 2026-03-17 as GlobalStandard
+REGIONS = Path(__file__).with_name("regions.tsv")
 
 REFERENCE = re.compile(r"\$\{(?P<name>[A-Z_0-9]+)(?:=(?P<default>.*))?\}")
 
@@ -23,8 +31,14 @@ def parameters() -> dict[str, re.Match[str]]:
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((PROJECT / "azure.yaml").read_text())["services"]
+def project() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((PROJECT / "azure.yaml").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def services(project: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = project["services"]
     return found
 
 
@@ -39,6 +53,8 @@ def test_defaults_of_azd_are_the_defaults_of_the_template(
     template: dict[str, Any], parameters: dict[str, re.Match[str]]
 ) -> None:
     def as_text(value: object) -> str:
+        if value == {}:
+            return ""  # azd leaves an unset object out
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     assert {name: match["default"] or "" for name, match in parameters.items()} == {
@@ -57,11 +73,40 @@ def test_every_parameter_is_described(template: dict[str, Any]) -> None:
     assert undescribed == []
 
 
-def test_quota_that_azd_asks_for_is_that_of_the_default_model(template: dict[str, Any]) -> None:
-    defaults = {n: p.get("defaultValue") for n, p in template["parameters"].items()}
-    usage = template["parameters"]["location"]["metadata"]["azd"]["usageName"]
+def test_no_quota_is_asked_for_that_a_variable_could_make_wrong(template: dict[str, Any]) -> None:
+    assert template["parameters"]["location"]["metadata"]["azd"] == {"type": "location"}
 
-    assert usage == ["OpenAI.{modelSku}.{modelName}, {modelCapacity}".format_map(defaults)]
+
+def test_regions_are_those_with_pools_flex_consumption_and_the_model(
+    template: dict[str, Any],
+) -> None:
+    regions = set(template["parameters"]["location"]["allowedValues"])
+
+    rows = [line.split("\t") for line in REGIONS.read_text().splitlines()[1:]]
+    assert regions == {name for name, *services in rows if services == ["yes"] * 3}
+    assert not {"northeurope", "southcentralus"} & regions
+
+
+def test_azd_fills_in_what_the_earlier_deployment_put_out(
+    parameters: dict[str, re.Match[str]],
+) -> None:
+    carried = {match["name"] for name, match in parameters.items() if name.startswith("deployed")}
+
+    assert carried == {"DEPLOYED_FUNCTION_APP", "DEPLOYED_NETWORKING"}
+    assert all(carried <= set(prediction.outputs) for prediction in PREDICTIONS.values())
+
+
+def test_no_parameter_is_azds_own_login(parameters: dict[str, re.Match[str]]) -> None:
+    # azd answers these two itself, whatever was set: they cannot be empty, and in a pipeline they
+    # would give the pipeline the developer's roles.
+    names = {match["name"] for match in parameters.values()}
+
+    assert not names & {"AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"}
+
+
+def test_azd_is_new_enough_to_leave_foreign_groups_alone(project: dict[str, Any]) -> None:
+    # https://github.com/Azure/azure-dev/pull/7698, released with 1.24.1
+    assert project["requiredVersions"]["azd"] == ">= 1.24.1"
 
 
 def test_services_are_found_by_the_tags_of_the_hosts(services: dict[str, Any]) -> None:

@@ -40,3 +40,12 @@ def test_image_installs_as_slim_as_the_remote_build() -> None:
 
     assert "--no-deps" in install
     assert "SOURCE_DATE_EPOCH=315532800" in install
+
+
+def test_image_logs_on_the_console_as_the_one_that_core_tools_write() -> None:
+    assert re.search(
+        r"^ENV AzureWebJobsScriptRoot=/home/site/wwwroot \\\n"
+        r" +AzureFunctionsJobHost__Logging__Console__IsEnabled=true$",
+        (PROJECT / "Dockerfile").read_text(),
+        re.MULTILINE,
+    )

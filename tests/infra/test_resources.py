@@ -1,5 +1,7 @@
 """What is deployed: kinds, sizes and the switches that keep it safe."""
 
+import re
+
 import pytest
 
 from tests.infra.prediction import PREDICTIONS, Prediction
@@ -11,7 +13,7 @@ def test_model_is_deployed_on_an_account_that_tokens_can_reach(default: Predicti
 
     assert (account.body["kind"], account.body["sku"]) == ("OpenAI", {"name": "S0"})
     assert account.properties["customSubDomainName"] == account.name
-    assert deployment.body["sku"] == {"name": "GlobalStandard", "capacity": 30}
+    assert deployment.body["sku"] == {"name": "GlobalStandard", "capacity": 500}
     assert deployment.properties["model"] == {
         "format": "OpenAI",
         "name": "gpt-5.4-mini",
@@ -156,19 +158,72 @@ def test_private_network_closes_storage_and_model_and_opens_endpoints_to_them() 
     assert "containersSubnetId" in environment["infrastructureSubnetId"]
 
 
-@pytest.mark.parametrize("resource_type", ["Web/sites/config", "App/containerApps/authConfigs"])
+SIGN_IN = {"Web/sites/config": "Web/sites", "App/containerApps/authConfigs": "App/containerApps"}
+
+
+@pytest.mark.parametrize("resource_type", SIGN_IN)
 def test_sign_in_refuses_strangers_and_needs_no_secret(resource_type: str) -> None:
     auth = PREDICTIONS["sign-in"].one(resource_type).properties
     provider = auth["identityProviders"]["azureActiveDirectory"]
 
     assert auth["platform"] == {"enabled": True}
     assert auth["globalValidation"]["unauthenticatedClientAction"] == "Return401"
+    assert auth["globalValidation"]["excludedPaths"] == ["/api/health/live"]
+    assert auth["globalValidation"].get("requireAuthentication", True) is True
     assert provider["registration"]["clientId"] == "33333333-3333-3333-3333-333333333333"
     assert provider["registration"].get("clientSecretSettingName") in {
         None,
         "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID",  # the managed identity's client id, not a secret
     }
-    assert not PREDICTIONS["default"].all(resource_type)
+    assert provider["validation"]["defaultAuthorizationPolicy"] == {
+        "allowedPrincipals": {
+            "identities": [
+                "66666666-6666-6666-6666-666666666666",
+                "77777777-7777-7777-7777-777777777777",
+            ],
+            "groups": ["88888888-8888-8888-8888-888888888888"],
+        }
+    }
+
+
+def test_app_asserts_the_sign_in_that_the_platform_makes(prediction: Prediction) -> None:
+    for host, resource_type in zip(("flex", "container"), SIGN_IN, strict=True):
+        if settings := prediction.settings().get(host):
+            switched_on = prediction.one(resource_type).properties["platform"]["enabled"]
+            assert (settings.get("SIGN_IN_REQUIRED") == "true") is switched_on
+
+
+def test_deployment_without_sign_in_switches_an_earlier_one_off(prediction: Prediction) -> None:
+    for resource_type, host in SIGN_IN.items():
+        assert len(prediction.all(resource_type)) == len(prediction.all(host))
+        for auth in prediction.all(resource_type):
+            if prediction.name != "sign-in":
+                assert auth.properties["platform"] == {"enabled": False}
+                assert auth.properties["identityProviders"] == {}
+
+
+def test_private_network_leaves_the_name_of_an_existing_account_alone() -> None:
+    zones = [z.name for z in PREDICTIONS["private-existing-account"].all("Network/privateDnsZones")]
+
+    (zone,) = zones
+    assert "privatelink.blob." in zone
+    assert len(PREDICTIONS["private-network"].all("Network/privateDnsZones")) == 2
+
+
+def test_names_that_a_private_zone_does_not_have_are_asked_for_outside(
+    prediction: Prediction,
+) -> None:
+    for link in prediction.all("Network/privateDnsZones/virtualNetworkLinks"):
+        assert link.properties["resolutionPolicy"] == "NxDomainRedirect"
+
+
+def test_keys_of_the_container_host_belong_to_a_pinned_host() -> None:
+    container = PREDICTIONS["container-host"]
+    host_id = container.settings()["container"]["AzureFunctionsWebHost__hostid"]
+
+    assert host_id == container.one("App/containerApps").name
+    assert re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", host_id)
+    assert len(host_id) <= 32
 
 
 def test_existing_account_is_used_as_it_is() -> None:

@@ -49,11 +49,13 @@ def grants(prediction: Prediction) -> list[Grant]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("default", APP | DEVELOPER),
-        ("no-developer", APP),
+        ("default", APP),
+        ("developer", APP | DEVELOPER),
         ("container-host", APP_AS_CONTAINER | DEVELOPER),
         ("private-network", APP_AS_CONTAINER | DEVELOPER),
         ("sign-in", APP_AS_CONTAINER),
+        ("operator-settings", APP_AS_CONTAINER),
+        ("private-existing-account", APP),
         ("existing-account", APP | DEVELOPER),
         ("services-only", APP | DEVELOPER),
     ],
@@ -77,7 +79,7 @@ def test_no_role_is_given_on_a_group_or_subscription(prediction: Prediction) -> 
 @pytest.mark.parametrize(
     ("name", "developer_type"),
     [
-        ("default", "User"),
+        ("developer", "User"),
         ("private-network", "Group"),
         ("existing-account", "ServicePrincipal"),
     ],

@@ -1,0 +1,17 @@
+using '../../infra/main.bicep'
+
+// Every app setting that an operator may change, on either host, in a second deployment.
+param environmentName = 'operator-settings'
+param location = 'eastus2'
+param containerHost = true
+param toolRounds = '4'
+param turnTimeoutSeconds = '120'
+param openAiApiVersion = 'v1'
+param reasoningEffort = 'low'
+param temperature = '0.2'
+param maxCompletionTokens = '4000'
+param logContent = 'true'
+param appSettings = {
+  CONVERSATION_MAX_CHARS: '100000'
+}
+param deployedNetworking = 'public'
