@@ -47,6 +47,9 @@ def _outputs(outcome: Outcome) -> Iterator[Iterator[bytes]]:
     for output in shown:
         yield from _streams(texts[done : output.mark])
         done = max(done, output.mark)
+        if _is_on_stderr(output):
+            yield from _streams([(out, "") for out, _ in texts[done : done + 1]])
+            done += 1
         if reply is not None:
             yield _error(reply, output) if output.output_type == "error" else _shown(reply, output)
     yield from _streams(texts[done:])
@@ -122,6 +125,11 @@ def _error(reply: Reply, output: OutputFrame) -> Iterator[bytes]:
             "traceback": traceback.split("\n"),
         }
     )
+
+
+def _is_on_stderr(output: OutputFrame) -> bool:
+    """Whether it is an error that did not end the cell: the next piece of stderr is its text."""
+    return output.output_type == "error" and "traceback" in {**output.data, **output.blobs}
 
 
 def _words_of_the_service(outcome: Outcome) -> str:

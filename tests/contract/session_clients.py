@@ -66,7 +66,7 @@ async def run_driver(name: str, served: ServedPool) -> dict[str, Any]:
 
 async def run_program(command: Sequence[str], served: ServedPool) -> str:
     """Run a program with the clients' packages; the value is its stdout."""
-    packages = await asyncio.to_thread(client_packages)
+    packages = await asyncio.to_thread(installed_packages, _REQUIREMENTS)
     process = await asyncio.create_subprocess_exec(
         *command,
         env={
@@ -85,28 +85,28 @@ async def run_program(command: Sequence[str], served: ServedPool) -> str:
     return stdout.decode()
 
 
-def client_packages() -> Path:
-    """Return the folder with the clients' packages, installed the first time."""
-    root = _PROJECT / ".local" / "session-clients"
+def installed_packages(requirements: Path) -> Path:
+    """Return the folder with the packages of a requirements file, installed the first time."""
+    root = _PROJECT / ".local" / requirements.stem.replace("_", "-")
     root.mkdir(parents=True, exist_ok=True)
-    stamp = hashlib.sha256(_REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    stamp = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
     folder = root / stamp
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / ".ready").exists():
-            _install(folder)
+            _install(folder, requirements)
             (folder / ".ready").touch()
     return folder
 
 
-def _install(folder: Path) -> None:
+def _install(folder: Path, requirements: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     installer = [str(uv), "pip"] if uv.exists() else [sys.executable, "-m", "pip"]
     python = ["--python", sys.executable] if uv.exists() else []
     subprocess.run(
         [
             *[*installer, "install", "--quiet", "--no-deps", *python],
-            *["--target", str(folder), "--requirement", str(_REQUIREMENTS)],
+            *["--target", str(folder), "--requirement", str(requirements)],
         ],
         check=True,
         timeout=_INSTALL_TIMEOUT_S,

@@ -20,6 +20,8 @@ _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _PROJECT = Path(__file__).parents[3]
 DEFAULT_ROOT = _PROJECT / ".local" / "session-image"
 
+_CJK_FONT, _CJK_FONT_FILE = "Noto Sans CJK TC", "NotoSansCJKtc-Regular.otf"
+
 Progress = Callable[[str], None]
 
 
@@ -49,7 +51,7 @@ def prepare_session_image(
         root: where images are kept.
 
     Returns:
-        The image: `packages/` and `matplotlib/` (its list of fonts).
+        The image: `packages/`, `bin/` (commands), `matplotlib/` (its list of fonts and settings).
 
     Raises:
         ImagePreparationError: the installation failed.
@@ -65,8 +67,10 @@ def prepare_session_image(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         requirements = [_REQUIREMENTS, *([extra_requirements] if extra_requirements else [])]
-        progress("session image: installing numpy, pandas and others, once (about 400 MB)")
+        progress("session image: installing numpy, pandas and others, once (about 900 MB)")
         _install(folder / "packages", requirements, progress)
+        _add_cjk_font(folder / "packages")
+        _write_commands(folder / "bin")
         progress("session image: listing fonts")
         _list_fonts(folder)
         (folder / "ready").touch()
@@ -122,10 +126,31 @@ def _install(target: Path, requirements: list[Path], progress: Progress) -> None
         )
 
 
+def _add_cjk_font(packages: Path) -> None:
+    """Put the font with Chinese, Japanese and Korean where matplotlib looks for its own."""
+    for font in packages.glob(f"*/{_CJK_FONT_FILE}"):
+        shutil.move(font, packages / "matplotlib" / "mpl-data" / "fonts" / "ttf" / font.name)
+    # The package brings it twice.
+    (packages / _CJK_FONT_FILE).unlink(missing_ok=True)
+
+
+def _write_commands(folder: Path) -> None:
+    """Write the commands that code expects: those of the packages name a Python of the host."""
+    folder.mkdir()
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for name, program in {"python": python, "pip": f"{python} -m pip"}.items():
+        for command in (name, f"{name}3"):
+            script = folder / command
+            script.write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+            script.chmod(0o755)
+
+
 def _list_fonts(folder: Path) -> None:
     """Make matplotlib's list of fonts now: each session would take 150 ms to make its own."""
     cache = folder / "matplotlib"
     cache.mkdir()
+    # What the first font has no glyph for is drawn with the next.
+    (cache / "matplotlibrc").write_text(f"font.family: sans-serif, {_CJK_FONT}\n")
     program = (
         f"import sys; sys.path.insert(0, {str(folder / 'packages')!r});"
         " import matplotlib.font_manager"

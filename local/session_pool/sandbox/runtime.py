@@ -35,6 +35,7 @@ class GuestRuntime:
         binds = [
             (image / "packages", f"{_INSIDE}/packages"),
             (image / "matplotlib", f"{_INSIDE}/matplotlib"),
+            (image / "bin", f"{_INSIDE}/bin"),
             (_GUEST, f"{_INSIDE}/guest"),
         ]
         if prefix == Path("/usr"):
@@ -48,16 +49,21 @@ class GuestRuntime:
         path = "/usr/local/bin:/usr/bin:/bin"
         if self.library_path:
             path = f"{Path(self.python).parent}:{path}"
+        path = f"{_INSIDE}/bin:{path}"
         environment = {
             "PATH": path,
             "HOME": "/home/sandbox",
             "LANG": "C.UTF-8",
+            "TZ": "UTC",
             "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
             "PYTHONPATH": f"{_INSIDE}/packages",
             "PYTHONDONTWRITEBYTECODE": "1",
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "MPLCONFIGDIR": "/home/sandbox/.matplotlib",
             "IPYTHONDIR": "/home/sandbox/.ipython",
+            # There is no network: `pip install` says so at once.
+            "PIP_RETRIES": "0",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             # A thread for each core of the host would count against the session's processes.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
@@ -69,7 +75,9 @@ class GuestRuntime:
     def command(self, module: str, descriptor: int) -> list[str]:
         """Command line that runs `main(descriptor)` of a module of `guest`."""
         program = (
-            f"import sys; sys.path[:0] = ['{_INSIDE}', '{_INSIDE}/packages']; "
-            f"from guest.{module} import main; main({descriptor})"
+            # `exec` in a session must not find this line as its source.
+            "import linecache, sys; linecache.cache.clear(); "
+            f"sys.path.append('{_INSIDE}'); from guest.{module} import main; "
+            f"sys.path.remove('{_INSIDE}'); main({descriptor})"
         )
-        return [self.python, "-I", "-c", program]
+        return [self.python, "-c", program]

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import fcntl
 import gc
-import importlib
 import json
 import os
 import random
@@ -32,10 +31,8 @@ def main(control_descriptor: int) -> None:
     configuration = json.loads(control.recv(1 << 16))
     plain.prepare_streams()
     plain.seed_font_cache()
-    for module in configuration["preload"]:
-        importlib.import_module(module)
     shell = Shell()
-    shell.warm(figure="matplotlib.pyplot" in sys.modules)
+    shell.warm(configuration["preload"])
     gc.collect()
     # The collector would write to every object it looks at, and so copy the shared pages.
     gc.freeze()

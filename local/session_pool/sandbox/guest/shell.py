@@ -3,51 +3,89 @@
 import asyncio
 import builtins
 import contextlib
+import contextvars
 import fcntl
 import getpass
+import importlib
+import site
+import socket
 import subprocess
 import sys
 import types
 from typing import Any
 
 # The session image holds IPython; the environment that is type-checked does not.
-from IPython.core.async_helpers import get_asyncio_loop  # type: ignore[import-not-found]
 from IPython.core.displayhook import DisplayHook  # type: ignore[import-not-found]
 from IPython.core.displaypub import DisplayPublisher  # type: ignore[import-not-found]
+from IPython.core.error import StdinNotImplementedError  # type: ignore[import-not-found]
 from IPython.core.interactiveshell import InteractiveShell  # type: ignore[import-not-found]
 from traitlets import Type  # type: ignore[import-not-found]
 from traitlets.config import Config  # type: ignore[import-not-found]
 
+from . import figures
 from .frames import printable
 from .results import ResultCollector, StreamMarks
-from .tracebacks import ShownError, shortened, without_sandbox
+from .tracebacks import ShownError, prepare, shortened
 
 
 class _Collected:
     """Where the hooks below put what they see; IPython builds them itself, so this is shared."""
 
     results = ResultCollector()
-    # The error that was shown last, until it is known whether it ends the cell.
+    # The error that was shown last, until it is known whether it ends the cell; the one that did.
     pending: ShownError | None = None
+    final: ShownError | None = None
 
     @classmethod
-    def take_pending(cls, ended_by: BaseException | None) -> ShownError | None:
-        """Return the error that ended the cell; show any other."""
-        error = cls.pending
-        if error is None or ended_by is None or error.raised is not ended_by:
-            cls.show_pending()
-            return None
-        cls.pending = None
-        return error
+    def begin(cls) -> None:
+        cls.pending = cls.final = None
+
+    @classmethod
+    def show(cls, error: ShownError, result: Any) -> None:
+        """An error was shown.
+
+        Args:
+            error: what there is to show.
+            result: of the cell; None before it has begun to run, and after.
+        """
+        cls.show_pending()
+        if result is None:
+            cls.pending = error
+        elif error.raised is result.error_in_exec:
+            cls._end_with(error)
+        else:
+            cls._go_on_after(error)
+
+    @classmethod
+    def end(cls, ended_by: BaseException | None) -> str:
+        """Return the traceback of what ended the cell; "" for nothing, or what IPython printed."""
+        error, cls.pending = cls.pending, None
+        if error is not None:
+            if error.raised is ended_by:
+                cls._end_with(error)
+            else:
+                cls._go_on_after(error)
+        return cls.final.text if cls.final is not None else ""
 
     @classmethod
     def show_pending(cls) -> None:
-        """It did not end the cell: it was raised while something was displayed, or was caught."""
         error, cls.pending = cls.pending, None
         if error is not None:
-            with contextlib.suppress(Exception):  # the code may have replaced or closed it
-                print(error.text, file=sys.stderr, flush=True)
-            cls.results.error(error.name, error.message, error.text)
+            cls._go_on_after(error)
+
+    @classmethod
+    def _end_with(cls, error: ShownError) -> None:
+        cls.final = error
+        cls.results.error(error.name, error.message, None)
+
+    @classmethod
+    def _go_on_after(cls, error: ShownError) -> None:
+        """It did not end the cell: it was raised while something was displayed, or was caught."""
+        cls.results.error(error.name, error.message, error.text)
+        with contextlib.suppress(Exception):  # the code may have replaced or closed it
+            print(error.text, file=sys.stderr, flush=True)
+        # Up to here stderr says what the output does.
+        cls.results.marks.set()
 
 
 class _ResultHook(DisplayHook):  # type: ignore[misc]  # IPython is untyped here
@@ -89,15 +127,14 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         found = super()._get_exc_info(exc_tuple)
-        without_sandbox(found[1])
+        prepare(found[1])
         return found
 
     def _showtraceback(self, etype: type, evalue: BaseException | None, stb: list[str]) -> None:
-        _Collected.show_pending()
-        _Collected.pending = ShownError.of(etype, evalue, stb)
-        result = self.displayhook.exec_result
-        if result is not None and evalue is not result.error_in_exec:
-            _Collected.show_pending()
+        _Collected.show(ShownError.of(etype, evalue, stb), self.displayhook.exec_result)
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        """`%matplotlib` asks for an event loop of a window system; there is none to run."""
 
     def ask_exit(self) -> None:
         """`exit` and `quit` leave the kernel running, as in a notebook that is kept open."""
@@ -113,7 +150,9 @@ class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is
 
 
 def _no_input(prompt: object = "") -> str:
-    raise RuntimeError("raw_input was called, but this frontend does not support input requests.")
+    raise StdinNotImplementedError(
+        "raw_input was called, but this frontend does not support input requests."
+    )
 
 
 class Shell:
@@ -122,8 +161,8 @@ class Shell:
     def __init__(self) -> None:
         config = Config()
         config.HistoryManager.enabled = False
+        config.IPKernelApp.parent_handle = 0  # libraries ask whether there is such a section
         config.InteractiveShell.colors = "nocolor"
-        config.InteractiveShell.cache_size = 100
         config.Completer.use_jedi = False
         # Code finds its own module under the name it expects (pickle, dataclasses).
         main = types.ModuleType("__main__")
@@ -132,18 +171,24 @@ class Shell:
         self._shell = ZMQInteractiveShell.instance(
             config=config, user_module=main, user_ns=main.__dict__
         )
+        # pandas shows frames for a terminal unless there is one.
+        self._shell.kernel = types.SimpleNamespace(shell=self._shell)
         self._modules = {"synchronous": main}
+        self._context = contextvars.copy_context()
         builtins.input = _no_input
         getpass.getpass = _no_input  # type: ignore[assignment]  # refuses whatever the arguments
 
-    def warm(self, *, figure: bool) -> None:
-        """Run the paths that are slow the first time, then forget them.
+    def warm(self, preload: list[str]) -> None:
+        """Import modules, run the paths that are slow the first time, then forget them.
 
         Args:
-            figure: also draw one; matplotlib must be importable.
+            preload: what to import, as code in a cell would: some libraries look for IPython then.
         """
+        with self._shell.builtin_trap:
+            for module in preload:
+                importlib.import_module(module)
         self._shell.run_cell("print(end='')", store_history=False)
-        if figure:
+        if "matplotlib.pyplot" in sys.modules:
             self._shell.run_cell(
                 "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('x')\nplt.show()",
                 store_history=False,
@@ -151,14 +196,29 @@ class Shell:
             )
         self._shell.reset(new_session=False)
         _Collected.results = ResultCollector()
-        _Collected.pending = None
+        _Collected.begin()
 
-    def keep_streams(self) -> None:
-        """Hold the session's own stdout and stderr, whatever code does with 1 and 2."""
+    def begin(self) -> None:
+        """Make what belongs to this process alone; a fork of it must not share an event loop.
+
+        The session's own stdout and stderr are held, whatever code does with 1 and 2.
+        """
         self._streams = (
             fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 60),
             fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 60),
         )
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        # What `pip install` puts into the home folder can be imported; this Python is isolated.
+        sys.path.append(site.getusersitepackages())
+
+    def run_tasks_until_readable(self, channel: socket.socket) -> None:
+        """Between two cells, go on with tasks that code has started, as Jupyter does."""
+        if asyncio.all_tasks(self._loop):
+            readable = self._loop.create_future()
+            self._loop.add_reader(channel, _resolve, readable)
+            self._loop.run_until_complete(readable)
+            self._loop.remove_reader(channel)
 
     def run(self, code: str, variables: str, marker: str) -> tuple[bool, ResultCollector, str]:
         """Run one cell.
@@ -175,25 +235,25 @@ class Shell:
         # What a thread displayed since the last cell belongs to this one, as does what it printed.
         results = _Collected.results
         results.marks = StreamMarks(marker, self._streams)
-        _Collected.pending = None
+        _Collected.begin()
         succeeded, traceback, ended_by = False, "", None
+        figures.show_inline_again()
+        # Variables of the context stay between cells: decimal's precision is one.
+        cell = self._loop.create_task(self._run_cell(code), context=self._context)
         try:
-            result = self._shell.run_cell(code, store_history=True)
+            result = self._loop.run_until_complete(cell)
             succeeded, ended_by = result.success, result.error_in_exec or result.error_before_exec
         except KeyboardInterrupt:
+            self._cancel(cell)
             traceback = "KeyboardInterrupt: "
         except BaseException as error:
             # IPython reports what code raises; what arrives here broke IPython itself.
             traceback = shortened(printable(f"{type(error).__name__}: {error}"))
-        shown = _Collected.take_pending(ended_by)
-        if shown is not None:
-            results.error(shown.name, shown.message, None)
-            traceback = shown.text
-        elif traceback:
+        if traceback:
             results.error(traceback.partition(":")[0], "", None)
+        else:
+            traceback = _Collected.end(ended_by)
         _Collected.results = ResultCollector()
-        if isinstance(ended_by, KeyboardInterrupt) or traceback.startswith("KeyboardInterrupt"):
-            self._cancel_tasks()
         return succeeded, results, traceback
 
     def _use(self, variables: str) -> None:
@@ -203,6 +263,9 @@ class Shell:
         if module is None:
             module = self._modules[variables] = types.ModuleType("__main__")
             module.__dict__["__builtins__"] = builtins
+        for name in ("__spec__", "__loader__", "__package__"):
+            # `%reset` deletes them; multiprocessing cannot start a process without.
+            module.__dict__.setdefault(name, None)
         if self._shell.user_module is module:
             return
         sys.modules["__main__"] = module
@@ -211,14 +274,35 @@ class Shell:
         if is_new:
             self._shell.init_user_ns()
 
-    @staticmethod
-    def _cancel_tasks() -> None:
-        """End what an interrupted `await` left behind, or it would go on inside the next cell."""
-        loop = get_asyncio_loop()
-        if loop is None or loop.is_running() or loop.is_closed():
-            return
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=0.2))
+    async def _run_cell(self, code: str) -> Any:
+        """Run a cell inside the event loop: code finds one that runs, as in Jupyter."""
+        shell, transformed, failure = self._shell, code, None
+        try:
+            transformed = shell.transform_cell(code)
+        except Exception:
+            failure = sys.exc_info()
+        result = None
+        try:
+            result = await shell.run_cell_async(
+                code,
+                store_history=True,
+                transformed_cell=transformed,
+                preprocessing_exc_tuple=failure,
+            )
+        finally:
+            shell.events.trigger("post_execute")
+            shell.events.trigger("post_run_cell", result)
+        return result
+
+    def _cancel(self, cell: asyncio.Task[Any]) -> None:
+        """End an interrupted `await`, or it would go on inside the next cell."""
+        cell.cancel()
+        self._loop.run_until_complete(asyncio.wait([cell], timeout=0.2))
+        if cell.done() and not cell.cancelled():
+            cell.exception()
+        _Collected.begin()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,5 +1,7 @@
 """What an error's text holds: no frames of the sandbox, and no more than an answer can."""
 
+import inspect
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +50,12 @@ def shortened(text: str, max_chars: int = MAX_TRACEBACK_CHARS) -> str:
     return text[:head] + note + text[len(text) - (max_chars - len(note) - head) :]
 
 
-def without_sandbox(raised: BaseException | None) -> None:
-    """Let tracebacks end where code of the sandbox was called, also those of the causes."""
+def prepare(raised: BaseException | None) -> None:
+    """Let tracebacks end where code of the sandbox was called, also those of the causes.
+
+    Also say that cells belong to `__main__`: for each frame of a recursion `inspect` would look
+    through all modules, which takes seconds.
+    """
     seen: set[int] = set()
     waiting = [raised]
     while waiting:
@@ -60,7 +66,14 @@ def without_sandbox(raised: BaseException | None) -> None:
         waiting += [error.__cause__, error.__context__]
         frame = error.__traceback__
         while frame is not None:
+            _know_module(frame.tb_frame.f_code.co_filename)
             inner = frame.tb_next
             if inner is not None and inner.tb_frame.f_code.co_filename.startswith(_GUEST):
                 frame.tb_next = None
             frame = frame.tb_next
+
+
+def _know_module(file: str) -> None:
+    if file.startswith("<") and file not in inspect.modulesbyfile:
+        inspect.modulesbyfile[file] = "__main__"
+        inspect.modulesbyfile[os.path.abspath(file)] = "__main__"

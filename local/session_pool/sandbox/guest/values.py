@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import math
+import re
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from .frames import MAX_RESULT_CHARS, MAX_RESULT_DEPTH, printable
 IMAGE_TYPES = ("image/png", "image/jpeg")
 # Formats that Jupyter carries as base64, besides the images above.
 _BINARY_TYPES = (*IMAGE_TYPES, "image/gif", "image/webp", "application/pdf")
+_HALVES = re.compile("[\ud800-\udfff]")
 _MAX_METADATA_BYTES = 1 << 10
 
 
@@ -27,12 +29,22 @@ def as_json(value: object, text: str) -> Any:
     if isinstance(value, str):
         return _cut(printable(value))
     try:
-        encoded = printable(json.dumps(value, allow_nan=False, ensure_ascii=False))
+        encoded = json_text(value)
         if len(encoded) <= MAX_RESULT_CHARS and not _is_deep(encoded):
             return json.loads(encoded)
     except (TypeError, ValueError, RecursionError, MemoryError):
         pass
     return _cut(printable(text))
+
+
+def json_text(value: object) -> str:
+    """Return `value` as JSON in which half a surrogate pair is escaped twice: as text, not as half.
+
+    Raises:
+        TypeError, ValueError, RecursionError: JSON cannot hold it.
+    """
+    encoded = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    return _HALVES.sub(lambda half: rf"\\u{ord(half[0]):04x}", encoded)
 
 
 def _cut(text: str) -> str:
@@ -84,7 +96,7 @@ def _part(media_type: str, part: object) -> str | bytes | None:
                 return None
         return printable(part)
     try:
-        return printable(json.dumps(part, allow_nan=False, ensure_ascii=False))
+        return json_text(part)
     except (TypeError, ValueError, RecursionError):
         return None
 
@@ -94,7 +106,7 @@ def small_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
     if not metadata:
         return {}
     try:
-        encoded = printable(json.dumps(metadata, allow_nan=False, ensure_ascii=False))
+        encoded = json_text(metadata)
         if len(encoded.encode()) <= _MAX_METADATA_BYTES:
             return dict(json.loads(encoded))
     except (TypeError, ValueError, RecursionError):
