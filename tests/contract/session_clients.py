@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.azure_openai import AzureOpenAI, StandInModel
+from local.azure_openai.routes import AUDIENCE as AZURE_OPENAI_AUDIENCE
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
@@ -39,18 +41,22 @@ class ServedPool:
 
 @contextlib.asynccontextmanager
 async def served_pool(options: PoolOptions, folder: Path) -> AsyncIterator[ServedPool]:
-    """Serve a pool over https; certificates go to `folder`."""
+    """Serve a pool over https, and a model for agents; certificates go to `folder`."""
     identity = ManagedIdentity()
+    model = AzureOpenAI(identity.verifier(AZURE_OPENAI_AUDIENCE), deployment=StandInModel.name)
     tls = TlsFiles(folder)
     async with (
         SessionPool(identity.verifier(*_AUDIENCES), options) as pool,
         serve(pool.app, tls_files=tls.server_files()) as pool_url,
         serve(identity.app) as identity_url,
+        serve(model.app) as model_url,
     ):
         environment = {
             "POOL_MANAGEMENT_ENDPOINT": pool_url + pool.path,
             "IDENTITY_ENDPOINT": identity_url + identity.path,
             "IDENTITY_HEADER": identity.identity_header,
+            "AZURE_OPENAI_ENDPOINT": model_url,
+            "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": StandInModel.name,
             "SSL_CERT_FILE": str(tls.bundle),
             "REQUESTS_CA_BUNDLE": str(tls.bundle),
         }

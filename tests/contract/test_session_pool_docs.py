@@ -30,7 +30,13 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 async def test_every_framework_has_a_snippet() -> None:
     titles = [title for title, *_ in SNIPPETS]
-    assert titles == ["With Semantic Kernel", "With LangChain", "With curl", "In tests"]
+    assert titles == [
+        "With Agent Framework",
+        "With Semantic Kernel",
+        "With LangChain",
+        "With curl",
+        "In tests",
+    ]
 
 
 @pytest.mark.parametrize(
