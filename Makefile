@@ -27,6 +27,12 @@ bench: setup ## Measure a turn, streams, conversations and the session pool; fai
 		$(PYTHON_OF_VENV) -m $$part || status=1; \
 	done; exit $$status
 
+cost: setup ## A month's cost from list prices: make cost TURNS=10000 USERS=50.
+	@$(PYTHON_OF_VENV) -m bench.cost --turns $(or $(TURNS),10000) --users $(or $(USERS),50)
+
+outdated: setup ## Pins against the registry; fails if one is held back without a reason.
+	@$(PYTHON_OF_VENV) -m tests.outdated
+
 verify-azure: setup ## Run the contract tests against the Azure that the app settings name.
 	@AZURE_VERIFY=1 $(PYTHON_OF_VENV) -m pytest -q tests/contract
 
