@@ -20,9 +20,29 @@ _REMEDIES = (
         "user namespaces are used up or off: `sysctl user.max_user_namespaces`",
     ),
     (
-        "No permissions to create new namespace",
+        "No permissions to create ",  # "new namespace", in newer versions "a new namespace"
         "this system forbids user namespaces to ordinary users: `sudo sysctl -w"
         " kernel.unprivileged_userns_clone=1`, or in Docker `--security-opt seccomp=unconfined`",
+    ),
+    (
+        "Can't set hostname",
+        "this container's seccomp profile allows namespaces and not what is done in them: start it"
+        " with `--security-opt seccomp=unconfined`",
+    ),
+    (
+        "pivot_root: Operation not permitted",
+        "this container's seccomp profile forbids pivot_root: start it with `--security-opt"
+        " seccomp=unconfined`",
+    ),
+    (
+        "Unexpected capabilities",
+        "this container gives an ordinary user capabilities, which bubblewrap refuses: start it"
+        " without `--cap-add`",
+    ),
+    (
+        "Failed to make / slave",
+        "AppArmor forbids mounts in this container: start it with `--security-opt"
+        " apparmor=unconfined`",
     ),
     (
         "setting up uid map: Permission denied",
@@ -64,7 +84,7 @@ async def prove(source: KernelSource) -> None:
     try:
         kernel = await source.spawn()
     except KernelStartError as error:
-        raise SandboxNotEnforcedError(_explain(str(error))) from error
+        raise SandboxNotEnforcedError(explain(str(error))) from error
     try:
         kernel.stdout.begin(1 << 16)
         await kernel.execute(probe.CODE)
@@ -84,7 +104,8 @@ async def prove(source: KernelSource) -> None:
         )
 
 
-def _explain(said: str) -> str:
+def explain(said: str) -> str:
+    """Why no session starts, and which option or setting helps, where the words are known."""
     for words, remedy in _REMEDIES:
         if words in said:
             return f"sessions cannot be isolated here: {remedy} ({said[-300:]})"
