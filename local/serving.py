@@ -30,8 +30,10 @@ class LoopbackHostOnly:
     its own that resolves to 127.0.0.1 (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, host_name: str | None = None) -> None:
+        """Args: what to protect; one more name that the Host header may have."""
         self._app = app
+        self._names = LOOPBACK_NAMES | ({host_name} if host_name else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 421 instead of the app if the Host header names another machine."""
@@ -43,15 +45,14 @@ class LoopbackHostOnly:
             return
         await self._app(scope, receive, send)
 
-    @staticmethod
-    def _names_loopback(scope: Scope) -> bool:
+    def _names_loopback(self, scope: Scope) -> bool:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1:
             return False
         name, colon, port = hosts[0].rpartition(":")
         # An IPv6 literal without a port has colons of its own.
-        return hosts[0] in LOOPBACK_NAMES or (
-            colon == ":" and name in LOOPBACK_NAMES and port.isascii() and port.isdigit()
+        return hosts[0] in self._names or (
+            colon == ":" and name in self._names and port.isascii() and port.isdigit()
         )
 
 
@@ -92,6 +93,7 @@ async def serve(
     port: int = 0,
     *,
     tls_files: tuple[str, str] | None = None,
+    host_name: str | None = None,
     also_ipv6: bool = False,
     grace_s: int = 2,
 ) -> AsyncIterator[str]:
@@ -101,6 +103,7 @@ async def serve(
         app: an ASGI application; its lifespan events are not sent.
         port: 0 takes a free one.
         tls_files: certificate and key files (PEM); https instead of http.
+        host_name: a name that clients reach this machine by, besides those of loopback.
         also_ipv6: listen on ::1 too where the machine has it, for clients of "localhost".
         grace_s: how long running requests may go on after the block has ended.
 
@@ -109,7 +112,7 @@ async def serve(
     """
     listeners = _listen(port, also_ipv6=also_ipv6)
     config = uvicorn.Config(
-        LoopbackHostOnly(app),
+        LoopbackHostOnly(app, host_name),
         lifespan="off",
         ws="none",
         log_config=None,

@@ -18,11 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = datetime.timedelta(days=365)
 _RENEW_BEFORE = datetime.timedelta(days=30)
-_NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
-_HOSTS = [
-    x509.DNSName("localhost"),
-    x509.IPAddress(ipaddress.IPv4Network("127.0.0.1/32")),
-]
+_ADDRESS = ipaddress.IPv4Address("127.0.0.1")
 
 
 @dataclass(frozen=True)
@@ -31,9 +27,15 @@ class TlsFiles:
 
     Attributes:
         folder: holds them; its files are written once and used until shortly before they expire.
+        host_name: a name that the server has besides localhost.
     """
 
     folder: Path
+    host_name: str | None = None
+
+    @property
+    def _names(self) -> list[str]:
+        return ["localhost", *([self.host_name] if self.host_name else [])]
 
     @property
     def certificate(self) -> Path:
@@ -70,13 +72,17 @@ class TlsFiles:
         if not all(os.access(file, os.R_OK) for file in files):
             return False
         certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        return certificate.not_valid_after_utc - _now() > _RENEW_BEFORE
+        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return (
+            certificate.not_valid_after_utc - _now() > _RENEW_BEFORE
+            and named.get_values_for_type(x509.DNSName) == self._names
+        )
 
     def _make(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         authority_key, server_key = _new_key(), _new_key()
-        authority = _authority(authority_key)
-        certificate = _server_certificate(server_key, authority, authority_key)
+        authority = _authority(authority_key, self._names)
+        certificate = _server_certificate(server_key, authority, authority_key, self._names)
         self.key.unlink(missing_ok=True)
         with os.fdopen(os.open(self.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
             f.write(
@@ -91,12 +97,13 @@ class TlsFiles:
         self.bundle.write_bytes(_system_authorities() + _pem(authority))
 
 
-def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def _authority(key: ec.EllipticCurvePrivateKey, names: list[str]) -> x509.Certificate:
+    hosts = [*map(x509.DNSName, names), x509.IPAddress(ipaddress.IPv4Network(_ADDRESS))]
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Local Azure (this machine only)")])
     return (
         _builder(name, name, key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.NameConstraints(_HOSTS, None), critical=True)
+        .add_extension(x509.NameConstraints(hosts, None), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -107,13 +114,15 @@ def _server_certificate(
     key: ec.EllipticCurvePrivateKey,
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
+    names: list[str],
 ) -> x509.Certificate:
+    hosts = [*map(x509.DNSName, names), x509.IPAddress(_ADDRESS)]
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     return (
         _builder(name, authority.subject, key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(_NAMES), critical=False)
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(signer, critical=False)

@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         help="https, with a certificate made for this machine; says how clients come to trust it",
     )
     parser.add_argument(
+        "--host-name",
+        metavar="NAME",
+        help="https under this name too, for clients that take only *.dynamicsessions.io",
+    )
+    parser.add_argument(
         "--keep-files",
         type=Path,
         metavar="FOLDER",
@@ -136,7 +141,9 @@ def _options(arguments: argparse.Namespace) -> PoolOptions:
 
 
 async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
-    tls = TlsFiles(TLS_FOLDER) if arguments.tls else None
+    tls = (
+        TlsFiles(TLS_FOLDER, arguments.host_name) if arguments.tls or arguments.host_name else None
+    )
     try:
         tls_files = tls.server_files() if tls else None
     except PermissionError as error:
@@ -151,12 +158,17 @@ async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
         )
         pool = await opened.enter_async_context(SessionPool(identity.verifier(*AUDIENCES), options))
         pool_url = await opened.enter_async_context(
-            serve(pool.app, arguments.port, tls_files=tls_files)
+            serve(pool.app, arguments.port, tls_files=tls_files, host_name=arguments.host_name)
         )
+        if arguments.host_name:
+            pool_url = pool_url.replace("127.0.0.1", arguments.host_name)
         _say(f"Session pool ready (kernels: {pool.kernels}):")
         _say(f"  POOL_MANAGEMENT_ENDPOINT={pool_url}{pool.path}")
         _say(f"  IDENTITY_ENDPOINT={identity_url}{identity.path}")
         _say(f"  IDENTITY_HEADER={identity.identity_header}")
+        if arguments.host_name:
+            _say("Clients find it with this line in /etc/hosts:")
+            _say(f"  127.0.0.1 {arguments.host_name}")
         if tls is not None:
             _say("The certificate is made for this machine; clients trust it with")
             _say(f"  export SSL_CERT_FILE={tls.bundle} REQUESTS_CA_BUNDLE={tls.bundle}")

@@ -55,6 +55,11 @@ class PoolApp:
         except DroppedConnectionError:
             await _drop(send)
             return
+        except Exception:
+            # Never a bare 500: clients read the service's envelope.
+            _log.exception("a request could not be answered")
+            failed = PoolError("The request could not be answered.")
+            response, code = self._error_response(failed, trace_id), failed.code
         response.headers["mise-correlation-id"] = trace_id
         response.headers["api-supported-versions"] = ", ".join(API_VERSIONS)
         if self._log_requests:

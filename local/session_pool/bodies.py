@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -46,9 +47,10 @@ async def read_upload(request: Request) -> AsyncIterator[UploadFile]:
         form = await _bounded(request, MAX_UPLOAD_BYTES + _ENVELOPE_BYTES).form(
             max_files=1, max_fields=8
         )
-    except HTTPException as error:
+    except (HTTPException, MultiPartException, ValueError) as error:
+        reason = error.message if isinstance(error, MultiPartException) else error
         raise ValidationFailedError(
-            f"The body is not a form with one file: {error.detail}."
+            f"The body is not a form with one file: {reason}.", "file"
         ) from error
     try:
         files = [value for value in form.values() if isinstance(value, UploadFile)]

@@ -6,6 +6,7 @@ Everything here blocks: `files` runs it in threads.
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,11 +109,38 @@ def remove_tree(folder: int, name: bytes, depth: int) -> None:
     try:
         with os.scandir(deeper) as inside:
             names = [os.fsencode(each.name) for each in inside]
-        for inner in names if depth > 0 else []:
-            remove_tree(deeper, inner, depth - 1)
+        for inner in names:
+            if depth > 0:
+                remove_tree(deeper, inner, depth - 1)
+            else:
+                _remove_flat(deeper, inner)
     finally:
         os.close(deeper)
     os.rmdir(name, dir_fd=folder)
+
+
+def _remove_flat(folder: int, name: bytes) -> None:
+    """Remove a tree of any depth: each folder found in it is first moved up into `folder`."""
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if not stat.S_ISDIR(os.stat(current, dir_fd=folder, follow_symlinks=False).st_mode):
+            os.unlink(current, dir_fd=folder)
+            continue
+        deeper = open_beneath(folder, current, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(deeper) as inside:
+                found = [(os.fsencode(e.name), e.is_dir(follow_symlinks=False)) for e in inside]
+            for inner, is_folder in found:
+                if is_folder:
+                    moved = UPLOAD_PREFIX + secrets.token_hex(8).encode()
+                    os.rename(inner, moved, src_dir_fd=deeper, dst_dir_fd=folder)
+                    waiting.append(moved)
+                else:
+                    os.unlink(inner, dir_fd=deeper)
+        finally:
+            os.close(deeper)
+        os.rmdir(current, dir_fd=folder)
 
 
 def copy_tree(source: int, target: int, depth: int) -> None:

@@ -35,7 +35,7 @@ _OPERATIONS: list[tuple[str, re.Pattern[str], Serves, Handler]] = [
     (method, re.compile(pattern, re.DOTALL), serves, handler)
     for method, pattern, serves, handler in (
         ("POST", "executions", _flat, routes_executions.execute),
-        ("GET", "executions/(?P<id>[^/]+)", _flat, routes_executions.get_execution),
+        ("GET", "executions/(?P<id>.+)", _flat, routes_executions.get_execution),
         ("POST", "code/execute/?", _wrapped, routes_executions.execute),
         ("POST", "files/upload", _wrapped, routes_files.upload),
         ("GET", "files/content/(?P<name>.+)", _wrapped, routes_files.download),

@@ -1,6 +1,7 @@
 """Executions: run now, run later, ask for it."""
 
 import time
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 
@@ -76,10 +77,11 @@ def _started(
     call.services.operations.start(session, request, operation_id)
     wire = FlatWire(call.version, call.services.strict)
     state = wire.execution_state(operation_id, session.identifier, request, "Running")
+    path = f"executions/{urllib.parse.quote(operation_id, safe='')}"
     headers = {
         "operation-id": operation_id,
         "x-ms-session-guid": session.guid,
-        "Operation-Location": call.url(f"executions/{operation_id}", identifier=session.identifier),
+        "Operation-Location": call.url(path, identifier=session.identifier),
     }
     return json_response(state, 202, headers)
 

@@ -7,7 +7,6 @@ from local.session_pool.errors import DeleteFileError, FileMissingError
 from local.session_pool.file_names import DATA_ROOT, check_name, split_path
 from local.session_pool.service_call import Call, json_response
 from local.session_pool.session import Session
-from local.session_pool.wire import content_type
 
 
 async def list_files(call: Call) -> Response:
@@ -45,11 +44,11 @@ async def describe(call: Call) -> Response:
 
 
 async def download(call: Call) -> Response:
-    """Answer with one file's content."""
+    """Answer with one file's content: bytes, whatever its name; its metadata has the type."""
     session, folder, name = await _target(call)
     size, content = await call.services.files.read(session.kernel.data_directory, folder, name)
     headers = {"content-length": str(size)}
-    return StreamingResponse(content, media_type=content_type(name), headers=headers)
+    return StreamingResponse(content, media_type="application/octet-stream", headers=headers)
 
 
 async def delete(call: Call) -> Response:

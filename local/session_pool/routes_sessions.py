@@ -1,5 +1,6 @@
 """Sessions themselves, and the pool's metadata."""
 
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -27,8 +28,8 @@ async def delete_session(call: Call) -> Response:
 async def list_sessions(call: Call) -> Response:
     """Answer with a page of the live sessions."""
     skip = call.request.query_params.get("skip") or "0"
-    if not (skip.isascii() and skip.isdigit()):
-        raise ValidationFailedError("skip is not a number.", "skip")
+    if not re.fullmatch("[0-9]{1,9}", skip):
+        raise ValidationFailedError("skip is not a number of up to nine digits.", "skip")
     sessions = call.services.pool.sessions()
     end = int(skip) + _PAGE
     page = [_described(session, call.version) for session in sessions[int(skip) : end]]

@@ -112,7 +112,7 @@ class SessionPool:
 
         async def keep_files(session: Session) -> None:
             if options.keep_files is not None:
-                folder = options.keep_files / f"{quote(session.identifier, safe='')}-{session.guid}"
+                folder = options.keep_files / f"{_folder_name(session.identifier)}-{session.guid}"
                 await files.export(session.kernel.data_directory, folder)
 
         keep = keep_files if options.keep_files else None
@@ -155,3 +155,8 @@ class SessionPool:
     def _lose(self, identifier: str | None) -> None:
         if self._pool is not None:
             self._pool.lose(identifier)
+
+
+def _folder_name(identifier: str) -> str:
+    """The identifier as a name on disk; percent-encoded it may be longer than a name can be."""
+    return quote(identifier, safe="")[:180]

@@ -1,7 +1,6 @@
 """The new generation, 2024-10-02-preview and later: flat bodies."""
 
 import base64
-import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -75,7 +74,7 @@ def decode_code(code: str, input_type: str) -> str:
         case "inlinebase64":
             try:
                 return base64.b64decode(code, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError) as error:
+            except ValueError as error:
                 raise ValidationFailedError("The code is not base64 of UTF-8.", "code") from error
     raise ValidationFailedError(
         f"codeInputType is Inline, InlineText or InlineBase64, not {input_type!r}.", "codeInputType"

@@ -22,7 +22,7 @@ class WrappedWire:
         """See `Wire`."""
         try:
             wrapped = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PropertiesMissingError("The request body is not JSON.", "properties") from error
         properties = wrapped.get("properties") if isinstance(wrapped, dict) else None
         # The clients of this generation differ: pythonCode was the word of its first months.

@@ -134,3 +134,26 @@ async def test_tls_is_served_with_the_given_certificate(app: Starlette, tmp_path
     ):
         assert url.startswith("https://")
         assert (await client.get(url)).text == "hello"
+
+
+async def test_another_host_name_is_in_the_certificate_and_passes_the_host_check(
+    app: Starlette, tmp_path: Path
+) -> None:
+    name = "pool.dynamicsessions.io"
+    TlsFiles(tmp_path).server_files()
+    tls = TlsFiles(tmp_path, name)
+    files = tls.server_files()
+    context = ssl.create_default_context(cafile=str(tls.authority))
+    async with serve(app, tls_files=files, host_name=name) as url:
+        port = int(url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=context, server_hostname=name
+        )
+        request = f"GET / HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        async with httpx.AsyncClient(verify=context) as http:
+            answer = await http.get(url, headers={"host": "other.dynamicsessions.io"})
+            assert answer.status_code == 421
+            assert (await http.get(url)).status_code == 200

@@ -1,11 +1,17 @@
 """Requests that the service refuses, each with its status, code and envelope."""
 
+import asyncio
 import contextlib
+import time
+from pathlib import Path
+from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
 from local.session_pool import PoolOptions
+from tests.local.session_pool import shapes
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.support import AUDIENCE, PoolClient
 
@@ -173,3 +179,80 @@ class TestFaults:
             pytest.fail(f"answered {response.status_code} at once")
         session.pool.faults.clear()
         assert (await session.request("GET", "files", timeout=5)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "arguments"),
+    [
+        ("GET", "listSessions", {"params": {"skip": "9" * 5000}}),
+        ("POST", "executions", {"json": {"code": "é", "codeInputType": "InlineBase64"}}),
+        ("POST", "executions", {"json": {"code": "/w==", "codeInputType": "InlineBase64"}}),
+        ("POST", "executions", {"content": b"\xff\xfe"}),
+        ("POST", "executions", {"content": b'{"code": "\\ud83d"}'}),
+        ("POST", "executions", {"content": b"[" * 100_000}),
+        ("POST", "files", {"content": b"nothing", "boundary": "x"}),
+        ("POST", "files", {"content": b"--x\r\n\r\n--", "boundary": "x"}),
+        ("POST", "files", {"content": b"--x\r\nContent-Disposition: form", "boundary": "x"}),
+        ("POST", "files", {"content": b"--x\r\nno colon\r\n\r\n--x--", "boundary": "x"}),
+        ("POST", "files", {"content": b"", "boundary": ""}),
+    ],
+)
+async def test_what_cannot_be_read_gets_the_services_envelope(
+    session: PoolClient, method: str, path: str, arguments: dict[str, Any]
+) -> None:
+    if "boundary" in arguments:
+        media_type = f"multipart/form-data; boundary={arguments.pop('boundary')}"
+        arguments |= {"headers": {"content-type": media_type}}
+    response = await session.request(method, path, **arguments)
+    assert response.status_code == 400
+    jsonschema.validate(response.json(), shapes.ERROR)
+
+
+async def test_an_identifier_that_is_no_file_name_keeps_its_files(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
+    async with open_pool(PoolOptions(keep_files=tmp_path, preload=())) as client:
+        session = client.of(identifier="#" * 120)
+        await session.upload("a.txt", b"kept")
+        assert (await session.request("DELETE", "session")).status_code == 204
+    kept = await asyncio.to_thread(lambda: [f.read_bytes() for f in tmp_path.glob("*/a.txt")])
+    assert kept == [b"kept"]
+
+
+async def test_an_operation_id_with_a_slash_can_be_polled(session: PoolClient) -> None:
+    started = await session.request(
+        "POST",
+        "executions",
+        json={"code": "1", "executionType": "Asynchronous"},
+        headers={"operation-id": "a/b?c"},
+    )
+    location = started.headers["operation-location"]
+    headers = {"authorization": f"Bearer {session.identity.mint(AUDIENCE)}"}
+    polled = await session.http.get(location, headers=headers)
+    assert polled.status_code == 200
+    assert polled.json()["id"] == "a/b?c"
+
+
+async def test_a_folder_of_any_depth_can_be_deleted(session: PoolClient) -> None:
+    await session.result(
+        "import os\nos.makedirs('/mnt/data/deep'); os.chdir('/mnt/data/deep')\n"
+        "for n in range(1500): os.mkdir('d'); open('f', 'w').close(); os.chdir('d')\n"
+        "os.chdir('/')"
+    )
+    assert (await session.request("DELETE", "files/deep")).status_code == 204
+    assert (await session.result("os.listdir('/mnt/data')"))["executionResult"] == []
+
+
+async def test_a_session_that_loops_is_deleted_within_a_second_and_its_identifier_is_free(
+    session: PoolClient,
+) -> None:
+    await session.result("kept = 5")
+    running = asyncio.create_task(
+        session.request("POST", "executions", json={"code": "while True: pass"})
+    )
+    await asyncio.sleep(0.3)
+    started_s = time.monotonic()
+    assert (await session.request("DELETE", "session")).status_code == 204
+    assert (await session.result("6 * 7"))["executionResult"] == 42
+    assert time.monotonic() - started_s < 1
+    assert (await running).json()["error"]["code"] == "SessionWithIdentifierNotFound"
