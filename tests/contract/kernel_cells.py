@@ -271,5 +271,4 @@ CELLS: dict[str, str] = {
         "with concurrent.futures.ProcessPoolExecutor(2) as ex: r = list(ex.map(math.sqrt, [9]))\nr"
     ),
     "a subprocess": "import subprocess; subprocess.run(['echo', 'x'], capture_output=True).stdout",
-    "a subprocess that prints": "subprocess.run(['echo', 'printed']).returncode",
 }
