@@ -3,9 +3,9 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 PROJECT = Path(__file__).parents[2]
 INFRA = PROJECT / "infra"
@@ -17,6 +17,10 @@ TENANT_ID = "00000000-0000-0000-0000-000000000001"
 
 # The compiler that wrote the snapshots; another may word them, format or warn otherwise.
 VERSION = "0.49.2"
+
+_USING = "using '../../infra/main.bicep'"
+
+type Outcome = subprocess.CompletedProcess[str]
 
 HOW_TO_GET_IT = (
     "the Bicep compiler is not on PATH, in ~/.azure/bin or in ~/.azd/bin: "
@@ -37,7 +41,7 @@ class Bicep:
     def __init__(self, executable: Path) -> None:
         self._executable = executable
 
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str | Path) -> Outcome:
         """Run one command and give what it printed; a failure is the caller's to judge."""
         # Without ICU on the machine .NET does not start otherwise.
         command = ["env", "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1", self._executable, *arguments]
@@ -48,18 +52,29 @@ class Bicep:
         found = re.search(r"[0-9]+[.][0-9]+[.][0-9]+", self.run("--version").stdout)
         return found[0] if found else "unknown"
 
-    def snapshots(
-        self, mode: Literal["validate", "overwrite"]
-    ) -> dict[str, subprocess.CompletedProcess[str]]:
-        """Predict every configuration's deployment, and compare with or replace its snapshot."""
+    def predict(self, configurations: Iterable[Path]) -> dict[str, Outcome]:
+        """Predict the deployment of each configuration; its snapshot is written beside it."""
 
-        def snapshot(configuration: Path) -> subprocess.CompletedProcess[str]:
+        def snapshot(configuration: Path) -> Outcome:
             return self.run(
-                "snapshot", configuration, "--mode", mode,
+                "snapshot", configuration, "--mode", "overwrite",
                 "--subscription-id", SUBSCRIPTION_ID, "--tenant-id", TENANT_ID,
                 "--location", "eastus2",
             )  # fmt: skip
 
+        listed = list(configurations)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            results = pool.map(snapshot, CONFIGURATIONS)
-            return {c.stem: r for c, r in zip(CONFIGURATIONS, results, strict=True)}
+            return {c.stem: r for c, r in zip(listed, pool.map(snapshot, listed), strict=True)}
+
+    def predict_all(self, template: str, folder: Path) -> dict[str, Outcome]:
+        """Predict every configuration of this folder, with snapshots in another.
+
+        Args:
+            template: main.bicep, compiled: done once, it takes longer than a prediction.
+            folder: where the snapshots are written.
+        """
+        (folder / "main.json").write_text(template)
+        for configuration in CONFIGURATIONS:
+            text = configuration.read_text().replace(_USING, "using 'main.json'", 1)
+            (folder / configuration.name).write_text(text)
+        return self.predict(folder / configuration.name for configuration in CONFIGURATIONS)
