@@ -8,7 +8,11 @@ if (-not $env:API_URL) {
 }
 
 Write-Output ""
-Write-Output "The agent answers at $env:API_URL/api/chat, its chat page is $env:API_URL/api/ui"
+$page = "$env:API_URL/api/ui"
+if ($env:SIGN_IN_CLIENT_ID) {
+    $page = "$env:API_URL/.auth/login/aad?post_login_redirect_uri=/api/ui"
+}
+Write-Output "The agent answers at $env:API_URL/api/chat, its chat page is $page"
 Write-Output "Ask it:"
 Write-Output ""
 if ($env:SIGN_IN_CLIENT_ID) {

@@ -9,7 +9,11 @@ if [ -z "${API_URL:-}" ]; then
 fi
 
 echo
-echo "The agent answers at $API_URL/api/chat, its chat page is $API_URL/api/ui"
+page=$API_URL/api/ui
+if [ -n "${SIGN_IN_CLIENT_ID:-}" ]; then
+    page="$API_URL/.auth/login/aad?post_login_redirect_uri=/api/ui"
+fi
+echo "The agent answers at $API_URL/api/chat, its chat page is $page"
 echo "Ask it:"
 echo
 if [ -n "${SIGN_IN_CLIENT_ID:-}" ]; then

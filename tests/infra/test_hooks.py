@@ -48,7 +48,11 @@ def run(environment: dict[str, str]) -> str:
         ),
         (
             FLEX | {"SIGN_IN_CLIENT_ID": "1234"},
-            ("az account get-access-token --resource api://1234", "authorization: Bearer $token"),
+            (
+                "az account get-access-token --resource api://1234",
+                "authorization: Bearer $token",
+                f"{FLEX['API_URL']}/.auth/login/aad?post_login_redirect_uri=/api/ui",
+            ),
         ),
     ],
     ids=["flex", "container", "sign-in"],
@@ -59,7 +63,7 @@ def test_it_prints_addresses_and_a_ready_question(
     printed = run(environment)
 
     assert f"{environment['API_URL']}/api/chat" in printed
-    assert f"{environment['API_URL']}/api/ui" in printed
+    assert "/api/ui\n" in printed
     assert "up to ten minutes" in printed
     for words in expected:
         assert words in printed
