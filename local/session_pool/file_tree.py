@@ -6,6 +6,7 @@ Everything here blocks: `files` runs it in threads.
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from local.session_pool.errors import FileMissingError, FileRefusedError, Storag
 from local.session_pool.safe_open import open_beneath
 
 UPLOAD_PREFIX = b".upload-"
+# What is being written is not listed; code may call its own files nearly so.
+_UPLOADING = re.compile(rb"\.upload-[0-9a-f]{16}")
 MAX_DEPTH = 64
 
 
@@ -68,7 +71,7 @@ def entries_of(folder: int, directory: str, recursive: bool, depth: int) -> Iter
     with os.scandir(folder) as found:
         for each in found:
             name = each.name
-            if os.fsencode(name).startswith(UPLOAD_PREFIX):
+            if _UPLOADING.fullmatch(os.fsencode(name)):
                 continue
             try:
                 entry = entry_of(name, directory, each.stat(follow_symlinks=False))

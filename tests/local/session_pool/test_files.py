@@ -5,6 +5,7 @@ import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 import pytest
 
@@ -234,3 +235,39 @@ async def test_files_are_never_those_of_another_session(session: PoolClient) -> 
                 assert entry["name"] == f"{client.identifier}.txt"
 
     await asyncio.gather(*(once(n) for n in range(20)))
+
+
+NAMES = [
+    *(
+        b"a'b",
+        b"a+b",
+        b"[x]",
+        b"a:b",
+        b'"q"',
+        b"-dash",
+        b"a b",
+        b"%41",
+        b"a%2Fb",
+        b"a?b#c",
+        b"a\nb",
+    ),
+    *(b"a\\b", b"...", b".hidden", b"x" * 255, b"content", b"a;b=c", b"~", b"\x01", b" lead"),
+    *(b"trail ", b".upload-x", b"\xff.txt", "🎉.txt".encode(), "漢字".encode()),
+    *("e\u0301".encode(), "\u00e9".encode(), "\u00a0".encode(), "\u202etxt".encode()),
+]
+
+
+async def test_every_name_of_a_file_system_is_listed_fetched_and_deleted(
+    session: PoolClient,
+) -> None:
+    await session.result(
+        f"for name in {NAMES!r}:\n    open(b'/mnt/data/' + name, 'wb').write(name)"
+    )
+    listed = await session.names()
+    assert sorted(listed) == sorted(name.decode("utf-8", "replace") for name in NAMES)
+    for name in NAMES:
+        path = f"files/{quote_from_bytes(name, safe='')}"
+        assert (await session.request("GET", f"{path}/content")).content == name
+        assert (await session.request("GET", path)).json()["sizeInBytes"] == len(name)
+        assert (await session.request("DELETE", path)).status_code == 204
+    assert await session.names() == []
