@@ -61,6 +61,8 @@ class GuestRuntime:
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "MPLCONFIGDIR": "/home/sandbox/.matplotlib",
             "IPYTHONDIR": "/home/sandbox/.ipython",
+            # Debian's own Python tells pip to leave it alone; a session's Python is the guest's.
+            "PIP_BREAK_SYSTEM_PACKAGES": "1",
             # There is no network: `pip install` says so at once.
             "PIP_RETRIES": "0",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -194,6 +194,28 @@ async def test_pip_installs_from_a_file_and_says_that_there_is_no_network(
     assert time.monotonic() - started_s < 10
 
 
+async def test_pip_installs_also_where_the_system_keeps_its_python_to_itself(
+    session: PoolClient,
+) -> None:
+    # The marker of https://packaging.python.org/specifications/externally-managed-environments/ is
+    # looked for in the standard library's folder, which is read-only here: pip is shown another.
+    result = await session.result(
+        "import os, pathlib, sysconfig\n"
+        "from pip._internal.utils import misc\n"
+        "folder = pathlib.Path('/tmp/marked'); folder.mkdir()\n"
+        "(folder / 'EXTERNALLY-MANAGED').write_text('[externally-managed]\\nError=no')\n"
+        "real = sysconfig.get_path\n"
+        "sysconfig.get_path = lambda name, *a, **k: str(folder)\n"
+        "try:\n    misc.check_externally_managed(); marked = False\n"
+        "except Exception: marked = True\n"
+        "sysconfig.get_path = real\n"
+        "from pip._internal.commands import create_command\n"
+        "options, _ = create_command('install').parse_args(['x'])\n"
+        "[marked, options.override_externally_managed]"
+    )
+    assert result["executionResult"] == [True, True]
+
+
 async def test_the_packages_of_the_measured_list_work(session: PoolClient) -> None:
     result = await session.result(
         "import io, pandas, statsmodels.api, reportlab.pdfgen.canvas, jinja2, requests, pyarrow\n"
