@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from local.azure_openai import Relay
-from local.functions_host import DEFAULT_PORT
+from local.defaults import FUNCTIONS_HOST_PORT
 from local.processes import until_signal
 from local.run import PROJECT, FunctionsHostOptions, RunError, run
 from local.serving import PortInUseError
@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_ports(run_parser)
     run_parser.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, help="of the functions host (%(default)s)"
+        "--port",
+        type=_port,
+        default=FUNCTIONS_HOST_PORT,
+        help="of the functions host (%(default)s)",
     )
     run_parser.add_argument(
         "--app",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from local import defaults
 from local.serving import refuse_ports_in_use
 from local.stack import LocalStack
 
@@ -94,8 +95,7 @@ async def _start_host(
         cwd=PROJECT,
         env={
             "CONVERSATIONS_URL": CONVERSATIONS.as_uri(),
-            # As in infra/: a file of 128 MB and its form around it.
-            "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "135266304",
+            "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(defaults.MAX_REQUEST_BODY_BYTES),
             **options.environment,
             **stack.app_settings,
         },

@@ -7,20 +7,13 @@ from typing import Final, Self
 
 from starlette.types import ASGIApp
 
+from local import defaults
 from local.azure_openai import AzureOpenAI, Model, Relay, ScriptedModel, StandInModel, Step
-from local.azure_openai.routes import AUDIENCE as AZURE_OPENAI_AUDIENCE
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
 
 POOL: Final = PoolOptions(resource_group="rg-local", name="pool-local")
-# Of any model but the stand-in.
-DEPLOYMENT: Final = "gpt-5.4-mini"
-API_VERSION: Final = "2024-10-21"
-POOL_AUDIENCES: Final = ("https://dynamicsessions.io", "https://acasessions.io")
-# Behind a known port it is the same at every start, so that local.settings.json can name it. It
-# protects nothing: the tokens that it buys are worth something to these stand-ins only.
-WELL_KNOWN_IDENTITY_HEADER: Final = "local-identity-header"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +26,11 @@ class Ports:
 
 
 FREE_PORTS: Final = Ports()
-DEFAULT_PORTS: Final = Ports(azure_openai=7081, session_pool=7082, managed_identity=7083)
+DEFAULT_PORTS: Final = Ports(
+    azure_openai=defaults.AZURE_OPENAI_PORT,
+    session_pool=defaults.SESSION_POOL_PORT,
+    managed_identity=defaults.MANAGED_IDENTITY_PORT,
+)
 
 
 class LocalStack:
@@ -68,12 +65,12 @@ class LocalStack:
         self.script = None if script is None else ScriptedModel(script)
         self.identity = ManagedIdentity()
         if ports.managed_identity:
-            self.identity.identity_header = WELL_KNOWN_IDENTITY_HEADER
+            self.identity.identity_header = defaults.IDENTITY_HEADER
         answers = self.script or model
         self.openai = AzureOpenAI(
-            self.identity.verifier(AZURE_OPENAI_AUDIENCE),
+            self.identity.verifier(defaults.AZURE_OPENAI_AUDIENCE),
             # Front ends show this name: nobody should take the stand-in for a language model.
-            deployment=StandInModel.name if answers is None else DEPLOYMENT,
+            deployment=StandInModel.name if answers is None else defaults.DEPLOYMENT,
             # What local.settings.json.example names, whoever answers.
             alias=StandInModel.name,
             model=answers,
@@ -82,7 +79,9 @@ class LocalStack:
         self._pool: SessionPool | None = None
         if pool:
             options = pool if isinstance(pool, PoolOptions) else POOL
-            self._pool = SessionPool(self.identity.verifier(*POOL_AUDIENCES), options)
+            self._pool = SessionPool(
+                self.identity.verifier(*defaults.SESSION_POOL_AUDIENCES), options
+            )
         self._has_openai = openai
         self._ports = ports
         self._opened = contextlib.AsyncExitStack()
@@ -136,7 +135,7 @@ class LocalStack:
             self.app_settings |= {
                 "AZURE_OPENAI_ENDPOINT": openai_url,
                 "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME": self.openai.deployment,
-                "AZURE_OPENAI_API_VERSION": API_VERSION,
+                "AZURE_OPENAI_API_VERSION": defaults.AZURE_OPENAI_API_VERSION,
             }
         if self._pool is not None:
             self.app_settings["POOL_MANAGEMENT_ENDPOINT"] = pool_url + self._pool.path

@@ -44,9 +44,9 @@ from local.azure_openai.usage import (
     completion_tokens,
     prompt_tokens,
 )
+from local.defaults import AZURE_OPENAI_AUDIENCE
 from local.managed_identity import TokenRefusedError, TokenVerifier
 
-AUDIENCE: Final = "https://cognitiveservices.azure.com"
 DEPLOYMENT: Final = "local"
 REGION: Final = "local"
 CONTEXT_TOKENS: Final = 128_000
@@ -72,7 +72,7 @@ class AzureOpenAI:
     """An Azure OpenAI account with one deployment, or two of the same model.
 
     Args:
-        verifier: checks the callers' tokens; they must be for `AUDIENCE`.
+        verifier: checks the callers' tokens; they must be for Azure OpenAI's audience.
         deployment: its name, as in AZURE_OPENAI_CHAT_DEPLOYMENT_NAME.
         alias: the name of a second deployment.
         model: who answers: a function from the request to one step, or a relay to a real server.
@@ -227,7 +227,7 @@ class AzureOpenAI:
             raise UnauthorizedError(
                 "401",
                 "Unauthorized. Access token is missing, invalid, audience is incorrect"
-                f" ({AUDIENCE}), or have expired.",
+                f" ({AZURE_OPENAI_AUDIENCE}), or have expired.",
                 error.reason,
             ) from error
 

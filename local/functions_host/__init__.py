@@ -5,5 +5,3 @@ routes, and the worker, which indexes function_app.py and calls its functions. T
 Microsoft's package azure-functions-runtime and is used here as it is. This package plays the host
 around it.
 """
-
-DEFAULT_PORT = 7071  # as with Core Tools

@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from local.functions_host import DEFAULT_PORT
+from local.defaults import FUNCTIONS_HOST_PORT
 from local.functions_host.body_limit import DEFAULT_MAX_BODY_BYTES, BodyLimit
 from local.functions_host.errors import FunctionAppError
 from local.functions_host.host import FunctionsHost
@@ -59,7 +59,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--port",
         type=int,
-        help=f"default: LocalHttpPort of local.settings.json, else {DEFAULT_PORT}; 0 takes any",
+        help="default: LocalHttpPort of local.settings.json, "
+        f"else {FUNCTIONS_HOST_PORT}; 0 takes any",
     )
     parser.add_argument(
         "--key",
@@ -83,7 +84,7 @@ def _arguments() -> argparse.Namespace:
 async def _serve(arguments: argparse.Namespace) -> None:
     app_dir: Path = arguments.app_dir.resolve()
     host_json, settings = HostJson.read(app_dir), LocalSettings.read(app_dir)
-    port = _first(arguments.port, settings.port, DEFAULT_PORT)
+    port = _first(arguments.port, settings.port, FUNCTIONS_HOST_PORT)
     _apply(settings, app_dir, port)
     key = FunctionKey(arguments.key or _environment.get(KEY_SETTING) or None)
     host = FunctionsHost(

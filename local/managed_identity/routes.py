@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from local import defaults
 from local.managed_identity.errors import IdentityError, identity_error_response
 from local.managed_identity.identities import (
     SELECTORS,
@@ -28,10 +29,9 @@ TOKEN_PATH: Final = "/msi/token"  # noqa: S105 - a path, not a secret
 # What App Service issues for managed identities: a day.
 LIFETIME_S: Final = 86_400
 RESOURCES: Final = (
-    "https://cognitiveservices.azure.com",
-    "https://dynamicsessions.io",
-    "https://acasessions.io",
-    "https://storage.azure.com",
+    defaults.AZURE_OPENAI_AUDIENCE,
+    *defaults.SESSION_POOL_AUDIENCES,
+    defaults.STORAGE_AUDIENCE,
 )
 _PARAMETERS = frozenset({"api-version", "resource", *SELECTORS})
 

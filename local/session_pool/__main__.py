@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from local import defaults
 from local.managed_identity import ManagedIdentity
 from local.processes import until_signal
 from local.serving import PortInUseError, serve
@@ -16,8 +17,6 @@ from local.session_pool.options import PoolOptions
 from local.session_pool.service import SessionPool, SessionPoolError
 from local.tls import TlsFiles
 
-AUDIENCES = ("https://dynamicsessions.io", "https://acasessions.io")
-POOL_PORT, IDENTITY_PORT = 7082, 7083
 TLS_FOLDER = Path(__file__).parents[2] / ".local" / "session-pool-tls"
 
 
@@ -52,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m local sessions",
         description="Azure Container Apps dynamic sessions on this machine, on loopback only.",
     )
-    defaults = PoolOptions()
+    pool_defaults = PoolOptions()
     parser.add_argument(
         "command",
         nargs="?",
@@ -61,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         help="serve (default), or prepare: install the packages of the session image and end",
     )
     for options, default, what in (
-        (("--port", "--pool-port"), POOL_PORT, "of the pool"),
-        (("--identity-port",), IDENTITY_PORT, "of the managed identity"),
+        (("--port", "--pool-port"), defaults.SESSION_POOL_PORT, "of the pool"),
+        (("--identity-port",), defaults.MANAGED_IDENTITY_PORT, "of the managed identity"),
     ):
         parser.add_argument(
             *options, type=_port, default=default, metavar="PORT", help=f"{what} (%(default)s)"
@@ -70,14 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-sessions",
         type=int,
-        default=defaults.max_sessions,
+        default=pool_defaults.max_sessions,
         metavar="N",
         help="alive at once; one more answers 429 (%(default)s)",
     )
     parser.add_argument(
         "--cooldown",
         type=int,
-        default=defaults.cooldown_s,
+        default=pool_defaults.cooldown_s,
         metavar="SECONDS",
         help="a session that nobody calls for so long ends: 300 to 3600 (%(default)s)",
     )
@@ -150,13 +149,14 @@ async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
         raise SessionPoolError(f"{TLS_FOLDER} belongs to another user: remove it") from error
     await asyncio.to_thread(prepare_session_image, _say, arguments.requirements)
     identity = ManagedIdentity()
-    # Behind a known port it is the same at every start; it protects nothing of worth.
-    identity.identity_header = "local-identity-header"
+    identity.identity_header = defaults.IDENTITY_HEADER
     async with contextlib.AsyncExitStack() as opened:
         identity_url = await opened.enter_async_context(
             serve(identity.app, arguments.identity_port)
         )
-        pool = await opened.enter_async_context(SessionPool(identity.verifier(*AUDIENCES), options))
+        pool = await opened.enter_async_context(
+            SessionPool(identity.verifier(*defaults.SESSION_POOL_AUDIENCES), options)
+        )
         pool_url = await opened.enter_async_context(
             serve(pool.app, arguments.port, tls_files=tls_files, host_name=arguments.host_name)
         )

@@ -9,15 +9,17 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp
 
-from local.session_pool.app import PoolApp
-from local.session_pool.auth import TokenVerifier
-from local.session_pool.clock import Clock
-from local.session_pool.faults import Faults
-from local.session_pool.files import SessionFiles
+from local.session_pool.files.session_files import SessionFiles
+from local.session_pool.http.app import PoolApp
+from local.session_pool.http.auth import TokenVerifier
+from local.session_pool.http.faults import Faults
+from local.session_pool.http.metadata import PoolMetadata
+from local.session_pool.http.service_call import Services
 from local.session_pool.image import ImagePreparationError, prepare_session_image
-from local.session_pool.metadata import PoolMetadata
 from local.session_pool.options import PoolOptions
-from local.session_pool.pool import Pool
+from local.session_pool.pool.clock import Clock
+from local.session_pool.pool.pool import Pool
+from local.session_pool.pool.session import Session
 from local.session_pool.sandbox.bubblewrap import BubblewrapMissingError
 from local.session_pool.sandbox.fork_server import ForkServerKernels
 from local.session_pool.sandbox.guard import GuardedKernels
@@ -28,8 +30,6 @@ from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.seccomp import UnsupportedMachineError
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
-from local.session_pool.service_call import Services
-from local.session_pool.session import Session
 
 _log = logging.getLogger(__name__)
 

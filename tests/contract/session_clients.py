@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from local.azure_openai import AzureOpenAI, StandInModel
-from local.azure_openai.routes import AUDIENCE as AZURE_OPENAI_AUDIENCE
+from local.defaults import AZURE_OPENAI_AUDIENCE, SESSION_POOL_AUDIENCES
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
@@ -27,7 +27,6 @@ from local.tls import TlsFiles
 _PROJECT = Path(__file__).parents[2]
 _REQUIREMENTS = Path(__file__).with_name("session_clients.txt")
 _DRIVERS = Path(__file__).with_name("drivers")
-_AUDIENCES = ("https://dynamicsessions.io", "https://acasessions.io")
 _INSTALL_TIMEOUT_S = 300
 
 
@@ -46,7 +45,7 @@ async def served_pool(options: PoolOptions, folder: Path) -> AsyncIterator[Serve
     model = AzureOpenAI(identity.verifier(AZURE_OPENAI_AUDIENCE), deployment=StandInModel.name)
     tls = TlsFiles(folder)
     async with (
-        SessionPool(identity.verifier(*_AUDIENCES), options) as pool,
+        SessionPool(identity.verifier(*SESSION_POOL_AUDIENCES), options) as pool,
         serve(pool.app, tls_files=tls.server_files()) as pool_url,
         serve(identity.app) as identity_url,
         serve(model.app) as model_url,

@@ -10,7 +10,7 @@ import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageParam
 
 from local.azure_openai import CallTool, Cut, PromptFiltered, Say, Slow, Throttled
-from local.stack import DEPLOYMENT
+from local.defaults import DEPLOYMENT
 from tests.conftest import SharedAzure
 from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
 

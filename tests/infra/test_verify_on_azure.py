@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from local.stack import POOL_AUDIENCES, LocalStack
+from local.defaults import SESSION_POOL_AUDIENCES
+from local.stack import LocalStack
 from tests.infra.bicep import PROJECT
 
 PAGE = (PROJECT / "docs/verify-on-azure.md").read_text()
@@ -40,7 +41,7 @@ async def test_local_pool_answers_each_question_as_the_page_expects_of_azure() -
 
     async with LocalStack() as azure:
         setting = (
-            f"token={azure.identity.mint(POOL_AUDIENCES[0])}\n"
+            f"token={azure.identity.mint(SESSION_POOL_AUDIENCES[0])}\n"
             f"POOL_MANAGEMENT_ENDPOINT={azure.app_settings['POOL_MANAGEMENT_ENDPOINT']}\n"
         )
         for question, commands, expected in rows():

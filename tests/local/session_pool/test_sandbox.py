@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from local.session_pool import PoolOptions, SessionPool, SessionPoolError
+from local.session_pool.files.safe_open import open_beneath, open_by_components
 from local.session_pool.image import find_session_image, prepare_session_image
-from local.session_pool.safe_open import open_beneath, open_by_components
 from local.session_pool.sandbox import bubblewrap, seccomp, throwaway_user
 from local.session_pool.sandbox.guest import probe
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from local.session_pool import PoolOptions
-from local.session_pool.api_versions import API_VERSIONS
+from local.session_pool.http.api_versions import API_VERSIONS
 from tests.local.session_pool import shapes
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.support import PoolClient

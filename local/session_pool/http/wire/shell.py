@@ -7,9 +7,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from local.session_pool.errors import PropertiesMissingError
-from local.session_pool.execution import DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S, ExecutionRequest, Outcome
-from local.session_pool.wire import json_bytes
-from local.session_pool.wire_flat import FlatWire, validation_failed
+from local.session_pool.http.wire.flat import FlatWire, validation_failed
+from local.session_pool.http.wire.values import json_bytes
+from local.session_pool.pool.execution import (
+    DEFAULT_TIMEOUT_S,
+    MAX_TIMEOUT_S,
+    ExecutionRequest,
+    Outcome,
+)
 
 # What a shell answers for a command that was ended because it took too long.
 _TIMED_OUT_CODE = 124

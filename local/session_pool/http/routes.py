@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from local.session_pool import routes_executions, routes_files, routes_sessions
-from local.session_pool.api_versions import ApiVersion
 from local.session_pool.errors import NotSupportedError
-from local.session_pool.service_call import Call, Services
+from local.session_pool.http import executions, files, sessions
+from local.session_pool.http.api_versions import ApiVersion
+from local.session_pool.http.service_call import Call, Services
 
 Handler = Callable[[Call], Awaitable[Response]]
 Serves = Callable[[ApiVersion], bool]
@@ -34,22 +34,22 @@ def _any(version: ApiVersion) -> bool:
 _OPERATIONS: list[tuple[str, re.Pattern[str], Serves, Handler]] = [
     (method, re.compile(pattern, re.DOTALL), serves, handler)
     for method, pattern, serves, handler in (
-        ("POST", "executions", _flat, routes_executions.execute),
-        ("GET", "executions/(?P<id>.+)", _flat, routes_executions.get_execution),
-        ("POST", "code/execute/?", _wrapped, routes_executions.execute),
-        ("POST", "files/upload", _wrapped, routes_files.upload),
-        ("GET", "files/content/(?P<name>.+)", _wrapped, routes_files.download),
-        ("GET", "files/?", _any, routes_files.list_files),
-        ("POST", "files/?", _flat, routes_files.upload),
-        ("GET", "files/(?P<name>.+)/content", _flat, routes_files.download),
-        ("GET", "files/(?P<name>.+)", _any, routes_files.describe),
-        ("DELETE", "files/(?P<name>.+)", _any, routes_files.delete),
-        ("GET", "session", _with_sessions, routes_sessions.get_session),
-        ("DELETE", "session", _with_sessions, routes_sessions.delete_session),
-        ("GET", "listSessions", _with_sessions, routes_sessions.list_sessions),
-        ("GET", "metadata", _with_sessions, routes_sessions.get_metadata),
-        ("POST", r"\.management/getSession", _any, routes_sessions.get_session),
-        ("POST", r"\.management/listSessions", _any, routes_sessions.list_sessions),
+        ("POST", "executions", _flat, executions.execute),
+        ("GET", "executions/(?P<id>.+)", _flat, executions.get_execution),
+        ("POST", "code/execute/?", _wrapped, executions.execute),
+        ("POST", "files/upload", _wrapped, files.upload),
+        ("GET", "files/content/(?P<name>.+)", _wrapped, files.download),
+        ("GET", "files/?", _any, files.list_files),
+        ("POST", "files/?", _flat, files.upload),
+        ("GET", "files/(?P<name>.+)/content", _flat, files.download),
+        ("GET", "files/(?P<name>.+)", _any, files.describe),
+        ("DELETE", "files/(?P<name>.+)", _any, files.delete),
+        ("GET", "session", _with_sessions, sessions.get_session),
+        ("DELETE", "session", _with_sessions, sessions.delete_session),
+        ("GET", "listSessions", _with_sessions, sessions.list_sessions),
+        ("GET", "metadata", _with_sessions, sessions.get_metadata),
+        ("POST", r"\.management/getSession", _any, sessions.get_session),
+        ("POST", r"\.management/listSessions", _any, sessions.list_sessions),
     )
 ]
 

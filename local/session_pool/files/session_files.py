@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from local.session_pool.errors import FileMissingError, FileRefusedError
-from local.session_pool.file_tree import (
+from local.session_pool.files.safe_open import open_beneath
+from local.session_pool.files.tree import (
     MAX_DEPTH,
     UPLOAD_PREFIX,
     FileEntry,
@@ -29,7 +30,6 @@ from local.session_pool.file_tree import (
     remove_tree,
     write_all,
 )
-from local.session_pool.safe_open import open_beneath
 
 T = TypeVar("T")
 

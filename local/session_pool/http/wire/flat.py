@@ -7,9 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from local.session_pool.api_versions import ApiVersion
 from local.session_pool.errors import PropertiesMissingError, ValidationFailedError
-from local.session_pool.execution import (
+from local.session_pool.files.tree import FileEntry
+from local.session_pool.http.api_versions import ApiVersion
+from local.session_pool.http.wire.jupyter import JupyterFormat, outputs_json
+from local.session_pool.http.wire.values import (
+    content_type,
+    json_bytes,
+    printable,
+    state_of,
+    timestamp,
+)
+from local.session_pool.pool.execution import (
     DEFAULT_OUTPUT_CHARS,
     DEFAULT_TIMEOUT_S,
     MAX_OUTPUT_CHARS,
@@ -17,9 +26,6 @@ from local.session_pool.execution import (
     ExecutionRequest,
     Outcome,
 )
-from local.session_pool.file_tree import FileEntry
-from local.session_pool.jupyter_outputs import JupyterFormat, outputs_json
-from local.session_pool.wire import content_type, json_bytes, printable, state_of, timestamp
 
 _JUPYTER_FLAG = "returnJupyterFormatExecutionResult"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Protocol
 
-from local.session_pool.execution import ExecutionRequest, Outcome, Status
-from local.session_pool.file_tree import FileEntry
+from local.session_pool.files.tree import FileEntry
+from local.session_pool.pool.execution import ExecutionRequest, Outcome, Status
 
 
 class Wire(Protocol):

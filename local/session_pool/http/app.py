@@ -10,14 +10,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local.session_pool.api_versions import API_VERSIONS
-from local.session_pool.auth import TokenRefusedError, TokenVerifier
 from local.session_pool.errors import PoolError, SessionNotFoundError, UnauthorizedError
-from local.session_pool.faults import DroppedConnectionError, Faults
-from local.session_pool.routes import serve
+from local.session_pool.http.api_versions import API_VERSIONS
+from local.session_pool.http.auth import TokenRefusedError, TokenVerifier
+from local.session_pool.http.faults import DroppedConnectionError, Faults
+from local.session_pool.http.routes import serve
+from local.session_pool.http.service_call import Services
+from local.session_pool.http.wire.values import json_bytes
 from local.session_pool.sandbox.kernel_process import KernelDiedError
-from local.session_pool.service_call import Services
-from local.session_pool.wire import json_bytes
 
 _log = logging.getLogger(__name__)
 

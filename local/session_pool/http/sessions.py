@@ -5,11 +5,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from local.session_pool.api_versions import ApiVersion
 from local.session_pool.errors import ValidationFailedError
-from local.session_pool.service_call import Call, json_response
-from local.session_pool.session import Session
-from local.session_pool.wire import timestamp
+from local.session_pool.http.api_versions import ApiVersion
+from local.session_pool.http.service_call import Call, json_response
+from local.session_pool.http.wire.values import timestamp
+from local.session_pool.pool.session import Session
 
 _PAGE = 300
 

@@ -2,11 +2,11 @@
 
 from starlette.responses import Response, StreamingResponse
 
-from local.session_pool.bodies import read_upload
 from local.session_pool.errors import DeleteFileError, FileMissingError
-from local.session_pool.file_names import DATA_ROOT, check_name, split_path
-from local.session_pool.service_call import Call, json_response
-from local.session_pool.session import Session
+from local.session_pool.files.names import DATA_ROOT, check_name, split_path
+from local.session_pool.http.bodies import read_upload
+from local.session_pool.http.service_call import Call, json_response
+from local.session_pool.pool.session import Session
 
 
 async def list_files(call: Call) -> Response:

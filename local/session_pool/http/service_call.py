@@ -7,18 +7,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from local.session_pool.api_versions import ApiVersion
-from local.session_pool.faults import Faults
-from local.session_pool.files import SessionFiles
-from local.session_pool.identifiers import check_identifier
-from local.session_pool.metadata import PoolMetadata
-from local.session_pool.operations import Operations
-from local.session_pool.pool import Pool
-from local.session_pool.session import Session
-from local.session_pool.wire import Wire, json_bytes
-from local.session_pool.wire_flat import FlatWire
-from local.session_pool.wire_shell import ShellWire
-from local.session_pool.wire_wrapped import WrappedWire
+from local.session_pool.files.session_files import SessionFiles
+from local.session_pool.http.api_versions import ApiVersion
+from local.session_pool.http.faults import Faults
+from local.session_pool.http.identifiers import check_identifier
+from local.session_pool.http.metadata import PoolMetadata
+from local.session_pool.http.operations import Operations
+from local.session_pool.http.wire.flat import FlatWire
+from local.session_pool.http.wire.shell import ShellWire
+from local.session_pool.http.wire.values import Wire, json_bytes
+from local.session_pool.http.wire.wrapped import WrappedWire
+from local.session_pool.pool.pool import Pool
+from local.session_pool.pool.session import Session
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from local.session_pool.errors import ExecutionNotFoundError
-from local.session_pool.execution import ExecutionRequest, Outcome
-from local.session_pool.session import Session
+from local.session_pool.pool.execution import ExecutionRequest, Outcome
+from local.session_pool.pool.session import Session
 
 # Finished ones are kept for callers that poll late, not for ever.
 _MAX_KEPT = 1000

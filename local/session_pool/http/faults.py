@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.session_pool.clock import Clock
 from local.session_pool.errors import ForbiddenError, PoolError, PoolFullError
-from local.session_pool.jupyter_outputs import JupyterFormat
+from local.session_pool.http.wire.jupyter import JupyterFormat
+from local.session_pool.pool.clock import Clock
 
 
 class DroppedConnectionError(Exception):

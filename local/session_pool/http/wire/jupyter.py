@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from local.session_pool.execution import Outcome, base64_of
+from local.session_pool.pool.execution import Outcome, base64_of
 from local.session_pool.sandbox.replies import OutputFrame, Reply
 
 # How a pool may answer the flag: as documented nowhere, so in each way that a client could meet.

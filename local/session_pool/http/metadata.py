@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from local.session_pool.wire import timestamp
+from local.session_pool.http.wire.values import timestamp
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
-from local.session_pool.clock import Clock
 from local.session_pool.errors import AllocationError, PoolFullError, SessionNotFoundError
 from local.session_pool.options import PoolOptions
+from local.session_pool.pool.clock import Clock
+from local.session_pool.pool.session import KeepFiles, Session
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.kernels import KernelSource
-from local.session_pool.session import KeepFiles, Session
 
 _log = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from starlette.responses import Response, StreamingResponse
 
-from local.session_pool.bodies import read_body
 from local.session_pool.errors import ValidationFailedError
-from local.session_pool.execution import ExecutionRequest, Outcome
-from local.session_pool.service_call import Call, json_response
-from local.session_pool.session import Session
-from local.session_pool.wire_flat import FlatWire
+from local.session_pool.http.bodies import read_body
+from local.session_pool.http.service_call import Call, json_response
+from local.session_pool.http.wire.flat import FlatWire
+from local.session_pool.pool.execution import ExecutionRequest, Outcome
+from local.session_pool.pool.session import Session
 
 # Answers up to here are sent whole, with their length; larger ones hold an image and are streamed.
 _WHOLE_BYTES = 512 << 10

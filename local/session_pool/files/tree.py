@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
-from local.session_pool.safe_open import open_beneath
+from local.session_pool.files.safe_open import open_beneath
 
 UPLOAD_PREFIX = b".upload-"
 # What is being written is not listed; code may call its own files nearly so.

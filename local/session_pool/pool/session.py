@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from local.session_pool.errors import SessionNotFoundError
-from local.session_pool.execution import ExecutionRequest, Outcome
+from local.session_pool.pool.execution import ExecutionRequest, Outcome
 from local.session_pool.sandbox.kernel_process import KernelDiedError, KernelProcess
 from local.session_pool.sandbox.replies import Reply
 

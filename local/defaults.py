@@ -1,0 +1,29 @@
+"""Values that the parts of the local Azure agree on, and local.settings.json.example with them.
+
+Each is written here alone: a stand-in that another one calls must be found where that one looks.
+"""
+
+from typing import Final
+
+# Ports of a developer's machine; 7071 is Azure Functions Core Tools' own.
+FUNCTIONS_HOST_PORT: Final = 7071
+AZURE_OPENAI_PORT: Final = 7081
+SESSION_POOL_PORT: Final = 7082
+MANAGED_IDENTITY_PORT: Final = 7083
+
+# For whom a token is meant: `aud`, and `resource` when it is asked for.
+AZURE_OPENAI_AUDIENCE: Final = "https://cognitiveservices.azure.com"
+SESSION_POOL_AUDIENCES: Final = ("https://dynamicsessions.io", "https://acasessions.io")
+STORAGE_AUDIENCE: Final = "https://storage.azure.com"
+
+# Behind a known port the value of IDENTITY_HEADER is the same at every start, so that
+# local.settings.json can name it. It protects nothing: the tokens that it buys are worth something
+# to these stand-ins only.
+IDENTITY_HEADER: Final = "local-identity-header"
+
+# Of any model but the stand-in.
+DEPLOYMENT: Final = "gpt-5.4-mini"
+AZURE_OPENAI_API_VERSION: Final = "2024-10-21"
+
+# As in infra/: a file of 128 MB and the form around it.
+MAX_REQUEST_BODY_BYTES: Final = 135_266_304

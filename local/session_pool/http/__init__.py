@@ -1,0 +1,1 @@
+"""The service's REST interface: how do requests become calls of the pool, and results answers?"""

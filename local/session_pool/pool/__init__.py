@@ -1,0 +1,1 @@
+"""Sessions: which of them are alive, for whom, and what do they execute?"""
