@@ -3,6 +3,7 @@ import { Api, ApiError } from "./api";
 import { Composer } from "./composer";
 import { announce, breather, confirmed, h, icon, iconButton, statusRegion } from "./dom";
 import { fileRow, forgetPicture } from "./files";
+import { count } from "./format";
 import { Sidebar } from "./sidebar";
 import * as storage from "./storage";
 import { applyEvent, fromHistory, newTurn, type Turn } from "./turn";
@@ -53,6 +54,7 @@ export class App {
   });
   readonly #down = iconButton("send", "Go to the end", () => this.#toEnd(), "go-down");
   #capabilities: Capabilities | undefined;
+  #learning: Promise<Capabilities> | undefined;
   #signedIn: { on: boolean; name?: string } | undefined;
   #entries: ConversationEntry[] = [];
   #cursor: string | null = null;
@@ -69,16 +71,28 @@ export class App {
     this.#listen();
     this.#showWelcome();
     try {
-      this.#capabilities = await this.#api.capabilities();
+      await this.#learn();
     } catch (error) {
       this.#tell(error as ApiError);
       return;
     }
-    this.#showCapabilities();
     await this.#whoIsHere();
     const id = location.hash.slice(1);
     await Promise.all([this.#loadList(), storage.isConversationId(id) ? this.#open(id) : undefined]);
     if (this.#thread.querySelector(".turn") === null) this.#composer.focus();
+  }
+
+  /** What the app can do; asked again for a question if it could not be had before. */
+  async #learn(): Promise<Capabilities> {
+    this.#learning ??= this.#api.capabilities();
+    try {
+      this.#capabilities = await this.#learning;
+    } catch (error) {
+      this.#learning = undefined;
+      throw error;
+    }
+    this.#showCapabilities();
+    return this.#capabilities;
   }
 
   #layOut(): void {
@@ -341,24 +355,23 @@ export class App {
       this.#showWelcome();
       return;
     }
-    const views = turns.map((turn) => new TurnView(this.#api, turn, this.#turnActions));
-    const before = earlier ? [h("p", { class: "note" }, `${earlier.toLocaleString("en")} earlier turns are not shown.`)] : [];
-    const visible = views.slice(-4);
-    for (const view of visible) view.update();
-    this.#thread.replaceChildren(...before, ...visible.map((view) => view.element));
-    this.#toEnd();
+    await breather();
+    if (shown !== this.#shown) return;
+    const before = earlier ? [h("p", { class: "note" }, `${count(earlier)} earlier turns are not shown.`)] : [];
+    this.#thread.replaceChildren(...before);
+    let next: Element | null = null;
     let slice = performance.now();
-    let first = visible[0]?.element ?? null;
-    for (const view of views.slice(0, -4).reverse()) {
+    for (const turn of turns.toReversed()) {
       if (performance.now() - slice > SLICE_MS) {
         await breather();
         if (shown !== this.#shown) return;
         slice = performance.now();
       }
+      const view = new TurnView(this.#api, turn, this.#turnActions);
       view.update();
       // The browser keeps what is on the screen in its place (scroll anchoring).
-      this.#thread.insertBefore(view.element, first);
-      first = view.element;
+      this.#thread.insertBefore(view.element, next);
+      next = view.element;
     }
   }
 
@@ -402,8 +415,8 @@ export class App {
     this.#following = true;
     this.#toEnd();
     announce("The question was sent");
-    const keeps = this.#capabilities?.conversations;
     try {
+      const { conversations: keeps } = this.#capabilities ?? (await this.#learn());
       const id = keeps ? (this.#conversation ?? (await this.#creating) ?? "new") : undefined;
       if (id && id !== "new") this.#touch(id, question);
       run.signal.throwIfAborted();

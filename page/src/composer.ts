@@ -23,6 +23,7 @@ export interface ComposerActions {
 export class Composer {
   readonly element: HTMLFormElement;
   readonly #text = h("textarea", {
+    id: "question",
     rows: 1,
     dir: "auto",
     "aria-label": "Your question",

@@ -83,7 +83,8 @@ export function fileRow(api: Api, file: FileEntry, onDelete?: () => void): HTMLE
     icon("file"),
     h(
       "button",
-      { type: "button", class: "file-open", onclick: () => void preview(api, file), "aria-label": `Preview ${file.name}` },
+      { type: "button", class: "file-open", onclick: () => void preview(api, file) },
+      h("span", { class: "hidden-text" }, "Preview "),
       h("span", { class: "file-name", dir: "auto" }, file.name),
       file.size_bytes > 0 && h("span", { class: "file-size" }, bytes(file.size_bytes)),
     ),
@@ -147,7 +148,7 @@ function csvTable(text: string, separator?: string): HTMLElement {
     {},
     h(
       "div",
-      { class: "table-frame", tabindex: 0, role: "region", "aria-label": "First rows" },
+      { class: "table-frame", tabindex: 0, role: "group", "aria-label": "First rows" },
       h(
         "table",
         {},

@@ -1,8 +1,16 @@
+// Making one takes longer than using it a hundred times.
+const numbers = new Intl.NumberFormat("en");
+
+/** 12345 → "12,345". */
+export function count(number: number): string {
+  return numbers.format(number);
+}
+
 /** 1536 → "1.5 KB". */
-export function bytes(count: number): string {
-  if (count < 1000) return `${count} B`;
+export function bytes(size: number): string {
+  if (size < 1000) return `${size} B`;
   const units = ["KB", "MB", "GB"];
-  let value = count;
+  let value = size;
   let unit = -1;
   do {
     value /= 1000;

@@ -62,6 +62,8 @@ function dress(html: string, file: FileLink): DocumentFragment {
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i,
+    // Values of all other attributes must look like an allowed address.
+    ADD_URI_SAFE_ATTR: ["align", "data-name", "start"],
     RETURN_DOM_FRAGMENT: true,
   });
   for (const link of fragment.querySelectorAll("a")) dressLink(link, file);
@@ -70,7 +72,7 @@ function dress(html: string, file: FileLink): DocumentFragment {
     code.parentElement?.replaceWith(codeBlock(code.textContent ?? "", language));
   }
   for (const table of fragment.querySelectorAll("table")) {
-    const frame = h("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Table" });
+    const frame = h("div", { class: "table-frame", tabindex: 0, role: "group", "aria-label": "Table" });
     table.replaceWith(frame);
     frame.append(table);
   }
@@ -127,19 +129,27 @@ export function tablesOf(html: string): HTMLElement[] {
   return [...fragment.querySelectorAll("table")].map((table) => {
     for (const cell of table.querySelectorAll("td, th, caption")) cell.setAttribute("dir", "auto");
     for (const corner of table.querySelectorAll("th:empty")) corner.replaceWith(h("td"));
-    return h("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Table" }, table);
+    return h("div", { class: "table-frame", tabindex: 0, role: "group", "aria-label": "Table" }, table);
   });
 }
 
-/** HTML that code showed in a frame without scripts, forms, navigation or an origin. */
+/** HTML that code showed in a frame without scripts, styles, forms, navigation or an origin. */
 export function htmlFrame(html: string, label: string): HTMLIFrameElement {
   const frame = h("iframe", { class: "html-frame", sandbox: "", title: label, referrerpolicy: "no-referrer", loading: "lazy" });
-  frame.srcdoc = DOMPurify.sanitize(html, {
+  const root = DOMPurify.sanitize(html, {
     WHOLE_DOCUMENT: true,
-    FORBID_TAGS: ["base", "meta", "link", "form", "iframe", "object", "embed"],
-    FORBID_ATTR: ["href", "xlink:href", "action", "ping", "target"],
-    RETURN_TRUSTED_TYPE: true,
-  }) as unknown as string;
+    RETURN_DOM: true,
+    FORBID_TAGS: ["base", "embed", "form", "iframe", "link", "meta", "object", "style"],
+    FORBID_ATTR: ["action", "href", "ping", "srcset", "style", "target", "xlink:href"],
+  }) as HTMLElement;
+  // An address of this app in it could make the app act: only pictures that are part of it are shown.
+  for (const element of root.querySelectorAll("[src], [poster], [background]")) {
+    for (const name of ["src", "poster", "background"]) {
+      if (!/^data:image\/(?:png|jpeg|gif|webp)[;,]/i.test(element.getAttribute(name) ?? "")) element.removeAttribute(name);
+    }
+  }
+  const safe = DOMPurify.sanitize(root, { WHOLE_DOCUMENT: true, RETURN_TRUSTED_TYPE: true });
+  frame.srcdoc = safe as unknown as string;
   return frame;
 }
 

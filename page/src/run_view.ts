@@ -2,7 +2,7 @@ import type { Api } from "./api";
 import { highlighted } from "./code";
 import { copyButton, h, icon } from "./dom";
 import { figure, fileRow, isImage } from "./files";
-import { duration, plain } from "./format";
+import { count, duration, plain } from "./format";
 import { htmlFrame, tablesOf } from "./markdown";
 import { outputsOf, type RunPart, type Turn } from "./turn";
 import type { FileEntry, Output } from "./types";
@@ -29,7 +29,7 @@ export class RunView {
     private readonly turn: Turn,
     private readonly run: RunPart,
   ) {
-    this.element = h("section", { class: "run", "aria-label": "Python" }, this.#head, this.#code, this.#output, this.#files);
+    this.element = h("section", { class: "run", role: "group", "aria-label": "Python" }, this.#head, this.#code, this.#output, this.#files);
     this.#drawHead();
   }
 
@@ -140,7 +140,7 @@ function folded(text: string, show: (text: string) => Node, what: string, fromEn
   }
   const short = (fromEnd ? lines.slice(-FOLD_LINES) : lines.slice(0, FOLD_LINES)).join("\n");
   const part = fromEnd ? short.slice(-FOLD_CHARS) : short.slice(0, FOLD_CHARS);
-  const all = lines.length > FOLD_LINES ? `all ${lines.length.toLocaleString("en")} lines` : `all ${text.length.toLocaleString("en")} characters`;
+  const all = lines.length > FOLD_LINES ? `all ${count(lines.length)} lines` : `all ${count(text.length)} characters`;
   const button = h("button", { type: "button", class: "fold", "aria-expanded": "false", onclick: () => toggle() });
   let open = true;
   function toggle(): void {
@@ -148,7 +148,7 @@ function folded(text: string, show: (text: string) => Node, what: string, fromEn
     pre.classList.toggle("fade-start", !open && fromEnd);
     pre.classList.toggle("fade-end", !open && !fromEnd);
     pre.replaceChildren(show(open ? text.slice(0, SHOWN_MAX_CHARS) : part));
-    if (open && text.length > SHOWN_MAX_CHARS) pre.append(`\n… ${(text.length - SHOWN_MAX_CHARS).toLocaleString("en")} more characters`);
+    if (open && text.length > SHOWN_MAX_CHARS) pre.append(`\n… ${count(text.length - SHOWN_MAX_CHARS)} more characters`);
     button.setAttribute("aria-expanded", String(open));
     button.textContent = open ? `Show less ${what}` : `Show ${all} of ${what}`;
   }

@@ -2,6 +2,7 @@ import type { Api } from "./api";
 import { codeBlock } from "./code";
 import { announce, copyButton, h, icon, iconButton } from "./dom";
 import { figure, fileRow, isImage } from "./files";
+import { count } from "./format";
 import { GrowingMarkdown } from "./markdown";
 import { RunView } from "./run_view";
 import { answerText, type Part, type Turn } from "./turn";
@@ -140,7 +141,7 @@ export class TurnView {
           h(
             "span",
             { class: "usage", title: `${turn.usage.prompt_tokens} in, ${turn.usage.completion_tokens} out` },
-            `${turn.usage.total_tokens.toLocaleString("en")} tokens`,
+            `${count(turn.usage.total_tokens)} tokens`,
           ),
       ),
     );

@@ -55,7 +55,7 @@ class ChatPage:
 
     @property
     def runs(self) -> Locator:
-        return self.last.get_by_role("region", name="Python")
+        return self.last.get_by_role("group", name="Python")
 
     async def send(self, question: str) -> None:
         """Type a question and send it; its answer may take."""

@@ -1,8 +1,8 @@
 """`/api/ui`: who gets the page, with which headers, and what that costs everybody else."""
 
+import asyncio
 import gzip
 import re
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 
@@ -24,7 +24,7 @@ print([name for name in sys.modules if name.startswith("agent.http.page")])
 @pytest_asyncio.fixture(loop_scope="session")
 async def anybody(locked_host: HostProcess) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller without the key that the host asks for."""
-    async with httpx2.AsyncClient(base_url=locked_host.url) as client:
+    async with httpx2.AsyncClient(base_url=locked_host.url, timeout=60) as client:
         yield client
 
 
@@ -114,8 +114,9 @@ async def test_other_methods_are_refused(anybody: httpx2.AsyncClient) -> None:
     assert (response.status_code, response.headers["allow"]) == (405, "GET")
 
 
-def test_a_chat_turn_imports_nothing_of_the_page() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CHEAP_TURN], cwd=PROJECT, capture_output=True, text=True, check=True
+async def test_a_chat_turn_imports_nothing_of_the_page() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CHEAP_TURN), cwd=PROJECT, stdout=asyncio.subprocess.PIPE
     )
-    assert done.stdout.strip() == "[]"
+    output, _ = await process.communicate()
+    assert (process.returncode, output.strip()) == (0, b"[]")
