@@ -5,16 +5,15 @@ import asyncio
 import logging
 import os
 import sys
-from pathlib import Path
 
+from local import command_line, defaults
 from local.azure_openai import Relay
-from local.defaults import FUNCTIONS_HOST_PORT
 from local.processes import until_signal
 from local.run import PROJECT, FunctionsHostOptions, RunError, run
 from local.serving import PortInUseError
 from local.session_pool import SessionPoolError
-from local.session_pool.__main__ import main as serve_sessions
-from local.stack import DEFAULT_PORTS, LocalStack, Ports
+from local.session_pool import __main__ as session_pool
+from local.stack import LocalStack, Ports
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
@@ -25,10 +24,12 @@ name a server that speaks the OpenAI protocol (this is Ollama's address):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command until it ends or is stopped; the value is the exit code."""
-    given = sys.argv[1:] if argv is None else argv
-    if given[:1] == ["sessions"]:
-        return serve_sessions(given[1:])
-    arguments = _parser().parse_args(given)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        if arguments.openai_port != defaults.AZURE_OPENAI_PORT:
+            parser.error("--openai-port: `sessions` starts no Azure OpenAI")
+        return session_pool.run(arguments, parser)
     if sys.platform != "linux":
         return _fail(
             f"Sessions are isolated with Linux namespaces, which {sys.platform} does not have: use "
@@ -49,50 +50,56 @@ def _parser() -> argparse.ArgumentParser:
         "Without a command it starts these three and says how an app reaches them.",
         epilog="LOCAL_MODEL_URL, LOCAL_MODEL_NAME and LOCAL_MODEL_KEY name an OpenAI-compatible "
         "server that answers in place of the stand-in model.",
+        allow_abbrev=False,
     )
     _add_ports(parser)
     parser.set_defaults(command=_serve_all)
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     run_parser = commands.add_parser(
-        "run", help="start the agent too, ask it a question and serve (`make run`)"
+        "run",
+        help="start the agent too, ask it a question and serve (`make run`)",
+        allow_abbrev=False,
     )
-    _add_ports(run_parser)
+    _add_ports(run_parser, of_command=True)
     run_parser.add_argument(
         "--port",
-        type=_port,
-        default=FUNCTIONS_HOST_PORT,
-        help="of the functions host (%(default)s)",
+        type=command_line.port,
+        default=defaults.FUNCTIONS_HOST_PORT,
+        help="of the functions host (%(default)s); 0 takes a free one",
     )
     run_parser.add_argument(
         "--app",
-        type=Path,
+        type=command_line.folder,
         default=PROJECT,
         metavar="FOLDER",
         help="where function_app.py is (this project)",
     )
     run_parser.set_defaults(command=_run)
-    # Listed here; its options are the session pool's own, see `main`.
-    commands.add_parser("sessions", help="start the session pool and the identity only")
+    sessions_parser = commands.add_parser(
+        "sessions", help="start the session pool and the identity only", allow_abbrev=False
+    )
+    session_pool.add_arguments(sessions_parser, of_command=True)
+    # Its command line is the session pool's own.
+    sessions_parser.set_defaults(command=None)
+    command_line.refuse_options_of_commands(parser, commands.choices)
     return parser
 
 
-def _add_ports(parser: argparse.ArgumentParser) -> None:
+def _add_ports(parser: argparse.ArgumentParser, *, of_command: bool = False) -> None:
+    """Add the stand-ins' ports; a command's own default must not undo what stands before it."""
     ports = [
-        ("--openai-port", DEFAULT_PORTS.azure_openai, "of Azure OpenAI"),
-        ("--pool-port", DEFAULT_PORTS.session_pool, "of the session pool"),
-        ("--identity-port", DEFAULT_PORTS.managed_identity, "of the managed identity"),
+        ("--openai-port", defaults.AZURE_OPENAI_PORT, "of Azure OpenAI"),
+        ("--pool-port", defaults.SESSION_POOL_PORT, "of the session pool"),
+        ("--identity-port", defaults.MANAGED_IDENTITY_PORT, "of the managed identity"),
     ]
     for option, default, what in ports:
         parser.add_argument(
-            option, type=_port, default=default, metavar="PORT", help=f"{what} (%(default)s)"
+            option,
+            type=command_line.port,
+            default=argparse.SUPPRESS if of_command else default,
+            metavar="PORT",
+            help=f"{what} ({default}); 0 takes a free one",
         )
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port: 1 to 65535")
-    return number
 
 
 async def _serve_all(arguments: argparse.Namespace) -> None:
@@ -132,7 +139,7 @@ async def _serve(stack: LocalStack, relay: Relay | None) -> None:
 
 def _ports(arguments: argparse.Namespace) -> Ports:
     return Ports(
-        azure_openai=getattr(arguments, "openai_port", 0),
+        azure_openai=arguments.openai_port,
         session_pool=arguments.pool_port,
         managed_identity=arguments.identity_port,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import json
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from local import defaults
-from local.serving import refuse_ports_in_use
+from local.serving import free_port, refuse_ports_in_use
 from local.stack import LocalStack
 
 PROJECT: Final = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ class FunctionsHostOptions:
 
     Attributes:
         app_dir: the folder with function_app.py.
-        port: where it listens on localhost.
+        port: where it listens on localhost; 0 takes a free one.
         environment: what its process gets beside the app settings.
     """
 
@@ -60,7 +61,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
     """Start everything, ask the question, serve until cancelled.
 
     Args:
-        stack: on given ports, not started.
+        stack: not started.
         options: of the functions host.
         model: a sentence about who answers.
 
@@ -69,12 +70,19 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
     """
     began_s = time.monotonic()
     refuse_ports_in_use(options.port, *stack.ports)
-    # The host indexes the app in its own process while the session pool starts in this one, and
-    # stops first: what it still answers may need the others.
-    host = await _start_host(stack, options)
+    if not options.port:
+        options = dataclasses.replace(options, port=free_port())
     async with contextlib.AsyncExitStack() as opened:
-        opened.push_async_callback(_stop, host)
-        await opened.enter_async_context(stack)
+        # The host indexes the app in its own process while the session pool starts in this one, and
+        # stops first: what it still answers may need the others. A free port of a stand-in is known
+        # only when that has started.
+        if not stack.app_settings:
+            await opened.enter_async_context(stack)
+            host = await _start_host(stack, options)
+        else:
+            host = await _start_host(stack, options)
+            opened.push_async_callback(_stop, host)
+            await opened.enter_async_context(stack)
         opened.push_async_callback(_stop, host)
         await _until_ready(host, options)
         _print(f"{options.url}/api/ui\n")

@@ -149,6 +149,15 @@ def refuse_ports_in_use(*ports: int) -> None:
             listener.close()
 
 
+def free_port() -> int:
+    """Find a port on which nothing listens, for a process that cannot tell which one it took."""
+    listeners = _listen(0, also_ipv6=True)
+    number = int(listeners[0].getsockname()[1])
+    for listener in listeners:
+        listener.close()
+    return number
+
+
 def _listen(port: int, *, also_ipv6: bool) -> list[socket.socket]:
     listener = _listener(socket.AF_INET, "127.0.0.1", port)
     if not also_ipv6:

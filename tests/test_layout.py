@@ -41,18 +41,20 @@ AGENT: Mapping[str, set[str]] = {
 # Module or package of local/ → others of local/ that it imports. The stand-ins know the tokens of
 # the managed identity and nothing else of each other.
 LOCAL: Mapping[str, set[str]] = {
+    "command_line": set(),
     "defaults": set(),
     "serving": set(),
     "processes": set(),
     "tls": set(),
     "managed_identity": {"defaults"},
     "azure_openai": {"defaults", "managed_identity"},
-    "session_pool": {"defaults", "managed_identity", "processes", "serving", "tls"},
-    "functions_host": {"defaults", "processes", "serving"},
+    "session_pool": {"command_line", "defaults", "managed_identity", "processes", "serving", "tls"},
+    "functions_host": {"command_line", "defaults", "processes", "serving"},
     "stack": {"azure_openai", "defaults", "managed_identity", "serving", "session_pool"},
     "run": {"defaults", "serving", "stack"},
     "__main__": {
         "azure_openai",
+        "command_line",
         "defaults",
         "processes",
         "run",

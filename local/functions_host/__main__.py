@@ -13,6 +13,7 @@ from pathlib import Path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from local import command_line
 from local.defaults import FUNCTIONS_HOST_PORT
 from local.functions_host.body_limit import DEFAULT_MAX_BODY_BYTES, BodyLimit
 from local.functions_host.errors import FunctionAppError
@@ -32,9 +33,9 @@ _SCRIPT_SETTING = "PYTHON_SCRIPT_FILE_NAME"
 _environment = os.environ  # noqa: TID251 - a command line of local/
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the value is the exit code."""
-    arguments = _arguments()
+    arguments = _arguments(argv)
     if arguments.stop_with_parent:
         stop_with_parent()
     _log_like_core_tools()
@@ -48,17 +49,18 @@ def main() -> int:
     return 0
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local.functions_host",
         description="Serve a Python function app on this machine, as Azure Functions would.",
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "app_dir", nargs="?", type=Path, default=Path(), help="default: this folder"
+        "app_dir", nargs="?", type=command_line.folder, default=Path(), help="default: this folder"
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=command_line.port,
         help="default: LocalHttpPort of local.settings.json, "
         f"else {FUNCTIONS_HOST_PORT}; 0 takes any",
     )
@@ -72,13 +74,13 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--grace",
-        type=int,
+        type=command_line.seconds,
         default=5,
         metavar="SECONDS",
         help="how long running requests may go on after Ctrl-C (default: 5)",
     )
     parser.add_argument("--stop-with-parent", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

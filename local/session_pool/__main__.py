@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from local import defaults
+from local import command_line, defaults
 from local.managed_identity import ManagedIdentity
 from local.processes import until_signal
 from local.serving import PortInUseError, serve
@@ -22,8 +22,17 @@ TLS_FOLDER = Path(__file__).parents[2] / ".local" / "session-pool-tls"
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the value is the exit code."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m local.session_pool",
+        description="Azure Container Apps dynamic sessions on this machine, on loopback only.",
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    return run(parser.parse_args(argv), parser)
+
+
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Do what a parser with `add_arguments` read; the value is the exit code."""
     try:
         options = _options(arguments)
     except ValueError as error:
@@ -36,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"Sessions are isolated with Linux namespaces, which {sys.platform} does not have:"
                 " use a Linux machine (on Windows: WSL 2; on macOS: a virtual machine)."
             )
-        if arguments.command == "prepare":
+        if arguments.action == "prepare":
             prepare_session_image(_say, arguments.requirements)
         else:
             asyncio.run(until_signal(_serve(arguments, options)))
@@ -46,36 +55,49 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m local sessions",
-        description="Azure Container Apps dynamic sessions on this machine, on loopback only.",
-    )
+def add_arguments(parser: argparse.ArgumentParser, *, of_command: bool = False) -> None:
+    """Add the pool's options.
+
+    Args:
+        parser: of this program, or of `python -m local sessions`.
+        of_command: the ports have their defaults from the program's parser; another default here
+            would undo what stands before the command.
+    """
     pool_defaults = PoolOptions()
     parser.add_argument(
-        "command",
+        "action",
         nargs="?",
         choices=("serve", "prepare"),
         default="serve",
         help="serve (default), or prepare: install the packages of the session image and end",
     )
-    for options, default, what in (
-        (("--port", "--pool-port"), defaults.SESSION_POOL_PORT, "of the pool"),
-        (("--identity-port",), defaults.MANAGED_IDENTITY_PORT, "of the managed identity"),
+    for names, destination, default, what in (
+        (("--port", "--pool-port"), "pool_port", defaults.SESSION_POOL_PORT, "of the pool"),
+        (
+            ("--identity-port",),
+            "identity_port",
+            defaults.MANAGED_IDENTITY_PORT,
+            "of the managed identity",
+        ),
     ):
         parser.add_argument(
-            *options, type=_port, default=default, metavar="PORT", help=f"{what} (%(default)s)"
+            *names,
+            dest=destination,
+            type=command_line.port,
+            default=argparse.SUPPRESS if of_command else default,
+            metavar="PORT",
+            help=f"{what} ({default}); 0 takes a free one",
         )
     parser.add_argument(
         "--max-sessions",
-        type=int,
+        type=command_line.count,
         default=pool_defaults.max_sessions,
         metavar="N",
         help="alive at once; one more answers 429 (%(default)s)",
     )
     parser.add_argument(
         "--cooldown",
-        type=int,
+        type=command_line.seconds,
         default=pool_defaults.cooldown_s,
         metavar="SECONDS",
         help="a session that nobody calls for so long ends: 300 to 3600 (%(default)s)",
@@ -88,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--requirements",
-        type=Path,
+        type=command_line.file,
         metavar="FILE",
         help="a requirements file: more packages for the sessions",
     )
@@ -116,14 +138,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="no fork server: each session gets a bubblewrap of its own, which takes longer",
     )
-    return parser
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port")
-    return number
 
 
 def _options(arguments: argparse.Namespace) -> PoolOptions:
@@ -158,7 +172,7 @@ async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
             SessionPool(identity.verifier(*defaults.SESSION_POOL_AUDIENCES), options)
         )
         pool_url = await opened.enter_async_context(
-            serve(pool.app, arguments.port, tls_files=tls_files, host_name=arguments.host_name)
+            serve(pool.app, arguments.pool_port, tls_files=tls_files, host_name=arguments.host_name)
         )
         if arguments.host_name:
             pool_url = pool_url.replace("127.0.0.1", arguments.host_name)

@@ -18,6 +18,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local import defaults
+from local.__main__ import main as local_main
+from local.functions_host.__main__ import main as host_main
+from local.session_pool.__main__ import main as pool_main
 from tests.local.functions_host.host_process import PROJECT, read_process
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -91,6 +95,9 @@ def command(*arguments: str, environment: Mapping[str, str] | None = None) -> It
         yield started
 
 
+FREE_STACK_PORTS = ("--openai-port=0", "--pool-port=0", "--identity-port=0")
+
+
 def stack_ports() -> list[str]:
     names = ("--openai-port", "--pool-port", "--identity-port")
     return [f"{name}={port}" for name, port in zip(names, free_ports(3), strict=True)]
@@ -132,7 +139,7 @@ def test_run_asks_the_question_and_serves_until_it_is_interrupted(orphans: Orpha
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_run_leaves_no_process_however_it_ends(number: int, orphans: Orphans) -> None:
-    with command("run", f"--port={free_ports(1)[0]}", *stack_ports()) as run:
+    with command("run", "--port=0", *FREE_STACK_PORTS) as run:
         run.wait_for("Ready in")
         run.process.send_signal(number)
         run.process.wait(30)
@@ -147,16 +154,16 @@ def wait_until(holds: Callable[[], bool], what: Callable[[], object]) -> None:
 
 
 def test_run_enforces_a_function_key_that_is_set() -> None:
-    port = free_ports(1)[0]
     environment = {"LOCAL_FUNCTION_KEY": "a-key"}
-    with command("run", f"--port={port}", *stack_ports(), environment=environment) as run:
+    with command("run", "--port=0", *FREE_STACK_PORTS, environment=environment) as run:
         run.wait_for("Ctrl-C stops all.")
+        port = found(r"curl http://localhost:(\d+)/", run.output)
         assert "-H 'x-functions-key: a-key'" in run.output
         assert httpx.get(f"http://127.0.0.1:{port}/api/chat?input=hello").status_code == 401
 
 
 def test_the_local_azure_alone_prints_settings_that_work(orphans: Orphans) -> None:
-    with command(*stack_ports()) as azure:
+    with command(*FREE_STACK_PORTS) as azure:
         azure.wait_for("Ctrl-C stops it.")
         settings = dict(re.findall(r"export (\w+)=(\S+)", azure.output))
         answer = httpx.get(
@@ -172,10 +179,87 @@ def test_the_local_azure_alone_prints_settings_that_work(orphans: Orphans) -> No
 
 
 def test_sessions_alone_start_no_model() -> None:
-    with command("sessions", *stack_ports()[1:]) as sessions:
+    """Wherever its options stand: before the command are those that all commands have."""
+    port = free_ports(1)[0]
+    with command(f"--identity-port={port}", "--pool-port", "0", "sessions", "--plain") as sessions:
         sessions.wait_for("Ctrl-C stops it.")
-        assert "POOL_MANAGEMENT_ENDPOINT" in sessions.output
+        assert found(r"IDENTITY_ENDPOINT=http://127.0.0.1:(\d+)/", sessions.output) == str(port)
+        assert found(r"POOL_MANAGEMENT_ENDPOINT=http://127.0.0.1:(\d+)/", sessions.output) not in {
+            "0",
+            str(defaults.SESSION_POOL_PORT),
+        }
         assert "AZURE_OPENAI" not in sessions.output
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match[1]
+
+
+def test_options_before_a_command_hold(orphans: Orphans) -> None:
+    """A port in use shows which one the command really takes."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for option in FREE_STACK_PORTS:
+            before = [f"{option.removesuffix('0')}{port}", *set(FREE_STACK_PORTS) - {option}]
+            with command(*before, "run", "--port=0") as run:
+                assert run.process.wait(60) == 1
+                assert run.output.startswith(f"port {port} is in use")
+    assert orphans() == []
+
+
+MAINS = {"local": local_main, "pool": pool_main, "host": host_main}
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "sentence"),
+    [
+        ("local", "--port 8000 run", "--port is an option of a command: write it after"),
+        ("local", "--strict sessions", "--strict is an option of a command: write it after"),
+        ("local", "--app=. run", "--app is an option of a command: write it after"),
+        ("local", "--openai-port 5 sessions", "--openai-port: `sessions` starts no Azure OpenAI"),
+        ("local", "--pool-port abc", "--pool-port: 'abc' is not a whole number"),
+        ("local", "--pool-port -1 run", "--pool-port: '-1' is not a whole number"),
+        ("local", "--pool-port=-1 run", "--pool-port: '-1' is not a whole number"),
+        ("local", "run --port=65536", "--port: '65536' is not a port: 1 to 65535, or 0"),
+        ("local", "run --pool-p=0", "unrecognized arguments: --pool-p=0"),
+        ("local", "run --strict", "unrecognized arguments: --strict"),
+        ("local", "run --app=/no/folder", "--app: '/no/folder' is not a folder"),
+        ("local", "serve", "argument COMMAND: invalid choice: 'serve'"),
+        ("local", "sessions --cooldown=5", "Azure allows 300 to 3600 seconds"),
+        ("local", "sessions --max-sessions=0", "--max-sessions: '0' is less than 1"),
+        ("pool", "--max-sessions=601", "Azure allows 1 to 600 sessions"),
+        ("pool", "--cooldown=1h", "--cooldown: '1h' is not a whole number"),
+        ("pool", "--requirements=/no/file", "--requirements: '/no/file' is not a file"),
+        ("pool", "--pool=0", "unrecognized arguments: --pool=0"),
+        ("pool", "prepares", "invalid choice: 'prepares'"),
+        ("host", "--port=70000", "--port: '70000' is not a port: 1 to 65535, or 0"),
+        ("host", "--grace=-1", "--grace: '-1' is not a whole number"),
+        ("host", "--po=1", "unrecognized arguments: --po=1"),
+        ("host", "/no/folder", "argument app_dir: '/no/folder' is not a folder"),
+    ],
+)
+def test_a_bad_command_line_is_refused_with_a_sentence(
+    program: str, arguments: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MAINS[program](arguments.split())
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [("local", []), ("local", ["run"]), ("local", ["sessions"]), ("pool", []), ("host", [])],
+)
+def test_help_names_the_options(
+    program: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MAINS[program]([*arguments, "--help"])
+    assert ended.value.code == 0
+    assert "port" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"]])
@@ -203,7 +287,7 @@ def test_a_functions_port_in_use_is_found_before_anything_starts(refusal: Refusa
 def test_a_model_that_is_named_badly_is_refused(
     environment: Mapping[str, str], sentence: str, refusal: Refusal
 ) -> None:
-    output = refusal("run", *stack_ports(), environment=environment)
+    output = refusal("run", *FREE_STACK_PORTS, environment=environment)
     assert output.startswith(sentence)
     assert output.count("\n") == 1
 
@@ -213,14 +297,14 @@ def test_a_model_server_that_does_not_answer_ends_the_run(refusal: Refusal) -> N
         "LOCAL_MODEL_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
         "LOCAL_MODEL_NAME": "any",
     }
-    output = refusal("run", f"--port={free_ports(1)[0]}", *stack_ports(), environment=environment)
+    output = refusal("run", "--port=0", *FREE_STACK_PORTS, environment=environment)
     assert "The question was not answered (502): " in output
 
 
 def test_an_app_that_cannot_be_indexed_ends_the_run(tmp_path: Path, refusal: Refusal) -> None:
     (tmp_path / "host.json").write_text(json.dumps({"version": "2.0"}))
     (tmp_path / "function_app.py").write_text("import a_module_that_is_not_there\n")
-    output = refusal("run", f"--app={tmp_path}", f"--port={free_ports(1)[0]}", *stack_ports())
+    output = refusal("run", f"--app={tmp_path}", "--port=0", *FREE_STACK_PORTS)
     assert "No module named 'a_module_that_is_not_there'" in output
     assert output.endswith("The functions host did not start; its message is above.\n")
 
