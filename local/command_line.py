@@ -6,23 +6,17 @@ from pathlib import Path
 
 def port(text: str) -> int:
     """Return a TCP port; 0 stands for any free one."""
-    number = _whole_number(text)
+    number = whole_number(text)
     if number > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535, or 0 for a free one")
     return number
 
 
-def seconds(text: str) -> int:
-    """Return a number of seconds, 0 or more."""
-    return _whole_number(text)
-
-
-def count(text: str) -> int:
-    """Return a number of things, 1 or more."""
-    number = _whole_number(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than 1")
-    return number
+def whole_number(text: str) -> int:
+    """Return a number, 0 or more; what it counts has its own bounds."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
 
 
 def folder(text: str) -> Path:
@@ -39,12 +33,6 @@ def file(text: str) -> Path:
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file")
     return path
-
-
-def _whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
-    return int(text)
 
 
 class OptionOfCommand(argparse.Action):

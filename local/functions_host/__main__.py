@@ -74,7 +74,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--grace",
-        type=command_line.seconds,
+        type=command_line.whole_number,
         default=5,
         metavar="SECONDS",
         help="how long running requests may go on after Ctrl-C (default: 5)",

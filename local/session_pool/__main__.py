@@ -90,14 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, of_command: bool = False) 
         )
     parser.add_argument(
         "--max-sessions",
-        type=command_line.count,
+        type=command_line.whole_number,
         default=pool_defaults.max_sessions,
         metavar="N",
         help="alive at once; one more answers 429 (%(default)s)",
     )
     parser.add_argument(
         "--cooldown",
-        type=command_line.seconds,
+        type=command_line.whole_number,
         default=pool_defaults.cooldown_s,
         metavar="SECONDS",
         help="a session that nobody calls for so long ends: 300 to 3600 (%(default)s)",

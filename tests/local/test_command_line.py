@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from local import defaults
@@ -128,7 +128,7 @@ def test_run_asks_the_question_and_serves_until_it_is_interrupted(orphans: Orpha
         line = re.search(r"curl (\S+) -H '(\S+): (\S+)' -d '(.*)'", run.output)
         assert line is not None
         url, name, value, body = line.groups()
-        answer = httpx.post(url, headers={name: value}, content=body, timeout=60)
+        answer = httpx2.post(url, headers={name: value}, content=body, timeout=60)
         assert answer.status_code == 200
         assert "1267650600228229401496703205376" in answer.json()["output"]
         run.process.send_signal(signal.SIGINT)
@@ -159,14 +159,14 @@ def test_run_enforces_a_function_key_that_is_set() -> None:
         run.wait_for("Ctrl-C stops all.")
         port = found(r"curl http://localhost:(\d+)/", run.output)
         assert "-H 'x-functions-key: a-key'" in run.output
-        assert httpx.get(f"http://127.0.0.1:{port}/api/chat?input=hello").status_code == 401
+        assert httpx2.get(f"http://127.0.0.1:{port}/api/chat?input=hello").status_code == 401
 
 
 def test_the_local_azure_alone_prints_settings_that_work(orphans: Orphans) -> None:
     with command(*FREE_STACK_PORTS) as azure:
         azure.wait_for("Ctrl-C stops it.")
         settings = dict(re.findall(r"export (\w+)=(\S+)", azure.output))
-        answer = httpx.get(
+        answer = httpx2.get(
             settings["IDENTITY_ENDPOINT"],
             params={"api-version": "2019-08-01", "resource": "https://dynamicsessions.io"},
             headers={"x-identity-header": settings["IDENTITY_HEADER"]},
@@ -228,7 +228,7 @@ MAINS = {"local": local_main, "pool": pool_main, "host": host_main}
         ("local", "run --app=/no/folder", "--app: '/no/folder' is not a folder"),
         ("local", "serve", "argument COMMAND: invalid choice: 'serve'"),
         ("local", "sessions --cooldown=5", "Azure allows 300 to 3600 seconds"),
-        ("local", "sessions --max-sessions=0", "--max-sessions: '0' is less than 1"),
+        ("local", "sessions --max-sessions=0", "Azure allows 1 to 600 sessions"),
         ("pool", "--max-sessions=601", "Azure allows 1 to 600 sessions"),
         ("pool", "--cooldown=1h", "--cooldown: '1h' is not a whole number"),
         ("pool", "--requirements=/no/file", "--requirements: '/no/file' is not a file"),
