@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from local.managed_identity import ManagedIdentity
@@ -101,7 +101,7 @@ async def of_the_pool() -> list[Any]:
     async with (
         SessionPool(identity.verifier(AUDIENCE), PoolOptions()) as pool,
         serve(pool.app) as url,
-        httpx.AsyncClient(base_url=url, timeout=60) as http,
+        httpx2.AsyncClient(base_url=url, timeout=60) as http,
     ):
         for code in CELLS.values():
             response = await http.post(

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,14 +27,14 @@ def app() -> Starlette:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient() as client:
         yield client
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "localhost:1", "[::1]:1"])
 async def test_a_request_for_loopback_is_answered(
-    app: Starlette, client: httpx.AsyncClient, host: str
+    app: Starlette, client: httpx2.AsyncClient, host: str
 ) -> None:
     async with serve(app) as url:
         assert (await client.get(url, headers={"host": host})).text == "hello"
@@ -44,7 +44,7 @@ async def test_a_request_for_loopback_is_answered(
     "host", ["", "evil.example", "evil.example:80", "localhost.evil.example", "localhost:x", "::1"]
 )
 async def test_a_request_for_another_host_is_misdirected(
-    app: Starlette, client: httpx.AsyncClient, host: str
+    app: Starlette, client: httpx2.AsyncClient, host: str
 ) -> None:
     async with serve(app) as url:
         answer = await client.get(url, headers={"host": host})
@@ -89,7 +89,7 @@ async def test_a_port_in_use_on_ipv6_alone_is_refused(app: Starlette) -> None:
     refuse_ports_in_use(port)
 
 
-async def test_a_running_request_may_end_within_the_grace(client: httpx.AsyncClient) -> None:
+async def test_a_running_request_may_end_within_the_grace(client: httpx2.AsyncClient) -> None:
     begun, released = asyncio.Event(), asyncio.Event()
 
     async def waits(request: Request) -> Response:
@@ -105,7 +105,7 @@ async def test_a_running_request_may_end_within_the_grace(client: httpx.AsyncCli
 
 
 async def test_a_stream_without_end_is_cut_when_the_grace_is_over(
-    client: httpx.AsyncClient,
+    client: httpx2.AsyncClient,
 ) -> None:
     async def endless(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
@@ -119,7 +119,7 @@ async def test_a_stream_without_end_is_cut_when_the_grace_is_over(
         answer = await stream.__aenter__()
         chunks = answer.aiter_bytes()
         assert await anext(chunks) == b"first"
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         await anext(chunks)
     await stream.__aexit__(None, None, None)
 
@@ -130,7 +130,7 @@ async def test_tls_is_served_with_the_given_certificate(app: Starlette, tmp_path
     context = ssl.create_default_context(cafile=tls.authority)
     async with (
         serve(app, tls_files=certificate) as url,
-        httpx.AsyncClient(verify=context) as client,
+        httpx2.AsyncClient(verify=context) as client,
     ):
         assert url.startswith("https://")
         assert (await client.get(url)).text == "hello"
@@ -153,7 +153,7 @@ async def test_another_host_name_is_in_the_certificate_and_passes_the_host_check
         writer.write(request.encode())
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
         writer.close()
-        async with httpx.AsyncClient(verify=context) as http:
+        async with httpx2.AsyncClient(verify=context) as http:
             answer = await http.get(url, headers={"host": "other.dynamicsessions.io"})
             assert answer.status_code == 421
             assert (await http.get(url)).status_code == 200

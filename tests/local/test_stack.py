@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from local.azure_openai import Say, ScriptError
@@ -17,7 +17,7 @@ MODEL_RESOURCE = "https://cognitiveservices.azure.com"
 POOL_RESOURCE = "https://dynamicsessions.io"
 
 
-async def token(client: httpx.AsyncClient, settings: dict[str, str], resource: str) -> str:
+async def token(client: httpx2.AsyncClient, settings: dict[str, str], resource: str) -> str:
     """Get a token as an app does."""
     answer = await client.get(
         settings["IDENTITY_ENDPOINT"],
@@ -27,7 +27,7 @@ async def token(client: httpx.AsyncClient, settings: dict[str, str], resource: s
     return str(answer.json()["access_token"])
 
 
-async def ask(client: httpx.AsyncClient, settings: dict[str, str], bearer: str) -> httpx.Response:
+async def ask(client: httpx2.AsyncClient, settings: dict[str, str], bearer: str) -> httpx2.Response:
     deployment = settings["AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"]
     return await client.post(
         f"{settings['AZURE_OPENAI_ENDPOINT']}/openai/deployments/{deployment}/chat/completions",
@@ -38,8 +38,8 @@ async def ask(client: httpx.AsyncClient, settings: dict[str, str], bearer: str) 
 
 
 async def execute(
-    client: httpx.AsyncClient, settings: dict[str, str], bearer: str, code: str
-) -> httpx.Response:
+    client: httpx2.AsyncClient, settings: dict[str, str], bearer: str, code: str
+) -> httpx2.Response:
     return await client.post(
         f"{settings['POOL_MANAGEMENT_ENDPOINT']}/executions",
         params={"api-version": "2025-10-02-preview", "identifier": "a-session-of-this-test"},
@@ -51,7 +51,7 @@ async def execute(
 async def test_a_token_of_the_identity_opens_the_model() -> None:
     async with (
         LocalStack(script=[Say("hello to you")], pool=False) as azure,
-        httpx.AsyncClient() as client,
+        httpx2.AsyncClient() as client,
     ):
         settings = azure.app_settings
         assert (await ask(client, settings, "no token")).status_code == 401
@@ -62,7 +62,7 @@ async def test_a_token_of_the_identity_opens_the_model() -> None:
 
 
 async def test_a_token_of_the_identity_opens_the_session_pool() -> None:
-    async with LocalStack(openai=False) as azure, httpx.AsyncClient() as client:
+    async with LocalStack(openai=False) as azure, httpx2.AsyncClient() as client:
         settings = azure.app_settings
         for_another = await token(client, settings, MODEL_RESOURCE)
         assert (await execute(client, settings, for_another, "6 * 7")).status_code == 401

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from local.stack import LocalStack
@@ -31,7 +31,7 @@ async def test_package_answers_a_question(
         with host_process(app_dir, environment=environment) as host:
             await asyncio.to_thread(host.wait_until_ready)
             indexed_s = time.monotonic() - started_s
-            async with httpx.AsyncClient(base_url=host.url, timeout=30) as client:
+            async with httpx2.AsyncClient(base_url=host.url, timeout=30) as client:
                 answer = await client.get("/api/chat", params={"input": "What is 17 * 23?"})
             answered_s = time.monotonic() - started_s
             cpu_s = _cpu_s(host.process.pid)

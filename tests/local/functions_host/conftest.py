@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.local.functions_host.host_process import HostProcess, copy_app, host_process
@@ -33,14 +33,14 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostProcess]:
 
 
 @pytest.fixture
-def client(host: HostProcess) -> Iterator[httpx.Client]:
+def client(host: HostProcess) -> Iterator[httpx2.Client]:
     """A caller that has the function key."""
-    with httpx.Client(base_url=host.url, headers={"x-functions-key": KEY}) as client:
+    with httpx2.Client(base_url=host.url, headers={"x-functions-key": KEY}) as client:
         yield client
 
 
 @pytest.fixture
-def stranger(host: HostProcess) -> Iterator[httpx.Client]:
+def stranger(host: HostProcess) -> Iterator[httpx2.Client]:
     """A caller without the key."""
-    with httpx.Client(base_url=host.url) as client:
+    with httpx2.Client(base_url=host.url) as client:
         yield client

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.local.functions_host.host_process import PROJECT, copy_app, host_process, wait_until
@@ -27,7 +27,7 @@ def test_the_route_prefix_of_host_json_is_used(tmp_path: Path) -> None:
     host_json = {"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}
     with host_process(copy_app("with_timer", tmp_path, host_json=host_json)) as host:
         host.wait_until_ready()
-        assert httpx.get(f"{host.url}/now").json() == "now"
+        assert httpx2.get(f"{host.url}/now").json() == "now"
 
 
 def refusal(app_dir: Path, *arguments: str) -> str:
@@ -96,7 +96,7 @@ def test_a_signal_ends_the_host_in_good_order(tmp_path: Path, signal_number: int
 def test_a_running_request_is_answered_before_the_host_ends(tmp_path: Path) -> None:
     with host_process(copy_app("sample", tmp_path)) as host:
         host.wait_until_ready()
-        with httpx.stream("GET", f"{host.url}/api/events") as answer:
+        with httpx2.stream("GET", f"{host.url}/api/events") as answer:
             lines = answer.iter_lines()
             assert next(lines) == "first"
 
@@ -105,7 +105,7 @@ def test_a_running_request_is_answered_before_the_host_ends(tmp_path: Path) -> N
                 host.process.send_signal(signal.SIGTERM)
                 yield b"when the host is told to end"
 
-            httpx.post(f"{host.url}/api/release", content=stops_meanwhile())
+            httpx2.post(f"{host.url}/api/release", content=stops_meanwhile())
             assert next(lines) == "second"
         assert host.process.wait(30) == 0
 
@@ -116,14 +116,14 @@ def test_a_function_that_blocks_its_thread_does_not_keep_the_host(tmp_path: Path
         url = f"{host.url}/api/blocking?seconds=60"
         caller = threading.Thread(target=_call_until_cut, args=[url])
         caller.start()
-        wait_until(lambda: httpx.get(f"{host.url}/api/blocked").json() == 1)
+        wait_until(lambda: httpx2.get(f"{host.url}/api/blocked").json() == 1)
         assert host.stop() == 0
         caller.join()
 
 
 def _call_until_cut(url: str) -> None:
-    with contextlib.suppress(httpx.TransportError):
-        assert httpx.get(url, timeout=60).status_code == 500
+    with contextlib.suppress(httpx2.TransportError):
+        assert httpx2.get(url, timeout=60).status_code == 500
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -22,7 +22,7 @@ async def _open(options: PoolOptions) -> AsyncIterator[PoolClient]:
     async with (
         SessionPool(identity.verifier(AUDIENCE), options) as pool,
         serve(pool.app) as base_url,
-        httpx.AsyncClient(base_url=base_url, timeout=60) as http,
+        httpx2.AsyncClient(base_url=base_url, timeout=60) as http,
     ):
         yield PoolClient(pool, http, identity)
 

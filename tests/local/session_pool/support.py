@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 
 from local.managed_identity import ManagedIdentity
 from local.session_pool import SessionPool
@@ -22,7 +22,7 @@ class PoolClient:
     """Calls one pool; each instance has an identifier of its own."""
 
     pool: SessionPool
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     identity: ManagedIdentity
     version: str = NEWEST
     identifier: str = field(default_factory=new_identifier)
@@ -37,7 +37,7 @@ class PoolClient:
             identifier or (self.identifier if version else new_identifier()),
         )
 
-    async def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    async def request(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         """Send a request for `path` below the pool's; a token is added unless `headers` has one."""
         query: dict[str, str | None] = {
             "api-version": self.version,
@@ -71,7 +71,7 @@ class PoolClient:
         result: dict[str, Any] = answer["result"]
         return result
 
-    async def upload(self, name: str, content: bytes, **query: str) -> httpx.Response:
+    async def upload(self, name: str, content: bytes, **query: str) -> httpx2.Response:
         files = {"file": (name, content, "application/octet-stream")}
         return await self.request("POST", "files", files=files, params=query)
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.local.session_pool.support import PoolClient
@@ -11,7 +11,7 @@ from tests.local.session_pool.support import PoolClient
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def start(client: PoolClient, code: str) -> httpx.Response:
+async def start(client: PoolClient, code: str) -> httpx2.Response:
     body = {
         "codeInputType": "Inline",
         "executionType": "Asynchronous",

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jsonschema
 import pytest
 
@@ -18,7 +18,7 @@ from tests.local.session_pool.support import AUDIENCE, PoolClient
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def error_of(response: httpx.Response) -> str:
+def error_of(response: httpx2.Response) -> str:
     error = response.json()["error"]
     assert response.headers["x-ms-error-code"] == error["code"]
     assert error["message"]
@@ -168,13 +168,13 @@ class TestFaults:
 
     async def test_a_connection_is_dropped(self, session: PoolClient) -> None:
         session.pool.faults.drop_connection()
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(httpx2.RemoteProtocolError):
             await session.request("GET", "files")
         assert (await session.request("GET", "files")).status_code == 200
 
     async def test_the_service_is_slow(self, session: PoolClient) -> None:
         session.pool.faults.slow_down(60)
-        with contextlib.suppress(httpx.ReadTimeout):
+        with contextlib.suppress(httpx2.ReadTimeout):
             response = await session.request("GET", "files", timeout=0.2)
             pytest.fail(f"answered {response.status_code} at once")
         session.pool.faults.clear()

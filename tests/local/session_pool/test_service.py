@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from local.serving import serve
@@ -32,10 +32,10 @@ async def test_https_is_trusted_through_the_bundle_and_by_nobody_else(
         headers = {"authorization": f"Bearer {shared_pool.identity.mint(AUDIENCE)}"}
         url = f"{base_url}{shared_pool.pool.path}/metadata?api-version=2025-10-02-preview"
         trusting = ssl.create_default_context(cafile=str(tls.bundle))
-        async with httpx.AsyncClient(verify=trusting) as http:
+        async with httpx2.AsyncClient(verify=trusting) as http:
             assert (await http.get(url, headers=headers)).status_code == 200
-        async with httpx.AsyncClient() as http:
-            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        async with httpx2.AsyncClient() as http:
+            with pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await http.get(url, headers=headers)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import jsonschema
 import pytest
 import pytest_asyncio
@@ -20,7 +20,7 @@ WRAPPED = [name for name, version in API_VERSIONS.items() if not version.is_flat
 EXECUTE = {"codeInputType": "inline", "executionType": "synchronous", "timeoutInSeconds": 60}
 
 
-def matches(response: httpx.Response, schema: shapes.Schema) -> None:
+def matches(response: httpx2.Response, schema: shapes.Schema) -> None:
     jsonschema.validate(response.json(), schema)
 
 

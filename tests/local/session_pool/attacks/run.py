@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
@@ -103,7 +103,7 @@ async def main(fork_server: bool) -> dict[str, Any]:
         async with (
             SessionPool(identity.verifier(AUDIENCE), options) as pool,
             serve(pool.app) as base_url,
-            httpx.AsyncClient(base_url=base_url, timeout=60) as http,
+            httpx2.AsyncClient(base_url=base_url, timeout=60) as http,
         ):
             client = PoolClient(pool, http, identity)
             attempts = {
