@@ -198,6 +198,48 @@ ATTACKS = (
     _system_call("open_by_handle_at", (304, 265), -1, 0, 0, may_lose=ROOT_ONLY),
     _system_call("personality: no address randomization", (135, 92), 0x0040000),
     _system_call("set the clock", (227, 112), 0, 0, may_lose=ROOT_ONLY),
+    *(
+        # Its own file, or who owns the image would decide and not the sandbox.
+        Attack(
+            f"fcntl: {name}",
+            f"{_SYSCALL}\nimport os, tempfile\n"
+            "with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as file:\n"
+            "    descriptors = {'file': file.fileno(), 'folder': os.open(folder, os.O_RDONLY)}\n"
+            "    number = {'x86_64': 72, 'aarch64': 25}[platform.machine()]\n"
+            f"    won = allowed(number, descriptors['{on}'], {command}, {argument})\n"
+            "    os.close(descriptors['folder'])",
+        )
+        for name, on, command, argument in (
+            ("a lease", "file", 1024, 1),
+            # The kernel reads the lower half of the command.
+            ("a lease, with bits above the command", "file", 1024 | 1 << 40, 1),
+            ("a lease, with the sign bit above the command", "file", 1024 - (1 << 32), 1),
+            ("notice of changes in a folder", "folder", 1026, 0x80000001),
+        )
+    ),
+    Attack(
+        "a larger pipe than usual",
+        "import fcntl, os\nends = os.pipe()\n"
+        "try:\n    fcntl.fcntl(ends[1], 1031, 1 << 19); won = True\n"
+        "except OSError:\n    won = False\n"
+        "for end in ends:\n    os.close(end)",
+    ),
+    *(
+        Attack(
+            f"open a socket of protocol {name}",
+            f"import socket\ntry:\n    socket.socket({family}, {kind}, {protocol}).close()\n"
+            "    won = True\nexcept OSError:\n    won = False",
+            KERNEL,
+        )
+        for name, family, kind, protocol in (
+            ("MPTCP", 2, 1, 262),
+            ("MPTCP on IPv6", 10, 1, 262),
+            ("UDP-Lite", 2, 2, 136),
+            ("UDP-Lite on IPv6", 10, 2, 136),
+        )
+    ),
+    _system_call("inotify_init1: see what others do in shared folders", (294, 26), 0),
+    _system_call("fanotify_init", (300, 262), 0x200, 0, may_lose=KERNEL),
     Attack(
         "type into a terminal (TIOCSTI)",
         "import fcntl, os, pty, termios\n"
