@@ -8,12 +8,15 @@ import asyncio
 import gc
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import Enum
 from types import TracebackType
 from typing import Self
 from urllib.request import getproxies
 
 import aiohttp
 import httpx2
+from azure.identity.aio import DefaultAzureCredential
 
 from agent.conversations.store import Limits, open_store
 from agent.conversations.turn import ConversationServices
@@ -28,11 +31,25 @@ from agent.turns.code_interpreter import OutputLimits
 from agent.turns.turn import TurnOptions, TurnServices
 
 
+class RuntimeState(Enum):
+    """Whether the clients of a runtime can be used."""
+
+    UNOPENED = "unopened"
+    OPENED = "opened"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    credential: DefaultAzureCredential
+    turns: TurnServices
+
+
 class Runtime:
     """The clients of one worker, an `async with` object.
 
     Attributes:
-        turns: what each turn needs.
+        state: clients can be used in the `async with` block alone.
         keeps_conversations: whether there is a store for them.
         sign_in: whether App Service Authentication says who callers are.
         input_max_chars: the longest question that is taken.
@@ -43,20 +60,58 @@ class Runtime:
         self._stack = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._opening_store = asyncio.Lock()
+        self._clients: _Clients | None = None
         self._conversations: ConversationServices | None = None
+        self.state = RuntimeState.UNOPENED
         self.input_max_chars = settings.input_max_chars
         self.keeps_conversations = settings.conversations_url is not None
         self.sign_in = settings.website_auth_enabled
 
+    def __repr__(self) -> str:
+        return f"<Runtime {self.state.value}>"
+
     async def __aenter__(self) -> Self:
+        if self.state is not RuntimeState.UNOPENED:
+            raise RuntimeError(f"{self!r} cannot be opened again")
+        configure_logging(content=self._settings.log_content)
+        async with AsyncExitStack() as opening:
+            self._clients = await self._open(opening)
+            self._stack = opening.pop_all()
+        self.state = RuntimeState.OPENED
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.state = RuntimeState.CLOSED
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._stack.aclose()
+
+    @property
+    def turns(self) -> TurnServices:
+        """What each turn needs.
+
+        Raises:
+            RuntimeError: outside the `async with` block.
+        """
+        return self._opened().turns
+
+    def _opened(self) -> _Clients:
+        if self._clients is None or self.state is not RuntimeState.OPENED:
+            raise RuntimeError(f"{self!r} has no clients: use it in `async with`")
+        return self._clients
+
+    async def _open(self, opening: AsyncExitStack) -> _Clients:
         settings = self._settings
-        configure_logging(content=settings.log_content)
-        self._credential = open_credential(settings.azure_client_id)
-        await self._stack.enter_async_context(self._credential)
+        credential = open_credential(settings.azure_client_id)
+        await opening.enter_async_context(credential)
         # One TLS context for all connections: each takes 20 ms of CPU to make.
         tls = httpx2.create_ssl_context()
-        model_http = await self._stack.enter_async_context(DefaultAioHttpClient(verify=tls))
-        pool_http = await self._stack.enter_async_context(
+        model_http = await opening.enter_async_context(DefaultAioHttpClient(verify=tls))
+        pool_http = await opening.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -72,12 +127,10 @@ class Runtime:
         sessions = settings.pool_management_endpoint and SessionsClient(
             settings.pool_management_endpoint,
             pool_http,
-            token_provider(self._credential, POOL_SCOPE),
+            token_provider(credential, POOL_SCOPE),
         )
-        self.turns = TurnServices(
-            model=chat_service(
-                deployment, token_provider(self._credential, MODEL_SCOPE), model_http
-            ),
+        turns = TurnServices(
+            model=chat_service(deployment, token_provider(credential, MODEL_SCOPE), model_http),
             sessions=sessions or None,
             options=TurnOptions(
                 timeout_s=settings.turn_timeout_seconds,
@@ -89,16 +142,7 @@ class Runtime:
             ),
             in_background=self._start,
         )
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await asyncio.gather(*self._background, return_exceptions=True)
-        await self._stack.aclose()
+        return _Clients(credential, turns)
 
     async def conversations(self) -> ConversationServices:
         """What turns of a conversation need; the first call opens the store.
@@ -118,8 +162,9 @@ class Runtime:
             raise SettingsError("CONVERSATIONS_URL is not set: the app keeps no conversations.")
         # A character is at most 4 bytes of UTF-8.
         limits = Limits(hold_max_bytes=max(1024**2, 4 * self._settings.conversation_max_chars))
-        store = await self._stack.enter_async_context(open_store(url, self._credential, limits))
-        return ConversationServices(store, self.turns, self._settings.conversation_max_chars)
+        clients = self._opened()
+        store = await self._stack.enter_async_context(open_store(url, clients.credential, limits))
+        return ConversationServices(store, clients.turns, self._settings.conversation_max_chars)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

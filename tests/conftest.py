@@ -1,7 +1,6 @@
 """What tests share: the local Azure, its model told what to do by each test; the running app."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import pytest
@@ -46,7 +45,7 @@ def identity_endpoint(azure: SharedAzure) -> Iterator[None]:
         yield
 
 
-type OpenRuntime = Callable[..., AbstractAsyncContextManager[Runtime]]
+type OpenRuntime = Callable[..., Runtime]
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class _Conversation:
         return None
 
 
-class _FileResponse(StreamingResponse):
+class FileResponse(StreamingResponse):
     """A file of a conversation, which is closed however the transfer ends."""
 
     def __init__(
@@ -81,6 +81,7 @@ class _FileResponse(StreamingResponse):
         self._resources = resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file; called by the server once the handler has returned it."""
         # Starlette leaves the iterator of a caller that disconnects to the garbage collector.
         async with self._resources:
             await super().__call__(scope, receive, send)
@@ -149,7 +150,7 @@ async def _download(request: Request) -> Response:
     name = request.path_params["name"]
     async with AsyncExitStack() as resources:
         size_bytes, chunks = await _open_file(conversation, name, resources)
-        return _FileResponse(name, size_bytes, chunks, resources.pop_all())
+        return FileResponse(name, size_bytes, chunks, resources.pop_all())
 
 
 async def _open_file(

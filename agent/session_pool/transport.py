@@ -150,7 +150,8 @@ def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
     match status:
         case 401:
             return PoolAccessError(
-                "The session pool refused the token: is the identity of the pool's tenant?"
+                "The session pool refused the token. Check that the identity belongs to the pool's "
+                "Entra tenant."
             )
         case 403:
             return PoolAccessError(

@@ -90,7 +90,8 @@ def _of_answer(error: HttpResponseError, missing: AgentError) -> AgentError:
     logger.warning("blob: HTTP %s %s", status, code)
     if status == 401:
         return StoreAccessError(
-            "Azure Blob Storage refused the token: is the identity of the account's tenant?"
+            "Azure Blob Storage refused the token. Check that the identity belongs to the "
+            "account's Entra tenant."
         )
     if status == 403:
         return StoreAccessError(

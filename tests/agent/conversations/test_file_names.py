@@ -6,7 +6,6 @@ import pytest
 
 from agent.conversations.file_names import checked_name
 from agent.errors import InvalidRequestError
-from agent.media_types import media_type_of
 
 
 @pytest.mark.parametrize(
@@ -51,21 +50,3 @@ def test_one_name_in_two_spellings_of_unicode_is_one_name() -> None:
     spelled = unicodedata.normalize("NFD", "Résumé.pdf")
     assert spelled != "Résumé.pdf"
     assert checked_name(spelled) == "Résumé.pdf"
-
-
-@pytest.mark.parametrize(
-    ("name", "media_type"),
-    [
-        ("a.csv", "text/csv"),
-        ("PLOT.PNG", "image/png"),
-        ("a.json", "application/json"),
-        ("a.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-        ("a.parquet", "application/vnd.apache.parquet"),
-        ("a.csv.gz", "application/gzip"),
-        ("a.bz2", "application/octet-stream"),
-        ("a", "application/octet-stream"),
-        ("a.unknown", "application/octet-stream"),
-    ],
-)
-def test_the_media_type_follows_from_the_name(name: str, media_type: str) -> None:
-    assert media_type_of(name) == media_type
