@@ -8,7 +8,14 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+from agent.settings import SignInSettings
+
+# Where the platform makes callers sign in, they need no function key; dispatch refuses whoever has
+# not signed in, and an app that would have neither does not start.
+SIGN_IN_REQUIRED = SignInSettings.load().sign_in_required
+AUTH_LEVEL = func.AuthLevel.ANONYMOUS if SIGN_IN_REQUIRED else func.AuthLevel.FUNCTION
+
+app = func.FunctionApp(http_auth_level=AUTH_LEVEL)
 
 # More than a route has, so that a wrong one gets a 405 that says which are right: the host alone
 # answers 404.
@@ -101,7 +108,7 @@ async def health_ready(req: Request) -> Response:
 
 async def _answer(route: str, req: Request) -> Response:
     dispatch = await asyncio.wrap_future(_dispatch)
-    response: Response = await dispatch(route, req)
+    response: Response = await dispatch(route, req, sign_in_required=SIGN_IN_REQUIRED)
     return response
 
 

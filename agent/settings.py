@@ -29,10 +29,35 @@ def _secure(url: str) -> str:
 Endpoint = Annotated[str, AfterValidator(_secure)]
 
 
-class Settings(BaseSettings):
-    """What the operator decides. An empty value counts as not set."""
+class SignInSettings(BaseSettings):
+    """Who may call, which the routes must know before anything is opened."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # infra/ sets it beside the platform's own switch: callers sign in, and need no function key.
+    sign_in_required: bool = False
+    # App Service Authentication's own setting: callers are who its headers say they are.
+    website_auth_enabled: bool = False
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsError: sign-in is required and the platform does not see to it. Its headers
+                would then be the caller's own words.
+        """
+        settings = _loaded(cls)
+        if settings.sign_in_required and not settings.website_auth_enabled:
+            raise SettingsError(
+                "SIGN_IN_REQUIRED is true, but WEBSITE_AUTH_ENABLED is not: nothing would check "
+                "who callers are. Turn on App Service Authentication, or remove SIGN_IN_REQUIRED."
+            )
+        return settings
+
+
+class Settings(SignInSettings):
+    """What the operator decides. An empty value counts as not set."""
 
     azure_openai_endpoint: Endpoint
     azure_openai_chat_deployment_name: str
@@ -56,12 +81,10 @@ class Settings(BaseSettings):
     model_output_max_chars: int = Field(default=16_000, ge=200, le=1_000_000)
 
     # Where conversations are kept: https://<account>.blob.core.windows.net/<container>, or
-    # file:<folder>. Without it every turn is without memory.
+    # file:<folder>. Without it every turn is stateless.
     conversations_url: str | None = Field(default=None, pattern="^(https://.|file:.)")
     # How much of a conversation the model reads again; about a quarter as many tokens.
     conversation_max_chars: int = Field(default=200_000, ge=1_000, le=4_000_000)
-    # App Service Authentication's own setting: callers are who its headers say they are.
-    website_auth_enabled: bool = False
 
     # Log questions, code and outputs: for a developer's own machine.
     log_content: bool = False
@@ -73,11 +96,15 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: names every setting that is missing or wrong, without its value.
         """
-        try:
-            return cls()
-        except ValidationError as error:
-            faults = [f"{str(e['loc'][0]).upper()}: {_plain(e['msg'])}" for e in error.errors()]
-            raise SettingsError("App settings to mend: " + "; ".join(faults) + ".") from None
+        return _loaded(cls)
+
+
+def _loaded[T: BaseSettings](settings: type[T]) -> T:
+    try:
+        return settings()
+    except ValidationError as error:
+        faults = [f"{str(e['loc'][0]).upper()}: {_plain(e['msg'])}" for e in error.errors()]
+        raise SettingsError("Invalid app settings: " + "; ".join(faults) + ".") from None
 
 
 def _plain(message: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.conversations.owner import owner_of
 from agent.errors import AgentError, MethodNotAllowedError
 from agent.http.disconnect import DisconnectedError
 from agent.http.problems import ErrorBody, error_response, problem_body
@@ -35,6 +36,9 @@ _MODULES: Final = {
     "health_live": "agent.http.health",
     "health_ready": "agent.http.health",
 }
+# What anybody may ask for where callers must sign in: a probe has no identity, and the page holds
+# nothing secret.
+_ANONYMOUS: Final = frozenset({"health_live", "page", "page_asset"})
 # nginx's status for a caller that is gone; nobody reads it but the host's log.
 CLIENT_CLOSED_REQUEST: Final = 499
 
@@ -56,16 +60,19 @@ class Route:
     error_body: ErrorBody = problem_body
 
 
-async def dispatch(name: str, request: Request) -> Response:
+async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Response:
     """Answer a request; every error becomes an answer too.
 
     Args:
         name: of the route.
         request: of the caller.
+        sign_in_required: whether callers without a principal are refused.
     """
     route: Route | None = None
     try:
         route = (await load(name)).ROUTES[name]
+        if sign_in_required and name not in _ANONYMOUS:
+            owner_of(request.headers, sign_in=True)
         handler = route.handlers.get(request.method)
         if handler is None:
             raise MethodNotAllowedError(f"Use {' or '.join(route.handlers)}.")

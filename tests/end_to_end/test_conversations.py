@@ -129,6 +129,21 @@ async def test_files_and_figures_of_a_turn_have_addresses_that_work(
     assert {f["name"] for f in listed.json()["files"]} == set(got)
 
 
+async def test_a_file_has_one_media_type_wherever_it_is_named(
+    api: httpx2.AsyncClient, ask: Ask
+) -> None:
+    names = ["a.csv.gz", "a.parquet", "a.webp", "a.xyz"]
+    code = f"for name in {names}: open('/mnt/data/' + name, 'w').write('x')"
+    answer = await ask("new", CallTool(code=code), Say("Done."))
+    listed = (await api.get(f"/conversations/{answer['conversation_id']}/files")).json()["files"]
+    in_answer = {file["name"]: file["media_type"] for file in answer["files"]}
+    assert in_answer == {file["name"]: file["media_type"] for file in listed}
+    assert in_answer["a.csv.gz"] == "application/gzip"
+    for name in names:
+        url = f"/conversations/{answer['conversation_id']}/files/{name}"
+        assert (await api.get(url)).headers["content-type"] == in_answer[name]
+
+
 async def test_a_lost_session_is_noticed_and_its_files_are_put_back(
     azure: SharedAzure, api: httpx2.AsyncClient, ask: Ask
 ) -> None:
@@ -287,6 +302,35 @@ async def test_with_sign_in_a_conversation_is_its_owners_alone(
     assert (nobody.status_code, nobody.json()["code"]) == (401, "SignInRequired")
     assert hers.status_code == 200
     assert (his.status_code, his.json()["code"]) == (404, "ConversationNotFound")
+
+
+async def test_where_sign_in_is_required_it_takes_the_place_of_the_function_key(
+    azure: SharedAzure, settings: dict[str, str]
+) -> None:
+    signed_in = {"x-ms-client-principal-id": "ada", "x-ms-client-principal-idp": "aad"}
+    environment = settings | {
+        "SIGN_IN_REQUIRED": "true",
+        "WEBSITE_AUTH_ENABLED": "True",
+        "LOCAL_FUNCTION_KEY": "secret",
+    }
+    with host_process(PROJECT, environment=environment) as host:
+        host.wait_until_ready()
+        async with httpx2.AsyncClient(base_url=f"{host.url}/api", timeout=60) as api:
+            for path in ("/chat?input=Hi", "/v1/models", "/openapi.json", "/health/ready"):
+                for headers in ({}, {"x-functions-key": "secret"}):
+                    assert (await api.get(path, headers=headers)).status_code == 401, path
+            for path in ("/health/live", "/ui"):
+                assert (await api.get(path)).status_code == 200, path
+            with azure.model.script(Say("Hi, Ada.")):
+                answer = await api.get("/chat?input=Hi", headers=signed_in)
+    assert answer.json()["output"] == "Hi, Ada."
+
+
+async def test_an_app_whose_platform_checks_nobody_does_not_start(settings: dict[str, str]) -> None:
+    environment = settings | {"SIGN_IN_REQUIRED": "true"}
+    with host_process(PROJECT, environment=environment) as host:
+        assert await asyncio.to_thread(host.process.wait, 30) != 0
+    assert "WEBSITE_AUTH_ENABLED is not" in host.output
 
 
 async def test_without_sign_in_its_headers_count_for_nothing(
