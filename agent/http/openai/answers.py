@@ -57,7 +57,11 @@ _OPENAI_CODES: dict[type[AgentError], str] = {
     ModelNotServedError: "model_not_found",
     ModelThrottledError: "rate_limit_exceeded",
 }
-_CONTENT_IN_MARKDOWN = re.compile(r"!?\[((?:[^\]\\]|\\.)*)\]\(data:[^()\s]*\)")
+# A link begins at a bracket that nothing escapes and has no other such bracket in its name, so each
+# attempt ends where the next may begin: time grows with the text, whatever a caller sends.
+_CONTENT_IN_MARKDOWN = re.compile(
+    r"!?(?<!\\)\[((?:[^\[\]\\]|\\.)*+)\]\(data:[^()\s]*+\)", re.DOTALL
+)
 
 
 def read_completion(body: bytes) -> CompletionRequest:

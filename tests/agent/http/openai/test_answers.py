@@ -1,6 +1,7 @@
 """What an OpenAI client may ask for, and a turn's events as its answer."""
 
 import json
+import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -231,3 +232,21 @@ def test_a_stream_that_fails_ends_with_the_error() -> None:
 def test_errors_that_openai_has_too_carry_its_code(error: AgentError, kind: str, code: str) -> None:
     told = envelope(error).error
     assert (told.type, told.code) == (kind, code)
+
+
+@pytest.mark.parametrize(
+    "unit", ["[", "\\[", "![", "[a](data:", "\\", "[\\", "[]", "](data:", "\\\\[", "[(", "data:"]
+)
+def test_reading_an_earlier_answer_takes_time_in_step_with_its_length(unit: str) -> None:
+    def seconds(length: int) -> float:
+        earlier = {"role": "assistant", "content": unit * (length // len(unit))}
+        completion = read_completion(asked(HI, earlier, HI))
+        runs = []
+        for _ in range(3):
+            began = time.process_time()
+            turn_request(completion, "ours", 100)
+            runs.append(time.process_time() - began)
+        return min(runs)
+
+    # Twice the text takes about twice the time; four times would be a quadratic expression.
+    assert seconds(400_000) < 3 * seconds(200_000) + 0.01
