@@ -9,8 +9,9 @@ import pytest_asyncio
 from agent.runtime import Runtime
 from agent.settings import Settings
 from local.stack import LocalStack
-from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
-from tests.support import SwitchableModel
+from tests.support import PROJECT
+from tests.support.functions_host import HostProcess, host_process
+from tests.support.turns import SwitchableModel
 
 
 @dataclass(frozen=True)

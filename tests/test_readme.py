@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 import function_app
 from agent.settings import Settings
-from tests.local.functions_host.host_process import HostProcess
+from tests.support.functions_host import HostProcess
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text("utf-8")

@@ -120,7 +120,7 @@ def test_pipeline_hands_on_every_option_but_a_developer() -> None:
 
 
 def test_ci_runs_what_developers_run_with_the_compiler_of_the_snapshots() -> None:
-    from tests.infra.bicep import VERSION
+    from tests.support.bicep import VERSION
 
     text = (GITHUB / "workflows/ci.yml").read_text()
     assert "- run: .ci/run\n" in text

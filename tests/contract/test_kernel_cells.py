@@ -18,7 +18,7 @@ from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
 from local.session_pool.image import prepare_session_image
 from tests.contract.kernel_cells import CELLS
-from tests.contract.session_clients import installed_packages
+from tests.support.installation import python_packages
 
 PROJECT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).with_name("ipykernel.txt")
@@ -64,7 +64,7 @@ def test_each_difference_is_documented(words: str) -> None:
 def of_ipykernel(folder: Path) -> list[Any]:
     """Run the cells in an ipykernel of its own environment."""
     image = prepare_session_image()
-    packages = installed_packages(REQUIREMENTS)
+    packages = python_packages("ipykernel", REQUIREMENTS)
     shutil.copytree(image / "matplotlib", folder / "matplotlib")
     environment = {
         "PATH": f"{image / 'bin'}:{sys.base_prefix}/bin:{os.defpath}",

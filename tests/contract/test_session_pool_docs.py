@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from local.session_pool import PoolOptions
-from tests.contract.session_clients import ServedPool, run_program, served_pool
+from tests.support.session_clients import ServedPool, run_program, served_pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

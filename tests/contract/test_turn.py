@@ -5,7 +5,7 @@ import pytest
 from agent.http.health import readiness
 from agent.runtime import Runtime
 from agent.turns.turn import TurnRequest, stateless_turn
-from tests.support import collect
+from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest_asyncio
 
-from tests.local.functions_host.host_process import HostProcess
+from tests.support.functions_host import HostProcess
 
 
 @pytest_asyncio.fixture(loop_scope="session")

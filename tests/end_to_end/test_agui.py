@@ -12,8 +12,8 @@ import pytest
 
 from local.azure_openai import CallTool, Cut, PromptFiltered, Say, Slow
 from tests.conftest import SharedAzure
-from tests.end_to_end.agui_client import install, run_client
-from tests.local.functions_host.host_process import HostProcess
+from tests.support.agui_client import install, run_client
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

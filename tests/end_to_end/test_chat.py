@@ -19,7 +19,9 @@ from local.azure_openai import (
 )
 from tests.conftest import SharedAzure
 from tests.end_to_end.sessions import live_sessions, wait_for_sessions
-from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process, wait_until
+from tests.support import PROJECT
+from tests.support.functions_host import HostProcess, host_process
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -9,8 +9,9 @@ import pytest
 from agent.http.openai.schemas import UNSUPPORTED, CompletionRequest
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
-from tests.end_to_end.agui_client import install, run_node
-from tests.local.functions_host.host_process import PROJECT, HostProcess
+from tests.support import PROJECT
+from tests.support.agui_client import install, run_node
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

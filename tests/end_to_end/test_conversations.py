@@ -11,7 +11,8 @@ import pytest
 from local.azure_openai import CallTool, ChatRequest, Say, Slow
 from tests.conftest import SharedAzure
 from tests.end_to_end.sessions import live_sessions
-from tests.local.functions_host.host_process import PROJECT, host_process
+from tests.support import PROJECT
+from tests.support.functions_host import host_process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,7 +12,8 @@ from openai.types.chat import ChatCompletionMessageParam
 from local.azure_openai import CallTool, Cut, PromptFiltered, Say, Slow, Throttled
 from local.defaults import DEPLOYMENT
 from tests.conftest import SharedAzure
-from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
+from tests.support import PROJECT
+from tests.support.functions_host import HostProcess, host_process
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

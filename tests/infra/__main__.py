@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.infra.bicep import CONFIGURATIONS, HOW_TO_GET_IT, INFRA, Bicep, find_compiler
+from tests.support.bicep import CONFIGURATIONS, HOW_TO_GET_IT, INFRA, Bicep, find_compiler
 
 
 def main() -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra.bicep import HOW_TO_GET_IT, INFRA, Bicep, find_compiler
 from tests.infra.prediction import PREDICTIONS, Prediction
+from tests.support.bicep import HOW_TO_GET_IT, INFRA, Bicep, find_compiler
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.infra.bicep import CONFIGURATIONS
+from tests.support.bicep import CONFIGURATIONS
 
 
 @dataclass(frozen=True)

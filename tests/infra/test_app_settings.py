@@ -3,8 +3,8 @@
 import re
 
 from agent.settings import Settings
-from tests.infra.bicep import INFRA
 from tests.infra.prediction import PREDICTIONS, Prediction
+from tests.support.bicep import INFRA
 
 # What the Functions host reads, on either hosting.
 HOST = {

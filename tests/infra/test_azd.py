@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infra.bicep import INFRA, PROJECT
 from tests.infra.prediction import PREDICTIONS
+from tests.support import PROJECT
+from tests.support.bicep import INFRA
 
 # Where each service is, read in August 2026:
 # https://learn.microsoft.com/azure/container-apps/sessions, the list of regions

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.bicep import Bicep, Outcome
 from tests.infra.prediction import Prediction, read_prediction
+from tests.support.bicep import Bicep, Outcome
 
 type Parameters = Mapping[str, str | bool | dict[str, str]]
 

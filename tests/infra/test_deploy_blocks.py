@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.bicep import PROJECT
+from tests.support import PROJECT
 
 PAGE = (PROJECT / "docs/deploy.md").read_text()
 FAKE = Path(__file__).with_name("commands")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.infra.bicep import PROJECT
+from tests.support import PROJECT
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.infra.bicep import INFRA, PROJECT
 from tests.infra.prediction import PREDICTIONS
+from tests.support import PROJECT
+from tests.support.bicep import INFRA
 
 DOCS = {name: (PROJECT / "docs" / name).read_text() for name in ("deploy.md", "verify-on-azure.md")}
 OUTPUTS = set(PREDICTIONS["default"].outputs)

@@ -6,8 +6,9 @@ import subprocess
 import pytest
 import yaml
 
-from tests.infra.bicep import INFRA, PROJECT
 from tests.infra.prediction import PREDICTIONS
+from tests.support import PROJECT
+from tests.support.bicep import INFRA
 
 FLEX = {
     "API_URL": "https://func-abc.azurewebsites.net",

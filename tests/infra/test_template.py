@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.bicep import CONFIGURATIONS, INFRA, PROJECT, VERSION, Bicep, Outcome
+from tests.support import PROJECT
+from tests.support.bicep import CONFIGURATIONS, INFRA, VERSION, Bicep, Outcome
 
 
 @pytest.fixture(scope="session")

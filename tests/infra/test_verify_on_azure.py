@@ -9,7 +9,7 @@ import pytest
 
 from local.defaults import SESSION_POOL_AUDIENCES
 from local.stack import LocalStack
-from tests.infra.bicep import PROJECT
+from tests.support import PROJECT
 
 PAGE = (PROJECT / "docs/verify-on-azure.md").read_text()
 QUESTIONS = PAGE.partition("## 4.")[2].partition("## 5.")[0]

@@ -22,7 +22,8 @@ from local import defaults
 from local.__main__ import main as local_main
 from local.functions_host.__main__ import main as host_main
 from local.session_pool.__main__ import main as pool_main
-from tests.local.functions_host.host_process import PROJECT, read_process
+from tests.support import PROJECT
+from tests.support.processes import read_process
 
 _PR_SET_CHILD_SUBREAPER = 36
 

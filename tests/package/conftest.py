@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.package.building import PROJECT, build_package
+from tests.package.building import build_package
+from tests.support import PROJECT
 
 
 @pytest.fixture(scope="session")

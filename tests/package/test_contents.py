@@ -4,8 +4,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.package.building import PROJECT
 from tests.package.funcignore import FuncIgnore, files_sent
+from tests.support import PROJECT
 
 APP = {"agent", "function_app.py", "host.json", "requirements.txt"}
 

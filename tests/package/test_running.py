@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from local.stack import LocalStack
-from tests.local.functions_host.host_process import host_process
 from tests.package.building import SITE_PACKAGES
+from tests.support.functions_host import host_process
 
 MEBIBYTE = 2**20
 

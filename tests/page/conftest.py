@@ -8,8 +8,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.local.functions_host.host_process import PROJECT, HostProcess, host_process
 from tests.page.chat_page import ChatPage
+from tests.support import PROJECT
+from tests.support.functions_host import HostProcess, host_process
 
 KEY = "the-function-key"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.building import PROJECT, run_in, sources_with_build
+from tests.page.building import run_in, sources_with_build
+from tests.support import PROJECT
 
 DIST = PROJECT / "agent/http/page/dist"
 

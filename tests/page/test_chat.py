@@ -8,9 +8,9 @@ from playwright.async_api import Route, expect
 
 from local.azure_openai import CallTool, CallTools, Cut, Say, Slow
 from tests.conftest import SharedAzure
-from tests.local.functions_host.host_process import HostProcess
 from tests.page.chat_page import ChatPage
 from tests.page.conftest import OpenChat
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -17,8 +17,8 @@ from playwright.async_api import Browser, Locator, Route, expect
 
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
-from tests.local.functions_host.host_process import HostProcess
 from tests.page.chat_page import ChatPage
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from tests.local.functions_host.host_process import PROJECT, HostProcess
+from tests.support import PROJECT
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -14,7 +14,7 @@ from agent.conversations.blob.store import BlobStore, Transport, open_container,
 from agent.conversations.folder.store import FolderStore
 from agent.conversations.store import ConversationStore, Limits
 from local.managed_identity import ManagedIdentity
-from tests.azurite.server import Azurite, MintedCredential, running
+from tests.support.azurite.server import Azurite, MintedCredential, running
 
 type OpenStore = Callable[[Limits], ConversationStore]
 

@@ -8,7 +8,7 @@ from agent.conversations.store import open_store
 from agent.errors import SettingsError
 from local.managed_identity import ManagedIdentity
 from tests.agent.conversations.samples import ALICE, new_conversation
-from tests.azurite.server import MintedCredential
+from tests.support.azurite.server import MintedCredential
 
 CREDENTIAL = MintedCredential(ManagedIdentity())
 

@@ -8,7 +8,7 @@ from agent.model import service
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
-from tests.support import collect
+from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -52,7 +52,7 @@ from local.azure_openai import (  # noqa: E402
     Throttled,
 )
 from local.stack import LocalStack  # noqa: E402
-from tests.support import SwitchableModel, collect  # noqa: E402
+from tests.support.turns import SwitchableModel, collect  # noqa: E402
 
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 TURNS: dict[str, tuple[Step, ...]] = {

@@ -20,7 +20,7 @@ from local.azure_openai import (
     Throttled,
 )
 from tests.conftest import OpenRuntime, SharedAzure
-from tests.support import collect
+from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -9,7 +9,7 @@ from agent.events import FileCreated
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
-from tests.support import CollectedTurn, collect, tool_results
+from tests.support.turns import CollectedTurn, collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

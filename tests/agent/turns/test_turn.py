@@ -9,7 +9,7 @@ from agent.events import ExecutionStarted, FileCreated, TextDelta
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Slow, Step
 from tests.conftest import OpenRuntime, SharedAzure
-from tests.support import collect, tool_results
+from tests.support.turns import collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

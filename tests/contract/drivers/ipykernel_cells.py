@@ -5,7 +5,7 @@ import queue
 import sys
 from typing import Any
 
-# Installed for this program alone; see session_clients.
+# Installed for this program alone; see tests/support/installation.py.
 from jupyter_client.manager import start_new_kernel  # type: ignore[import-not-found]
 
 _CELL_TIMEOUT_S = 60

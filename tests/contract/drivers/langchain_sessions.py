@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-# Installed for these programs only, see session_clients.py.
+# Installed for these programs only, see tests/support/session_clients.py.
 from langchain_azure_dynamic_sessions import SessionsPythonREPLTool  # type: ignore[import-not-found]
 
 POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own

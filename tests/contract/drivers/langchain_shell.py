@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-# Installed for these programs only, see session_clients.py.
+# Installed for these programs only, see tests/support/session_clients.py.
 from langchain_azure_dynamic_sessions import SessionsBashTool  # type: ignore[import-not-found]
 
 POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own

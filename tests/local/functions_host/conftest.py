@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.local.functions_host.host_process import HostProcess, copy_app, host_process
+from tests.local.functions_host.apps import copy_app
+from tests.support.functions_host import HostProcess, host_process
 
 KEY = "a-function-key"
 

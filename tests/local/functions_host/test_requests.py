@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from tests.local.functions_host.conftest import KEY
-from tests.local.functions_host.host_process import HostProcess, wait_until
+from tests.support.functions_host import HostProcess
+from tests.support.processes import wait_until
 
 
 def test_a_function_gets_method_and_query(client: httpx2.Client) -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.local.functions_host.host_process import PROJECT, copy_app, host_process, wait_until
+from tests.local.functions_host.apps import copy_app
+from tests.support import PROJECT
+from tests.support.functions_host import host_process
+from tests.support.processes import wait_until
 
 
 def test_the_start_prints_the_routes_as_core_tools_does(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
-from tests.local.session_pool.support import AUDIENCE, PoolClient
+from tests.support.pool_client import AUDIENCE, PoolClient
 
 type OpenPool = Callable[[PoolOptions], AbstractAsyncContextManager[PoolClient]]
 

@@ -17,7 +17,7 @@ from local.serving import serve
 from local.session_pool import PoolOptions
 from local.tls import TlsFiles
 from tests.local.session_pool.conftest import OpenPool
-from tests.local.session_pool.support import AUDIENCE, PoolClient
+from tests.support.pool_client import AUDIENCE, PoolClient
 
 on_the_shared_loop = pytest.mark.asyncio(loop_scope="session")
 

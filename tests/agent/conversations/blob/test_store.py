@@ -29,7 +29,7 @@ from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from tests.agent.conversations.conftest import Container
 from tests.agent.conversations.samples import ALICE, new_conversation, turn
-from tests.azurite.server import Azurite, MintedCredential
+from tests.support.azurite.server import Azurite, MintedCredential
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from tests.support import PROJECT
+
 INFRA = PROJECT / "infra"
-CONFIGURATIONS = sorted(Path(__file__).parent.glob("*.bicepparam"))
+CONFIGURATIONS = sorted((PROJECT / "tests/infra").glob("*.bicepparam"))
 
 # Any subscription and tenant: names and ids in the snapshots are computed from them.
 SUBSCRIPTION_ID = "00000000-0000-0000-0000-000000000000"

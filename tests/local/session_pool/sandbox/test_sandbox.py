@@ -22,7 +22,7 @@ from local.session_pool.sandbox.limits import SessionLimits
 from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 
 
 class TestSystemCallFilter:

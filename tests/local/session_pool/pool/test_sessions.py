@@ -10,7 +10,7 @@ import pytest
 
 from local.session_pool import PoolOptions
 from tests.local.session_pool.conftest import OpenPool
-from tests.local.session_pool.support import PoolClient
+from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -1,22 +1,17 @@
 """Runs the functions host as a process of its own, as a developer does."""
 
 import contextlib
-import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-PROJECT = Path(__file__).parents[3]
-APPS = Path(__file__).parent / "apps"
+from tests.support.processes import read_process
+
 _URL = re.compile(r"http://localhost:\d+")
 
 
@@ -53,16 +48,6 @@ class HostProcess:
         self._ready.set()
 
 
-def copy_app(name: str, to: Path, settings: object = None, host_json: object = None) -> Path:
-    """Copy a sample app into a folder of its own, with a local.settings.json if given."""
-    folder = Path(shutil.copytree(APPS / name, to / name))
-    if settings is not None:
-        (folder / "local.settings.json").write_text(json.dumps(settings))
-    if host_json is not None:
-        (folder / "host.json").write_text(json.dumps(host_json))
-    return folder
-
-
 @contextlib.contextmanager
 def host_process(
     app_dir: Path, *arguments: str, environment: Mapping[str, str] | None = None
@@ -73,43 +58,3 @@ def host_process(
         command += ["--port", "0"]
     with read_process(command, environment or {}, HostProcess) as host:
         yield host
-
-
-class Reads(Protocol):
-    """Something that reads a process's output until it ends."""
-
-    def read(self) -> None: ...
-
-
-@contextlib.contextmanager
-def read_process[R: Reads](
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    reader_of: Callable[[subprocess.Popen[str]], R],
-) -> Iterator[R]:
-    """Run a command while the block runs, its output read as it comes; then kill what is left."""
-    with subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env={"PATH": os.defpath, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        reader = reader_of(process)
-        thread = threading.Thread(target=reader.read)
-        thread.start()
-        try:
-            yield reader
-        finally:
-            process.kill()
-            process.wait()
-            thread.join()
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
-    """Wait for a state; fails if it does not come."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s, "the state did not come"
-        time.sleep(0.01)

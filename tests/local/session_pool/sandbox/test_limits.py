@@ -11,7 +11,7 @@ import pytest
 
 from local.session_pool import PoolOptions, SessionLimits
 from tests.local.session_pool.conftest import OpenPool
-from tests.local.session_pool.support import PoolClient
+from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

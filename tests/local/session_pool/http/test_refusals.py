@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 
 from local.session_pool import PoolOptions
-from tests.local.session_pool import shapes
 from tests.local.session_pool.conftest import OpenPool
-from tests.local.session_pool.support import AUDIENCE, PoolClient
+from tests.local.session_pool.http import shapes
+from tests.support.pool_client import AUDIENCE, PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.local.session_pool.support import PoolClient
+from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from tests.local.session_pool.support import PoolClient
+from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

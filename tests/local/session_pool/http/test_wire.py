@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from local.session_pool import PoolOptions
 from local.session_pool.http.api_versions import API_VERSIONS
-from tests.local.session_pool import shapes
 from tests.local.session_pool.conftest import OpenPool
-from tests.local.session_pool.support import PoolClient
+from tests.local.session_pool.http import shapes
+from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

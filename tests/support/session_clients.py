@@ -6,8 +6,6 @@ of their own, next to the session image, and are on the path of these processes 
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import subprocess
@@ -23,11 +21,11 @@ from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
 from local.tls import TlsFiles
+from tests.support import PROJECT
+from tests.support.installation import python_packages
 
-_PROJECT = Path(__file__).parents[2]
 _REQUIREMENTS = Path(__file__).with_name("session_clients.txt")
-_DRIVERS = Path(__file__).with_name("drivers")
-_INSTALL_TIMEOUT_S = 300
+_DRIVERS = PROJECT / "tests/contract/drivers"
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,12 @@ async def run_driver(name: str, served: ServedPool) -> dict[str, Any]:
 
 async def run_program(command: Sequence[str], served: ServedPool) -> str:
     """Run a program with the clients' packages; the value is its stdout."""
-    packages = await asyncio.to_thread(installed_packages, _REQUIREMENTS)
+    packages = await asyncio.to_thread(python_packages, "session-clients", _REQUIREMENTS)
     process = await asyncio.create_subprocess_exec(
         *command,
         env={
             "PATH": os.defpath,
-            "PYTHONPATH": f"{packages}{os.pathsep}{_PROJECT}",
+            "PYTHONPATH": f"{packages}{os.pathsep}{PROJECT}",
             # Nothing a client finds at home may change what it does.
             "HOME": str(packages),
             **served.environment,
@@ -88,32 +86,3 @@ async def run_program(command: Sequence[str], served: ServedPool) -> str:
     stdout, stderr = await process.communicate()
     assert process.returncode == 0, stderr.decode()[-3000:]
     return stdout.decode()
-
-
-def installed_packages(requirements: Path) -> Path:
-    """Return the folder with the packages of a requirements file, installed the first time."""
-    root = _PROJECT / ".local" / requirements.stem.replace("_", "-")
-    root.mkdir(parents=True, exist_ok=True)
-    stamp = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = root / stamp
-    with (root / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / ".ready").exists():
-            _install(folder, requirements)
-            (folder / ".ready").touch()
-    return folder
-
-
-def _install(folder: Path, requirements: Path) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    installer = [str(uv), "pip"] if uv.exists() else [sys.executable, "-m", "pip"]
-    python = ["--python", sys.executable] if uv.exists() else []
-    subprocess.run(
-        [
-            *[*installer, "install", "--quiet", "--no-deps", *python],
-            *["--target", str(folder), "--requirement", str(requirements)],
-        ],
-        check=True,
-        timeout=_INSTALL_TIMEOUT_S,
-        cwd="/",  # away from the project, whose uv settings leave numpy out
-    )

@@ -21,7 +21,7 @@ from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOpt
 
 from local.managed_identity import ManagedIdentity
 from local.tls import TlsFiles
-from tests.azurite.installation import install, node
+from tests.support.installation import node_program, npm_packages
 
 AUDIENCE = "https://storage.azure.com"
 # Azurite's one account: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
@@ -73,11 +73,12 @@ class Azurite:
 @contextlib.contextmanager
 def running() -> Iterator[Azurite]:
     """Azurite, installed if need be, while the block runs."""
-    program = [node(), str(install())]
-    with tempfile.TemporaryDirectory() as folder:
-        tls = TlsFiles(Path(folder, "tls"))
+    folder = npm_packages("azurite", Path(__file__).parent, ["package.json", "package-lock.json"])
+    program = [node_program("node"), str(folder / "node_modules/azurite/dist/src/blob/main.js")]
+    with tempfile.TemporaryDirectory() as work:
+        tls = TlsFiles(Path(work, "tls"))
         certificate, key = tls.server_files()
-        log = Path(folder, "azurite.log")
+        log = Path(work, "azurite.log")
         options = ["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]
         options += ["--oauth", "basic", "--cert", certificate, "--key", key]
         # The client may speak a newer version of the REST API than Azurite lists.
@@ -86,7 +87,7 @@ def running() -> Iterator[Azurite]:
             log.open("wb") as output,
             subprocess.Popen(
                 [*program, *options],
-                cwd=folder,
+                cwd=work,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.local.session_pool.attacks.catalogue import ATTACKS, Attack
+from tests.local.session_pool.sandbox.attacks.catalogue import ATTACKS, Attack
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 AS_USER = Path(__file__).parent / "attacks" / "as_user.py"
 ORDINARY_UID = 12_345
-RUN = [sys.executable, "-m", "tests.local.session_pool.attacks.run"]
+RUN = [sys.executable, "-m", "tests.local.session_pool.sandbox.attacks.run"]
 AS_ROOT, AS_ORDINARY, PLAIN = "as root", "as an ordinary user", "as an ordinary user, plain"
 
 

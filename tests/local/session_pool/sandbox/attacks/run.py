@@ -1,6 +1,7 @@
 """Tries every attack in a session and outside of any; prints what won, as JSON.
 
-A program of its own (`python -m tests.local.session_pool.attacks.run`), to run as another user.
+A program of its own, to run as another user:
+`python -m tests.local.session_pool.sandbox.attacks.run`.
 """
 
 import asyncio
@@ -22,10 +23,10 @@ import httpx2
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
-from tests.local.session_pool.attacks.catalogue import ATTACKS
-from tests.local.session_pool.support import AUDIENCE, PoolClient
+from tests.local.session_pool.sandbox.attacks.catalogue import ATTACKS
+from tests.support.pool_client import AUDIENCE, PoolClient
 
-_PROJECT = Path(__file__).parents[4]
+_PROJECT = Path(__file__).parents[5]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,51 @@
+"""Starts the project's programs as a developer does, and reads what they print."""
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from tests.support import PROJECT
+
+
+class Reads(Protocol):
+    """Something that reads a process's output until it ends."""
+
+    def read(self) -> None: ...
+
+
+@contextlib.contextmanager
+def read_process[R: Reads](
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    reader_of: Callable[[subprocess.Popen[str]], R],
+) -> Iterator[R]:
+    """Run a command while the block runs, its output read as it comes; then kill what is left."""
+    with subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env={"PATH": os.defpath, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        reader = reader_of(process)
+        thread = threading.Thread(target=reader.read)
+        thread.start()
+        try:
+            yield reader
+        finally:
+            process.kill()
+            process.wait()
+            thread.join()
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Wait for a state; fails if it does not come."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, "the state did not come"
+        time.sleep(0.01)
