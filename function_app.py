@@ -113,6 +113,7 @@ async def _answer(route: str, req: Request) -> Response:
 
 
 def _import_agent() -> Any:
+    import_module("agent.http.worker_references").forget_answered_requests()
     import_module("agent.http.chat")  # most first requests are a question
     return import_module("agent.http.dispatch").dispatch
 

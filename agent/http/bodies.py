@@ -9,7 +9,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from agent.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
-from agent.http.problems import invalid, quoted
+from agent.http.problems import invalid, unknown_parameter
 from agent.http.schemas import ChatRequest
 
 # A caller that keeps its conversation itself sends all of it with every turn, figures included.
@@ -31,8 +31,7 @@ def read_query(request: Request, max_chars: int) -> ChatRequest:
     """The question in `?input=`."""
     unknown = set(request.query_params) - {"input", "code"}  # code: a function key
     if unknown:
-        name = sorted(unknown)[0]
-        raise InvalidRequestError(f"{quoted(name)} is not a parameter of this route.", field=name)
+        raise unknown_parameter(min(unknown))
     values = request.query_params.getlist("input")
     if len(values) != 1:
         raise InvalidRequestError("Give one query parameter `input`.", field="input")

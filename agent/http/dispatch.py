@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from agent.conversations.owner import owner_of
@@ -63,11 +63,20 @@ class Route:
 async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Response:
     """Answer a request; every error becomes an answer too.
 
+    No cache keeps an answer and no browser guesses its type, unless the route says otherwise.
+
     Args:
         name: of the route.
         request: of the caller.
         sign_in_required: whether callers without a principal are refused.
     """
+    response = await _answer(name, request, sign_in_required=sign_in_required)
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
+
+
+async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Response:
     route: Route | None = None
     try:
         route = (await load(name)).ROUTES[name]
@@ -79,7 +88,7 @@ async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Re
         return await handler(request)
     except AgentError as error:
         return _failed(request, route, error)
-    except DisconnectedError:
+    except (DisconnectedError, ClientDisconnect):  # while it waited, or while it sent its body
         logger.info("the caller disconnected")
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except Exception:

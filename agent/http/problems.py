@@ -15,6 +15,9 @@ from agent.errors import AgentError, InvalidRequestError
 from agent.http.schemas import Problem
 
 DEFAULT_RETRY_AFTER_S: Final = 5
+# How much of the caller's own words an error repeats: of one name, of a path of names.
+_NAME_MAX_CHARS: Final = 64
+_PATH_MAX_CHARS: Final = 200
 
 # Makes the body of an error, and its media type.
 type ErrorBody = Callable[[Request, AgentError], tuple[str, str]]
@@ -55,23 +58,30 @@ def operation_id(request: Request) -> str:
 def invalid(error: ValidationError) -> InvalidRequestError:
     """The first fault that pydantic found, in words for somebody who does not know pydantic."""
     fault = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(map(str, fault["loc"])) or None
+    path = ".".join(_cut(str(name), _NAME_MAX_CHARS) for name in fault["loc"])
+    field = _cut(path, _PATH_MAX_CHARS) or None
     match fault["type"]:
         case "json_invalid":
             return InvalidRequestError("The body is not valid JSON.")
         case "missing":
             text = f"`{field}` is missing."
         case "extra_forbidden":
-            text = f"{quoted(field or '')} is not a field of this request."
+            text = f"`{field}` is not a field of this request."
         case "string_too_short":
             text = f"`{field}` is empty."
         case "model_type" | "dict_type" | "model_attributes_type":
             text = 'The body must be a JSON object, for example {"input": "What is 2+2?"}.'
         case _:
-            text = f"`{field}`: {fault['msg']}."
+            # It may repeat what the caller wrote.
+            text = f"`{field}`: {_cut(fault['msg'], _PATH_MAX_CHARS)}."
     return InvalidRequestError(text, field=field)
 
 
-def quoted(name: str) -> str:
-    """A name from the request, short enough to read in a message."""
-    return f"`{name if len(name) <= 64 else name[:64] + '…'}`"
+def unknown_parameter(name: str) -> InvalidRequestError:
+    """The error for a query parameter that the route does not have."""
+    name = _cut(name, _NAME_MAX_CHARS)
+    return InvalidRequestError(f"`{name}` is not a parameter of this route.", field=name)
+
+
+def _cut(text: str, max_chars: int) -> str:
+    return text if len(text) <= max_chars else f"{text[:max_chars]}…"

@@ -4,17 +4,25 @@ https://www.rfc-editor.org/rfc/rfc7578
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import (
+    DEFAULT_MAX_HEADER_COUNT,
+    MAX_BOUNDARY_LENGTH,
+    MultipartParser,
+    parse_options_header,
+)
 
 from agent.errors import InvalidRequestError, UnsupportedMediaTypeError
 
 MEDIA_TYPE: Final = "multipart/form-data"
 _HEADERS_MAX_BYTES: Final = 8 * 1024
+# Each costs the store some calls, and all together have the time of one request.
+FILES_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,12 @@ async def uploads(content_type: str, body: AsyncIterator[bytes]) -> AsyncGenerat
     async for piece in pieces:
         if isinstance(piece, str):
             count += 1
+            if count > FILES_MAX:
+                raise InvalidRequestError(
+                    f"A form may have {FILES_MAX:,} files. The first {FILES_MAX:,} are uploaded; "
+                    "send the others in another one.",
+                    field="file",
+                )
             yield Upload(piece, _content(pieces))
     if not count:
         raise InvalidRequestError("The form has no file.", field="file")
@@ -77,6 +91,17 @@ async def _pieces(boundary: bytes, body: AsyncIterator[bytes]) -> AsyncGenerator
     form.finish()
 
 
+@contextmanager
+def _or_malformed() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise InvalidRequestError(
+            f"The form is malformed, or its boundary is longer than {MAX_BOUNDARY_LENGTH} bytes, "
+            f"or a part has more than {DEFAULT_MAX_HEADER_COUNT} headers or one that is too long."
+        ) from error
+
+
 class _Form:
     """python-multipart's callbacks, collected."""
 
@@ -87,25 +112,24 @@ class _Form:
         self._header_bytes = 0
         self._name: str | None = None
         self._complete = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin_part,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_text,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._begin_content,
-                "on_part_data": self._data,
-                "on_part_end": self._end_part,
-                "on_end": self._end,
-            },
-        )
+        with _or_malformed():
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin_part,
+                    "on_header_field": self._header_field,
+                    "on_header_value": self._header_text,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._begin_content,
+                    "on_part_data": self._data,
+                    "on_part_end": self._end_part,
+                    "on_end": self._end,
+                },
+            )
 
     def feed(self, chunk: bytes) -> None:
-        try:
+        with _or_malformed():
             self._parser.write(chunk)
-        except FormParserError as error:
-            raise InvalidRequestError("The form is malformed.") from error
 
     def finish(self) -> None:
         if not self._complete:
