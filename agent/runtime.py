@@ -22,6 +22,7 @@ from agent.conversations.store import Limits, open_store
 from agent.conversations.turn import ConversationServices
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
 from agent.errors import SettingsError
+from agent.model.parameters import ModelParameters
 from agent.model.sdk import DefaultAioHttpClient
 from agent.model.service import Deployment, chat_service
 from agent.session_pool.client import SessionsClient
@@ -110,7 +111,10 @@ class Runtime:
         await opening.enter_async_context(credential)
         # One TLS context for all connections: each takes 20 ms of CPU to make.
         tls = httpx2.create_ssl_context()
-        model_http = await opening.enter_async_context(DefaultAioHttpClient(verify=tls))
+        model_http = await opening.enter_async_context(
+            # Whoever answers with another address would get the conversation sent there.
+            DefaultAioHttpClient(verify=tls, follow_redirects=False)
+        )
         pool_http = await opening.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, limit=0),
@@ -138,6 +142,11 @@ class Runtime:
                 output=OutputLimits(
                     execution_max_chars=settings.execution_output_max_chars,
                     model_max_chars=settings.model_output_max_chars,
+                ),
+                parameters=ModelParameters(
+                    reasoning_effort=settings.azure_openai_reasoning_effort,
+                    temperature=settings.azure_openai_temperature,
+                    max_completion_tokens=settings.azure_openai_max_completion_tokens,
                 ),
             ),
             in_background=self._start,

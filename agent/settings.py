@@ -4,7 +4,7 @@ In Azure they are the function app's application settings (infra/ writes them), 
 `Values` of local.settings.json. https://learn.microsoft.com/azure/azure-functions/functions-app-settings
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -27,6 +27,7 @@ def _secure(url: str) -> str:
 
 
 Endpoint = Annotated[str, AfterValidator(_secure)]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class SignInSettings(BaseSettings):
@@ -61,7 +62,16 @@ class Settings(SignInSettings):
 
     azure_openai_endpoint: Endpoint
     azure_openai_chat_deployment_name: str
-    azure_openai_api_version: str = "2024-10-21"
+    # A dated version of the data plane, or v1 for its versionless path.
+    # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    azure_openai_api_version: str = Field(
+        default="2024-10-21", pattern=r"^(v1|\d{4}-\d{2}-\d{2}(-preview)?)$"
+    )
+    # What the deployment's model is asked for; not set is not sent. A model that takes function
+    # tools without reasoning only needs `none`.
+    azure_openai_reasoning_effort: ReasoningEffort | None = None
+    azure_openai_temperature: float | None = Field(default=None, ge=0, le=2)
+    azure_openai_max_completion_tokens: int | None = Field(default=None, ge=16, le=1_000_000)
 
     # Without it the agent answers without a code interpreter.
     pool_management_endpoint: Endpoint | None = None

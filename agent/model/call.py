@@ -10,16 +10,13 @@ import httpx2
 
 from agent.errors import (
     AgentError,
-    ContentFilteredError,
-    ContextTooLongError,
     DeadlineExceededError,
-    DeploymentNotFoundError,
-    ModelAccessError,
     ModelFailedError,
-    ModelThrottledError,
     ModelUnreachableError,
 )
 from agent.events import Usage
+from agent.model.parameters import ModelParameters
+from agent.model.refusals import Refusal, retry_after_s
 from agent.model.sdk import (
     AuthorRole,
     ChatHistory,
@@ -33,8 +30,6 @@ from agent.model.sdk import (
     openai,
 )
 from agent.model.service import ModelSettings
-
-ROLE = "Cognitive Services OpenAI User"
 
 
 @dataclass(slots=True)
@@ -95,6 +90,7 @@ async def ask(
     history: ChatHistory,
     message: ModelMessage,
     *,
+    parameters: ModelParameters,
     tools: bool,
     stream: bool,
     deadline: float,
@@ -106,6 +102,7 @@ async def ask(
         kernel: whose functions are the tools.
         history: what was said so far.
         message: an empty one, to be filled.
+        parameters: what the model is asked for.
         tools: whether the model may call tools.
         stream: whether the text is wanted as it comes; whole, it costs less CPU.
         deadline: event-loop time.
@@ -116,7 +113,8 @@ async def ask(
     """
     settings = ModelSettings(
         # The turn calls the tools itself: one after the other, with its own budget.
-        function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None
+        function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None,
+        **parameters.as_fields(),
     )
     answer = _in_pieces if stream else _whole
     with _as_model_errors():
@@ -193,32 +191,9 @@ def _error_of(error: BaseException) -> AgentError:
     match error:
         case AgentError():  # the token provider's
             return error
-        case openai.RateLimitError():
-            return ModelThrottledError(
-                "The model deployment's tokens or requests per minute are used up.",
-                retry_after_s=_retry_after_s(error.response),
-            )
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            return ModelAccessError(
-                f"The app's identity needs the role '{ROLE}' on the Azure OpenAI account. "
-                "A new assignment takes some minutes."
-            )
-        case openai.NotFoundError():
-            return DeploymentNotFoundError(
-                "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME names no deployment of the account at "
-                "AZURE_OPENAI_ENDPOINT, or AZURE_OPENAI_API_VERSION is not one of its versions."
-            )
-        case openai.BadRequestError(code="content_filter"):
-            return ContentFilteredError("Azure OpenAI's content filter refused the prompt.")
-        case openai.BadRequestError(code="context_length_exceeded"):
-            return ContextTooLongError("Shorten the input or start a new conversation.")
         case openai.APIStatusError():
-            return ModelFailedError(f"The model answered HTTP {error.status_code}.")
+            refusal = Refusal.read(error.status_code, error.body)
+            return refusal.as_error(retry_after_s(error.response.headers))
         case openai.APIConnectionError() | httpx2.TransportError():
             return ModelUnreachableError("There is no connection to the model, or it broke.")
     return ModelFailedError("The model's answer is not a chat completion.")
-
-
-def _retry_after_s(response: httpx2.Response) -> int | None:
-    value = response.headers.get("retry-after", "")
-    return int(value) if value.isascii() and value.isdigit() else None

@@ -6,12 +6,13 @@ What the two libraries do twice is done once here: a turn costs half the CPU tim
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import httpx2
 from pydantic import ValidationError
 
+from agent.model.refusals import retry_after_s
 from agent.model.sdk import (
     AsyncOpenAI,
     AsyncStream,
@@ -21,6 +22,10 @@ from agent.model.sdk import (
     OpenAIChatPromptExecutionSettings,
     OpenAIModel,
 )
+
+V1: Final = "v1"
+# A longer Retry-After is the caller's to wait for.
+RETRY_WAIT_MAX_S: Final = 5
 
 
 class _Validated(OpenAIModel):
@@ -85,6 +90,9 @@ class _Completions:
 class ModelSettings(OpenAIChatPromptExecutionSettings):
     """The settings of one call of the model."""
 
+    # The service knows which there are; Semantic Kernel knows three.
+    reasoning_effort: str | None = None  # type: ignore[assignment]
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Semantic Kernel copies settings before it changes them. These are made for one call and
         # belong to nobody else: a deep copy would be as much work as the kernel of the request.
@@ -98,7 +106,8 @@ class Deployment:
     Attributes:
         endpoint: of the account.
         name: of the deployment.
-        api_version: of Azure OpenAI's REST API.
+        api_version: of Azure OpenAI's REST API; `v1` is the path that has no version, on which the
+            deployment is named in the body.
     """
 
     endpoint: str
@@ -108,7 +117,27 @@ class Deployment:
     @property
     def url(self) -> str:
         """Where its operations are."""
+        if self.api_version == V1:
+            return f"{self.endpoint}/openai/v1"
         return f"{self.endpoint}/openai/deployments/{quote(self.name, safe='')}"
+
+    @property
+    def chat_url(self) -> str:
+        """Where chat completions are POSTed."""
+        url = f"{self.url}/chat/completions"
+        if self.api_version == V1:
+            return url
+        return f"{url}?{urlencode({'api-version': self.api_version})}"
+
+
+class _Client(AsyncOpenAI):
+    """The client, which waits for the service only as long as somebody would wait with it."""
+
+    def _should_retry(self, response: httpx2.Response) -> bool:
+        # The client itself would sit out two minutes, twice.
+        if (retry_after_s(response.headers) or 0) > RETRY_WAIT_MAX_S:
+            return False
+        return super()._should_retry(response)
 
 
 def chat_service(
@@ -125,8 +154,8 @@ def chat_service(
         token: gives a token for each request.
         http: an open client that outlives the service.
     """
-    client = AsyncOpenAI(base_url=deployment.url, api_key=token, http_client=http)
-    url = f"{deployment.url}/chat/completions?{urlencode({'api-version': deployment.api_version})}"
+    client = _Client(base_url=deployment.url, api_key=token, http_client=http)
+    completions = _Completions(client, deployment.chat_url)
     # A cached property: what is put there stays. The resource of that name is not even imported.
-    client.chat = SimpleNamespace(completions=_Completions(client, url))  # type: ignore[misc, assignment]
+    client.chat = SimpleNamespace(completions=completions)  # type: ignore[misc, assignment]
     return OpenAIChatCompletion(ai_model_id=deployment.name, async_client=client)

@@ -25,6 +25,7 @@ from agent.messages import Message
 from agent.model.call import ModelMessage, ask
 from agent.model.history import chat_history, message_of
 from agent.model.kernel import build_kernel
+from agent.model.parameters import UNSET, ModelParameters
 from agent.model.sdk import ChatMessageContent, FunctionCallContent, Kernel, OpenAIChatCompletion
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import log_content, logger, tracer
@@ -57,21 +58,24 @@ class TurnRequest:
         history: the messages before it.
         instructions: the caller's own, for this turn alone; the model reads them after ours.
         stream: whether somebody reads the answer in pieces; a whole message costs less CPU.
+        parameters: of the model, for this turn; they go before those of the app settings.
     """
 
     question: str
     history: tuple[Message, ...] = ()
     instructions: str = ""
     stream: bool = False
+    parameters: ModelParameters = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """The budgets of a turn."""
+    """The budgets of a turn, and what the model is asked for."""
 
     timeout_s: float
     tool_rounds: int
     output: OutputLimits
+    parameters: ModelParameters = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ async def with_terminal_event(events: AsyncGenerator[Event]) -> AsyncGenerator[E
             async for event in events:
                 yield event
     except AgentError as error:
-        logger.warning("turn failed: %s", error.code)
+        logger.warning("turn failed: %s: %s", error.code, error.detail)
         span.set_attribute("error.type", error.code)
         yield TurnFailed(error)
     except Exception:
@@ -175,6 +179,7 @@ class _Turn:
         options = services.options
         self._services = services
         self._stream = request.stream
+        self._parameters = options.parameters | request.parameters
         self._deadline = asyncio.get_running_loop().time() + options.timeout_s
         reserve_s = min(ANSWER_RESERVE_S, options.timeout_s * ANSWER_RESERVE_SHARE)
         self._tools_deadline = self._deadline - reserve_s
@@ -221,6 +226,7 @@ class _Turn:
                 kernel,
                 self._history,
                 message,
+                parameters=self._parameters,
                 tools=tools,
                 stream=self._stream,
                 deadline=self._deadline,

@@ -75,3 +75,28 @@ def test_tokens_go_only_to_https_or_this_machine(
 def test_loopback_needs_no_tls(environment: pytest.MonkeyPatch, endpoint: str) -> None:
     environment.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
     assert Settings.load().azure_openai_endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (
+            "AZURE_OPENAI_API_VERSION",
+            ["v1", "2024-10-21", "2025-04-01-preview"],
+            ["v2", "1", "v1/.."],
+        ),
+        ("AZURE_OPENAI_REASONING_EFFORT", ["none", "minimal", "xhigh"], ["some", "0"]),
+        ("AZURE_OPENAI_TEMPERATURE", ["0", "0.2", "2"], ["2.1", "-1", "warm", "nan"]),
+        ("AZURE_OPENAI_MAX_COMPLETION_TOKENS", ["16", "4096"], ["0", "1.5", "many"]),
+    ],
+)
+def test_what_the_model_is_asked_for_is_checked(
+    environment: pytest.MonkeyPatch, name: str, right: list[str], wrong: list[str]
+) -> None:
+    for value in right:
+        environment.setenv(name, value)
+        assert str(getattr(Settings.load(), name.lower())) in (value, f"{value}.0")
+    for value in wrong:
+        environment.setenv(name, value)
+        with pytest.raises(SettingsError, match=name):
+            Settings.load()

@@ -1,0 +1,40 @@
+"""What a model call may ask of the model besides its messages and tools."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParameters:
+    """Parameters of chat completions; None is not sent, so that the model's own default holds.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/reference#chat-completions
+
+    Attributes:
+        reasoning_effort: how long a reasoning model thinks; `none` for models that take function
+            tools without reasoning only.
+        temperature: 0 to 2; reasoning models take their default alone.
+        top_p: 0 to 1.
+        max_completion_tokens: of one call, reasoning included.
+        seed: for answers that are as alike as the model can make them.
+        stop: texts at which the answer ends.
+    """
+
+    reasoning_effort: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_completion_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+
+    def as_fields(self) -> dict[str, Any]:
+        """Those that are set, by the name that they have on the wire."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in values if value is not None}
+
+    def __or__(self, other: Self) -> Self:
+        """These, with what `other` sets in place of ours."""
+        return type(self)(**(self.as_fields() | other.as_fields()))
+
+
+UNSET: Final = ModelParameters()

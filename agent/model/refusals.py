@@ -1,0 +1,233 @@
+"""What a model service says when it does not answer, as our errors.
+
+The service's own code and message reach the caller and the log, bounded and without addresses and
+keys, with the setting that would mend it.
+"""
+
+import email.utils
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from agent.errors import (
+    AgentError,
+    ContentFilteredError,
+    ContextTooLongError,
+    DeploymentNotFoundError,
+    ModelAccessError,
+    ModelFailedError,
+    ModelThrottledError,
+)
+from agent.text import shortened
+
+ROLE: Final = "Cognitive Services OpenAI User"
+MESSAGE_MAX_CHARS: Final = 500
+CODE_MAX_CHARS: Final = 64
+
+# The parameter that a service refuses → the setting it came from.
+_SETTING_OF_PARAMETER: Final = {
+    "max_completion_tokens": "Change or remove AZURE_OPENAI_MAX_COMPLETION_TOKENS.",
+    "max_tokens": "Change or remove AZURE_OPENAI_MAX_COMPLETION_TOKENS.",
+    "reasoning_effort": "Change or remove AZURE_OPENAI_REASONING_EFFORT.",
+    "stream_options": "Set AZURE_OPENAI_API_VERSION to a newer version, or to v1.",
+    "temperature": "Change or remove AZURE_OPENAI_TEMPERATURE.",
+}
+_NO_TOOLS: Final = (
+    "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME must name a model that takes function tools; without "
+    "POOL_MANAGEMENT_ENDPOINT none are sent."
+)
+# What a service says → what mends it; the first that fits.
+_MENDS: Final = (
+    (
+        r"tools?\b.{0,40}\breasoning_effort|reasoning_effort\b.{0,40}\btools?\b",
+        "Set AZURE_OPENAI_REASONING_EFFORT to none.",
+    ),
+    (
+        r"not support (function |tool|the tool)|tools? (is|are) not supported"
+        r"|(unsupported|unrecognized|unknown)\b.{0,40}\b(tools|tool_choice)\b|--enable-auto-tool-choice",
+        _NO_TOOLS,
+    ),
+    (
+        r"OperationNotSupported|does not work with the specified model",
+        "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME must name a model for chat completions.",
+    ),
+    (r"api.version", "Correct AZURE_OPENAI_API_VERSION."),
+)
+_CONTEXT: Final = (
+    r"context_length_exceeded|string_above_max_length|exceed_context_size"
+    r"|maximum context length|context (size|length|window)|too many tokens"
+)
+_NETWORK: Final = r"public (network )?access|private endpoint|virtual network|firewall"
+# A setting that the service names itself: a relay knows better than we do what it was told.
+_NAMES_A_SETTING: Final = r"\b[A-Z]+_[A-Z]+_[A-Z_]+\b"
+
+# What must not leave: addresses of other machines, tokens, keys and ids.
+_LOOPBACK: Final = r"(?:127\.0\.0\.1|localhost|\[::1\])(?![\w.-])"
+_PRIVATE: Final = re.compile(
+    rf"https?://(?!{_LOOPBACK})[^\s\"'<>)]+"
+    r"|\b(?:[a-z0-9-]{1,63}\.){1,8}(?:com|net|org|io|cloud|local|internal)\b(?::\d+)?"
+    r"|\b(?!127\.0\.0\.1)\d{1,3}(?:\.\d{1,3}){3}\b(?::\d+)?"
+    r"|\bBearer\s+\S+"
+    r"|\b(?:sk|pk|key|api|tok)-[\w*.-]{6,}"
+    r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"
+    # With a digit: the name of a setting is as long.
+    r"|(?<![\w+/=-])(?=[A-Za-z+/_=-]*\d)[\w+/=-]{32,}",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is an error.
+
+    Attributes:
+        status: of the HTTP response.
+        code: the service's own, as text; empty if it has none.
+        message: its words; empty if it sent a page or nothing.
+        param: the field of the request that it refused.
+    """
+
+    status: int
+    code: str = ""
+    message: str = ""
+    param: str = ""
+
+    @classmethod
+    def read(cls, status: int, body: object) -> "Refusal":
+        """A refusal in any of the envelopes that are in use; `body` is JSON, or text."""
+        if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping | str):
+            body = body["error"]
+        if isinstance(body, str):
+            # A page is for people; a gateway's, mostly.
+            page = body.lstrip().startswith("<")
+            return cls(status, "", "" if page else _bounded(body))
+        if not isinstance(body, Mapping):
+            return cls(status)
+        code = next(
+            (
+                str(body[name])
+                for name in ("code", "type", "statusCode")
+                if _is_word(body.get(name))
+            ),
+            "",
+        )
+        message = body.get("message") or body.get("detail") or body.get("msg")
+        return cls(
+            status,
+            _bounded(code, CODE_MAX_CHARS),
+            _bounded(message if isinstance(message, str) else ""),
+            _bounded(str(body.get("param") or ""), CODE_MAX_CHARS),
+        )
+
+    @property
+    def quote(self) -> str:
+        """Code and message, for people."""
+        code = "" if self.code == str(self.status) else self.code
+        words = ": ".join(part for part in (code, self.message) if part)
+        return f"HTTP {self.status}, {words}" if words else f"HTTP {self.status}"
+
+    @property
+    def mend(self) -> str:
+        """What the operator can change; empty if nobody knows."""
+        if re.search(_NAMES_A_SETTING, self.message):
+            return ""
+        said = f"{self.code} {self.message}"
+        for pattern, mend in _MENDS:
+            if re.search(pattern, said, re.IGNORECASE):
+                return mend
+        if self.param in ("tools", "tool_choice"):
+            return _NO_TOOLS
+        return _SETTING_OF_PARAMETER.get(self.param, "")
+
+    def as_error(self, retry_after_s: int | None = None) -> AgentError:
+        """Our error for it."""
+        said = f"{self.code} {self.message}"
+        match self.status:
+            case 429:
+                return ModelThrottledError(
+                    "The model deployment's tokens or requests per minute are used up "
+                    f"({self.quote}).",
+                    retry_after_s=retry_after_s,
+                )
+            case 401 | 403:
+                return self._access_error(said)
+            case 404:
+                return self._not_found_error()
+        if self.code == "content_filter":
+            return ContentFilteredError("Azure OpenAI's content filter refused the prompt.")
+        if self.status in (400, 413) and re.search(_CONTEXT, said, re.IGNORECASE):
+            return ContextTooLongError("Shorten the input or start a new conversation.")
+        if 300 <= self.status < 400:
+            return ModelFailedError(
+                f"The model's address redirects (HTTP {self.status}), and a model call is never "
+                "sent elsewhere. Set AZURE_OPENAI_ENDPOINT to the address that answers."
+            )
+        detail = f"The model answered {_sentence(self.quote)} {self.mend}".rstrip()
+        return ModelFailedError(detail, retry_after_s=retry_after_s)
+
+    def _access_error(self, said: str) -> AgentError:
+        if re.search(_NETWORK, said, re.IGNORECASE):
+            return ModelAccessError(
+                "The Azure OpenAI account takes no calls from the app's network "
+                f"({self.quote}). Allow it in the account's Networking, or give the account a "
+                "private endpoint in the app's network."
+            )
+        if (
+            self.status == 403
+            and self.message
+            and not re.search(r"principal|permission|role|data action|authori", said, re.IGNORECASE)
+        ):
+            return ModelAccessError(
+                f"The model answered {_sentence(self.quote)} {self.mend}".rstrip()
+            )
+        return ModelAccessError(
+            f"The app's identity needs the role '{ROLE}' on the Azure OpenAI account "
+            f"({self.quote}). A new assignment takes some minutes."
+        )
+
+    def _not_found_error(self) -> AgentError:
+        if re.search(_NAMES_A_SETTING, self.message):
+            return DeploymentNotFoundError(f"The model answered {_sentence(self.quote)}")
+        return DeploymentNotFoundError(
+            "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME names no deployment of the account at "
+            "AZURE_OPENAI_ENDPOINT, or AZURE_OPENAI_API_VERSION is not one of its versions "
+            f"({self.quote})."
+        )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> int | None:
+    """When to try again, in whole seconds: `retry-after-ms`, or `Retry-After` as number or date.
+
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1)):
+        try:
+            seconds = float(headers.get(name, "")) * unit_s
+        except ValueError:
+            continue
+        return math.ceil(seconds) if 0 <= seconds < 1e6 else None
+    try:
+        when = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0, math.ceil((when - datetime.now(UTC)).total_seconds()))
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _bounded(text: str, max_chars: int = MESSAGE_MAX_CHARS) -> str:
+    """The text on one line, short, and without what must not leave."""
+    # Only the beginning is looked through: an answer may be as long as it likes.
+    line = " ".join(text[: 4 * max_chars].split())
+    return shortened(_PRIVATE.sub("[…]", line), max_chars).replace("\n", " ")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
