@@ -4,9 +4,9 @@ import pytest
 
 from agent.model.parameters import ModelParameters
 from agent.turns.turn import TurnRequest, stateless_turn
-from tests.agent.model.raw_server import raw_server, response
 from tests.conftest import OpenRuntime
-from tests.support import collect
+from tests.support.raw_server import raw_server, response
+from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
