@@ -141,7 +141,7 @@ async def test_stream_begins_with_the_filters_word_and_ends_with_usage(start: St
     assert chunks[-1].choices == []
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens == 1
-    assert all(chunk.usage is None for chunk in chunks[:-1])
+    assert {chunk.usage for chunk in chunks[:-1]} == {None}
 
 
 async def test_streamed_tool_calls_come_in_fragments_that_join_to_json(start: Start) -> None:

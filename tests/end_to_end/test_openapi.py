@@ -78,6 +78,7 @@ async def test_only_the_probe_for_life_needs_no_key(document: dict[str, Any]) ->
 async def test_every_method_is_described_and_nothing_else(
     api: httpx2.AsyncClient, document: dict[str, Any]
 ) -> None:
+    assert "/chat" in document["paths"]
     for path, operations in document["paths"].items():
         refused = await api.patch(path.format(conversation_id=ANY_ID, name="a.csv"))
         assert refused.status_code == 405, path

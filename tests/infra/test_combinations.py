@@ -154,8 +154,9 @@ def test_everything_at_once_is_deployed_beside_a_foreign_account(
     assert len(everything.all("Web/sites")) == len(everything.all("App/containerApps")) == 1
     assert not everything.all("CognitiveServices/accounts")
     assert len(everything.all("Network/privateDnsZones")) == 1
-    for settings in everything.settings().values():
-        assert settings["SIGN_IN_REQUIRED"] == "true"
+    settings = everything.settings()
+    required = {host: values["SIGN_IN_REQUIRED"] for host, values in settings.items()}
+    assert required == {"flex": "true", "container": "true"}
 
 
 def test_function_app_that_is_no_longer_deployed_is_remembered(

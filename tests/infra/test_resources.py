@@ -186,6 +186,31 @@ def test_sign_in_refuses_strangers_and_needs_no_secret(resource_type: str) -> No
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "hosts", "accounts"),
+    [
+        ("container-host", ["container"], 1),
+        ("default", ["flex"], 1),
+        ("developer", ["flex"], 1),
+        ("existing-account", ["flex"], 0),
+        ("operator-settings", ["container", "flex"], 1),
+        ("private-existing-account", ["flex"], 0),
+        ("private-network", ["container", "flex"], 1),
+        ("services-only", [], 1),
+        ("sign-in", ["container", "flex"], 1),
+    ],
+)
+def test_a_configuration_deploys_these_hosts(name: str, hosts: list[str], accounts: int) -> None:
+    """What other tests say of each host and account, they say of at least these."""
+    prediction = PREDICTIONS[name]
+
+    assert sorted(prediction.settings()) == hosts
+    assert len(prediction.all("Web/sites")) == hosts.count("flex")
+    assert len(prediction.all("App/containerApps")) == hosts.count("container")
+    assert len(prediction.all("ContainerRegistry/registries")) == hosts.count("container")
+    assert len(prediction.all("CognitiveServices/accounts")) == accounts
+
+
 def test_app_asserts_the_sign_in_that_the_platform_makes(prediction: Prediction) -> None:
     for host, resource_type in zip(("flex", "container"), SIGN_IN, strict=True):
         if settings := prediction.settings().get(host):
@@ -213,8 +238,10 @@ def test_private_network_leaves_the_name_of_an_existing_account_alone() -> None:
 def test_names_that_a_private_zone_does_not_have_are_asked_for_outside(
     prediction: Prediction,
 ) -> None:
-    for link in prediction.all("Network/privateDnsZones/virtualNetworkLinks"):
-        assert link.properties["resolutionPolicy"] == "NxDomainRedirect"
+    links = prediction.all("Network/privateDnsZones/virtualNetworkLinks")
+    zones = {"private-network": 2, "private-existing-account": 1}.get(prediction.name, 0)
+
+    assert [link.properties["resolutionPolicy"] for link in links] == ["NxDomainRedirect"] * zones
 
 
 def test_keys_of_the_container_host_belong_to_a_pinned_host() -> None:

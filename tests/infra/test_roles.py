@@ -73,6 +73,7 @@ def test_no_role_is_given_on_a_group_or_subscription(prediction: Prediction) -> 
         for assignment in prediction.all("Authorization/roleAssignments")
     ]
 
+    assert scopes
     assert [scope for scope in scopes if "/providers/" not in scope] == []
 
 

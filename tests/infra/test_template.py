@@ -90,6 +90,7 @@ def test_snapshot_shows_what_is_deployed(
 def test_snapshots_name_no_machine() -> None:
     snapshots = {c: c.with_suffix(".snapshot.json").read_text() for c in CONFIGURATIONS}
 
+    assert snapshots
     assert all('diagnostics": []' in text for text in snapshots.values())
     for text in snapshots.values():
         assert str(PROJECT) not in text

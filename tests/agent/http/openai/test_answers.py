@@ -198,7 +198,7 @@ def test_the_chunks_add_up_to_the_same_answer() -> None:
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-2:] == [None, "stop"]
     assert len({chunk["id"] for chunk in chunks}) == 1
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
-    assert not any("usage" in chunk for chunk in chunks)
+    assert {"usage" in chunk for chunk in chunks} == {False}
 
 
 def test_the_usage_comes_last_for_those_who_want_it() -> None:

@@ -34,10 +34,13 @@ class TestSystemCallFilter:
             library = ctypes.CDLL("libseccomp.so.2")
         except OSError:
             pytest.skip("libseccomp is not installed: nothing to compare with")
-        for name, number in seccomp.system_calls(machine).items():
-            known = library.seccomp_syscall_resolve_name_arch(ctypes.c_uint(arch), name.encode())
-            if known >= 0:  # it may be older than the call
-                assert known == number, name
+        numbers = seccomp.system_calls(machine)
+        resolve = library.seccomp_syscall_resolve_name_arch
+        resolved = {name: resolve(ctypes.c_uint(arch), name.encode()) for name in numbers}
+        # It may be older than some of the calls.
+        known = {name: number for name, number in resolved.items() if number >= 0}
+        assert len(known) > 0.9 * len(numbers)
+        assert known == {name: numbers[name] for name in known}
 
     @pytest.mark.parametrize(
         "name",
@@ -235,5 +238,6 @@ class TestOptions:
 
 def test_the_guest_is_readable_by_every_user() -> None:
     guest = Path(probe.__file__).parent
-    for path in guest.glob("*.py"):
-        assert path.stat().st_mode & stat.S_IROTH
+    modes = {path.name: path.stat().st_mode for path in guest.glob("*.py")}
+    assert "kernel.py" in modes
+    assert [name for name, mode in modes.items() if not mode & stat.S_IROTH] == []
