@@ -8,7 +8,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from tests.local.functions_host.host_process import HostProcess
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
