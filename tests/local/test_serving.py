@@ -52,6 +52,11 @@ async def test_a_request_for_another_host_is_misdirected(
         assert answer.json()["error"]["code"] == "MisdirectedRequest"
 
 
+def has_ipv6_loopback() -> bool:
+    addresses = Path("/proc/net/if_inet6")
+    return addresses.exists() and f"{1:032x} " in addresses.read_text()
+
+
 async def test_only_loopback_is_listened_on(app: Starlette) -> None:
     async with serve(app, also_ipv6=True) as url:
         port = f":{int(url.rpartition(':')[2]):04X}"
@@ -59,9 +64,7 @@ async def test_only_loopback_is_listened_on(app: Starlette) -> None:
         lines = [line.split() for table in tables for line in table.read_text().splitlines()]
         listening = {line[1].partition(":")[0] for line in lines if line[1].endswith(port)}
         ipv4, ipv6 = "0100007F", "00000000000000000000000001000000"
-        machine = Path("/proc/net/if_inet6")
-        has_ipv6 = machine.exists() and f"{1:032x} " in machine.read_text()
-        assert listening == ({ipv4, ipv6} if has_ipv6 else {ipv4})
+        assert listening == ({ipv4, ipv6} if has_ipv6_loopback() else {ipv4})
 
 
 async def test_a_port_in_use_is_refused(app: Starlette) -> None:

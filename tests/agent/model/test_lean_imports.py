@@ -88,7 +88,8 @@ def test_stand_ins_leave_with_the_block() -> None:
     finished = run(
         "-c",
         "import sys\nfrom agent.model.lean_imports import lean_imports, UNUSED\n"
-        "with lean_imports():\n    assert UNUSED\n    assert not UNUSED.keys() - sys.modules.keys()\n"
+        "assert UNUSED\n"
+        "with lean_imports():\n    assert not UNUSED.keys() - sys.modules.keys()\n"
         "assert not UNUSED.keys() & sys.modules.keys()",
     )
     assert finished.returncode == 0, finished.stderr
