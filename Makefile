@@ -13,9 +13,11 @@ help: ## Show these targets.
 run: setup ## Start the agent and all it needs on this machine, ask it a question, serve.
 	@exec $(PYTHON_OF_VENV) -m local run
 
-test: ## Run all tests.
+test: ## Run all tests; COVERAGE=1 also counts the lines that they run, in all processes.
 	@local/setup.sh tests
-	@$(PYTHON_OF_VENV) -m pytest -q -n auto --dist loadfile
+	@rm -rf .local/coverage && mkdir .local/coverage
+	@$(PYTHON_OF_VENV) $(if $(COVERAGE),-m coverage run )-m pytest -q -n auto --dist loadfile
+	@$(if $(COVERAGE),$(PYTHON_OF_VENV) -m tests.coverage_table)
 
 check: setup ## Lint, format and types.
 	@.venv/bin/ruff check .

@@ -10,6 +10,10 @@ from typing import Protocol
 
 from tests.support import PROJECT
 
+# Set where `coverage` measures: the processes that tests start are measured too.
+_MEASURING = "COVERAGE_PROCESS_CONFIG"
+MEASURED = {n: v for n, v in os.environ.items() if n == _MEASURING}  # noqa: TID251 - not a setting
+
 
 class Reads(Protocol):
     """Something that reads a process's output until it ends."""
@@ -27,7 +31,7 @@ def read_process[R: Reads](
     with subprocess.Popen(
         command,
         cwd=PROJECT,
-        env={"PATH": os.defpath, **environment},
+        env={"PATH": os.defpath, **MEASURED, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,9 +42,18 @@ def read_process[R: Reads](
         try:
             yield reader
         finally:
-            process.kill()
-            process.wait()
+            end(process)
             thread.join()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process; where it is measured, let it write its figures first."""
+    if MEASURED:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+    process.kill()
+    process.wait()
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
