@@ -6,6 +6,7 @@ import sys
 from importlib.util import source_from_cache, source_hash
 from pathlib import Path
 
+from agent.model.lean_imports import UNUSED
 from tests.package.building import SITE_PACKAGES
 
 CHECKED_HASH = 0b11
@@ -23,6 +24,13 @@ def test_every_compiled_file_is_still_valid(app_dir: Path) -> None:
 
     assert len(compiled) > 1000
     assert stale == []
+
+
+def test_packages_that_have_a_stand_in_are_not_deployed(app_dir: Path) -> None:
+    deployed = {path.name for path in (app_dir / SITE_PACKAGES).iterdir()}
+
+    assert {"openai", "semantic_kernel"} <= deployed
+    assert {name.partition(".")[0] for name in UNUSED} & deployed == set()
 
 
 def test_package_needs_nothing_beside_it(app_dir: Path) -> None:
