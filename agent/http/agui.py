@@ -53,7 +53,7 @@ from agent.events import (
     TurnFailed,
     TurnFinished,
 )
-from agent.http.bodies import HISTORY_MAX_BYTES, check_length, read_body
+from agent.http.bodies import HISTORY_MAX_BYTES, check_history, check_length, read_json
 from agent.http.dispatch import Route
 from agent.http.event_stream import EventStream
 from agent.http.problems import invalid, operation_id
@@ -87,8 +87,9 @@ class Run:
 
 async def _post(request: Request) -> Response:
     runtime = await get_runtime()
-    body = await read_body(request, HISTORY_MAX_BYTES)
-    run = read_run(body, runtime.input_max_chars)
+    run = await read_json(
+        request, HISTORY_MAX_BYTES, lambda body: read_run(body, runtime.input_max_chars)
+    )
     if runtime.keeps_conversations:
         # A thread that is a conversation of ours goes on with it; a front end's own id is none.
         with suppress(ConversationNotFoundError):
@@ -150,11 +151,9 @@ def read_run(body: bytes, max_chars: int) -> Run:
     check_length(text, max_chars, "messages")
     earlier = run.messages[:-1]
     instructions = [*_instructions(earlier), *_context(run.context or ())]
-    return Run(
-        run.thread_id,
-        run.run_id,
-        TurnRequest(text, tuple(_history(earlier)), "\n\n".join(instructions), stream=True),
-    )
+    turn = TurnRequest(text, tuple(_history(earlier)), "\n\n".join(instructions), stream=True)
+    check_history(turn)
+    return Run(run.thread_id, run.run_id, turn)
 
 
 def _history(messages: Sequence[AguiMessage]) -> Iterator[Message]:

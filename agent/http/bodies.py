@@ -1,5 +1,6 @@
 """Requests as the agent's own types: query, JSON bodies, limits, and what Accept asks for."""
 
+import asyncio
 from collections.abc import Callable
 
 from pydantic import BaseModel, ValidationError
@@ -9,11 +10,19 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from agent.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from agent.http.json_bounds import check_tokens
 from agent.http.problems import invalid, unknown_parameter
 from agent.http.schemas import ChatRequest
+from agent.turns.turn import TurnRequest
 
 # A caller that keeps its conversation itself sends all of it with every turn, figures included.
 HISTORY_MAX_BYTES = 16 * 1024 * 1024
+# More messages are no conversation, and each costs some of the worker's time with every call of the
+# model; as many characters are a million tokens, which no model reads.
+MESSAGES_MAX = 2048
+HISTORY_MAX_CHARS = 4_000_000
+# A longer body is read in a thread: to hand it over costs more than to read a short one.
+_READ_AT_ONCE_BYTES = 32 * 1024
 # A character is at most 6 bytes in JSON (\\uXXXX is one UTF-16 unit of it), and some room.
 _BYTES_PER_CHAR = 12
 _BODY_ROOM_BYTES = 4096
@@ -40,17 +49,33 @@ def read_query(request: Request, max_chars: int) -> ChatRequest:
 
 async def read_chat(request: Request, max_chars: int) -> ChatRequest:
     """The question in a JSON body."""
-    body = await read_body(request, max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES)
-    return _checked(lambda: ChatRequest.model_validate_json(body), max_chars)
+    return await read_json(
+        request,
+        max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES,
+        lambda body: _checked(lambda: ChatRequest.model_validate_json(body), max_chars),
+    )
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """A JSON body as bytes, at most `max_bytes` of them.
+async def read_json[T](request: Request, max_bytes: int, read: Callable[[bytes], T]) -> T:
+    """What `read` makes of a JSON body; a large one does not keep other callers waiting.
+
+    Args:
+        request: of the caller.
+        max_bytes: of the body.
+        read: called in a thread if the body is long.
 
     Raises:
         UnsupportedMediaTypeError: the content type is not JSON.
-        PayloadTooLargeError: the body is longer.
+        PayloadTooLargeError: the body is longer, or has too many values.
     """
+    body = await _read_body(request, max_bytes)
+    await check_tokens(body)
+    if len(body) <= _READ_AT_ONCE_BYTES:
+        return read(body)
+    return await asyncio.to_thread(read, body)
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
@@ -72,6 +97,27 @@ def check_length(question: str, max_chars: int, field: str) -> None:
         raise PayloadTooLargeError(
             f"`{field}` has {len(question):,} characters; the limit is {max_chars:,}.",
             field=field,
+        )
+
+
+def check_history(turn: TurnRequest) -> None:
+    """Refuse a conversation that is longer than any model reads.
+
+    Raises:
+        PayloadTooLargeError: it is.
+    """
+    if len(turn.history) >= MESSAGES_MAX:
+        raise PayloadTooLargeError(
+            f"`messages` may have {MESSAGES_MAX:,} entries. Leave out the oldest.",
+            field="messages",
+        )
+    texts = (message.text for message in turn.history)
+    chars = len(turn.question) + len(turn.instructions) + sum(map(len, texts))
+    if chars > HISTORY_MAX_CHARS:
+        raise PayloadTooLargeError(
+            f"The messages have {chars:,} characters, which is more than the {HISTORY_MAX_CHARS:,} "
+            "that a model could read. Leave out the oldest.",
+            field="messages",
         )
 
 

@@ -1,13 +1,16 @@
 """Requests made to hurt, and those cut on their way: each has its answer, nobody else waits."""
 
 import asyncio
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 import pytest_asyncio
 
+from local.defaults import DEPLOYMENT
 from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -122,3 +125,93 @@ async def test_a_form_of_any_size_has_an_answer(
     assert answer.status_code == status, answer.text
     if status != 201:
         assert answer.json()["code"] == "InvalidRequest"
+
+
+QUESTION = {"role": "user", "content": "Hi"}
+# Nothing is asked, so that all is read and no model is called.
+NO_QUESTION = {"role": "user", "content": " "}
+MB = 1_000_000
+
+
+def completion(*messages: object, **more: object) -> bytes:
+    # Another model would be refused before the rest is looked at.
+    return json.dumps({"model": DEPLOYMENT, "messages": messages, **more}).encode()
+
+
+def run_input(*messages: object, **more: object) -> bytes:
+    run = {"threadId": "t", "runId": "r", "tools": [], "context": [], "forwardedProps": {}}
+    return json.dumps({**run, "state": {}, "messages": messages, **more}).encode()
+
+
+def answered(text: str) -> bytes:
+    return completion({"role": "assistant", "content": text}, NO_QUESTION)
+
+
+def asked_in(parts: list[object]) -> bytes:
+    return completion({"role": "user", "content": parts}, NO_QUESTION)
+
+
+COMPLETIONS, AGUI = "/v1/chat/completions", "/agui"
+HOSTILE: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "brackets in an answer": (COMPLETIONS, lambda: answered("[" * 8 * MB)),
+    "links in an answer": (COMPLETIONS, lambda: answered("[a](data:,)" * (4 * MB // 11))),
+    "half links in an answer": (COMPLETIONS, lambda: answered("](data:" * (8 * MB // 7))),
+    "60,000 messages": (COMPLETIONS, lambda: completion(*[QUESTION] * 60_000)),
+    "the most messages": (COMPLETIONS, lambda: completion(*[QUESTION] * 2047, NO_QUESTION)),
+    "300,000 parts": (COMPLETIONS, lambda: asked_in([{"type": "text", "text": "a"}] * 300_000)),
+    "many parts": (COMPLETIONS, lambda: asked_in([{"type": "text", "text": "a"}] * 7_000)),
+    "wrong parts": (COMPLETIONS, lambda: asked_in([{}] * 24_000)),
+    "wrong messages": (COMPLETIONS, lambda: completion(*[[]] * 24_000)),
+    "millions of wrong messages": (COMPLETIONS, lambda: completion()[:-2] + b"[]," * 5 * MB),
+    "unknown fields": (COMPLETIONS, lambda: completion(**{f"f{i}": 1 for i in range(16_000)})),
+    "metadata": (COMPLETIONS, lambda: completion(metadata={f"f{i}": 1 for i in range(16_000)})),
+    "lists in lists": (COMPLETIONS, lambda: b"[" * 15 * MB),
+    "spaces": (COMPLETIONS, lambda: b" " * 15 * MB),
+    "one long number": (COMPLETIONS, lambda: b"1" * 15 * MB),
+    "one long text": (COMPLETIONS, lambda: answered("x" * 15 * MB)),
+    "one text without an end": (COMPLETIONS, lambda: b'{"a":"' + b"\\" * 15 * MB),
+    "messages of a run": (AGUI, lambda: run_input(*[{"id": "1", **QUESTION}] * 60_000)),
+    "wrong messages of a run": (AGUI, lambda: run_input(*[[]] * 24_000)),
+    "wrong parts of a run": (
+        AGUI,
+        lambda: run_input({"id": "1", "role": "user", "content": [{}] * 24_000}),
+    ),
+    "the state of a run": (AGUI, lambda: run_input(state=[[]] * 300_000)),
+    "unknown fields of a question": ("/chat", lambda: b'{"":1,' + b'"a":1,' * 190_000 + b'"b":1}'),
+}
+
+
+@pytest.fixture(scope="module")
+def prober(host: HostProcess) -> Iterator[httpx2.Client]:
+    """Who asks whether the app is alive, from a thread of its own."""
+    with httpx2.Client(base_url=f"{host.url}/api") as client:
+        yield client
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_others_are_answered_while_a_hostile_body_is_read(
+    api: httpx2.AsyncClient, prober: httpx2.Client, kind: str
+) -> None:
+    path, make_body = HOSTILE[kind]
+    body = await asyncio.to_thread(make_body)
+    headers = {"content-type": "application/json"}
+
+    def slowest_probe(posting: asyncio.Task[httpx2.Response]) -> float:
+        slowest_s = 0.0
+        while not posting.done():
+            began = time.perf_counter()
+            assert prober.get("/health/live").status_code == 200
+            slowest_s = max(slowest_s, time.perf_counter() - began)
+        return slowest_s
+
+    slowest_s = []
+    # Other tests may have the machine for a moment: what the app does itself it does each time.
+    for _ in range(3):
+        posting = asyncio.create_task(api.post(path, content=body, headers=headers))
+        slowest_s.append(await asyncio.to_thread(slowest_probe, posting))
+        answer = await posting
+        assert answer.status_code in (400, 413), answer.text
+        assert answer.json().get("code") or answer.json()["error"]["code"]
+        if slowest_s[-1] < 0.2:
+            return
+    pytest.fail(f"health/live took {slowest_s}")

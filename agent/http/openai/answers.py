@@ -23,7 +23,7 @@ from agent.errors import (
 )
 from agent.events import Event, File, FileCreated, TextDelta, TurnFailed, TurnFinished
 from agent.events import FinishReason as TurnFinishReason
-from agent.http.bodies import check_length
+from agent.http.bodies import check_history, check_length
 from agent.http.openai.schemas import (
     UNSUPPORTED,
     AssistantMessage,
@@ -57,11 +57,13 @@ _OPENAI_CODES: dict[type[AgentError], str] = {
     ModelNotServedError: "model_not_found",
     ModelThrottledError: "rate_limit_exceeded",
 }
-# A link begins at a bracket that nothing escapes and has no other such bracket in its name, so each
-# attempt ends where the next may begin: time grows with the text, whatever a caller sends.
-_CONTENT_IN_MARKDOWN = re.compile(
-    r"!?(?<!\\)\[((?:[^\[\]\\]|\\.)*+)\]\(data:[^()\s]*+\)", re.DOTALL
-)
+# A link from behind its name on, which is found fast in text that has none; and the name before
+# it: it begins at a bracket that nothing escapes and has no other such bracket. Each attempt ends
+# where the next may begin, so time grows with the text, whatever a caller sends.
+_CONTENT = re.compile(r"\]\(data:[^()\s]*+\)")
+_NAME_BEFORE = re.compile(r"!?(?<!\\)\[((?:[^\[\]\\]|\\.)*+)\Z", re.DOTALL)
+# A file's name has 255 bytes, its brackets and backslashes escaped.
+_NAME_MAX_CHARS = 600
 
 
 def read_completion(body: bytes) -> CompletionRequest:
@@ -87,7 +89,7 @@ def turn_request(completion: CompletionRequest, model: str, max_chars: int) -> T
     Raises:
         InvalidRequestError: the last message is not a question.
         ModelNotServedError: it is for another model.
-        PayloadTooLargeError: the last message is too long.
+        PayloadTooLargeError: the last message or the conversation is too long.
     """
     if completion.model != model:
         raise ModelNotServedError(f"`model` must be `{model}`.", field="model")
@@ -102,12 +104,14 @@ def turn_request(completion: CompletionRequest, model: str, max_chars: int) -> T
         for message in completion.messages
         if isinstance(message, InstructionMessage)
     ]
-    return TurnRequest(
+    turn = TurnRequest(
         question=messages[-1].text,
         history=messages[:-1],
         instructions="\n\n".join(instructions),
         stream=bool(completion.stream),
     )
+    check_history(turn)
+    return turn
 
 
 def _messages(completion: CompletionRequest) -> Iterator[Message]:
@@ -116,8 +120,20 @@ def _messages(completion: CompletionRequest) -> Iterator[Message]:
             case UserMessage():
                 yield Message("user", _text(message.content))
             case AssistantMessage(content=content) if content:
-                text = _CONTENT_IN_MARKDOWN.sub(r"[\1, shown to the user]", _text(content))
-                yield Message("assistant", text)
+                yield Message("assistant", _without_contents(_text(content)))
+
+
+def _without_contents(text: str) -> str:
+    """A text whose links to data: URLs say that the user saw what is there."""
+    kept, end = [], 0
+    for link in _CONTENT.finditer(text):
+        start = max(end, link.start() - _NAME_MAX_CHARS)
+        if name := _NAME_BEFORE.search(text[start : link.start()]):
+            kept += [text[end : start + name.start()], f"[{name[1]}, shown to the user]"]
+        else:
+            kept.append(text[end : link.end()])
+        end = link.end()
+    return "".join([*kept, text[end:]])
 
 
 def _text(content: Content) -> str:

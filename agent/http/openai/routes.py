@@ -7,7 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.http.bodies import HISTORY_MAX_BYTES, json_response, read_body
+from agent.http.bodies import HISTORY_MAX_BYTES, json_response, read_json
 from agent.http.disconnect import cancel_on_disconnect
 from agent.http.dispatch import Route
 from agent.http.event_stream import EventStream
@@ -23,7 +23,7 @@ from agent.http.openai.schemas import CompletionRequest
 from agent.http.turns import start_conversation_turn
 from agent.runtime import get_runtime
 from agent.turns.result import TurnEvents
-from agent.turns.turn import stateless_turn
+from agent.turns.turn import TurnRequest, stateless_turn
 
 # `new`, or the id of a conversation that the app keeps; the answer has the id.
 CONVERSATION_HEADER: Final = "x-conversation-id"
@@ -32,8 +32,12 @@ CONVERSATION_HEADER: Final = "x-conversation-id"
 async def _complete(request: Request) -> Response:
     runtime = await get_runtime()
     model = runtime.turns.model.ai_model_id
-    completion = read_completion(await read_body(request, HISTORY_MAX_BYTES))
-    turn = turn_request(completion, model, runtime.input_max_chars)
+
+    def read(body: bytes) -> tuple[CompletionRequest, TurnRequest]:
+        completion = read_completion(body)
+        return completion, turn_request(completion, model, runtime.input_max_chars)
+
+    completion, turn = await read_json(request, HISTORY_MAX_BYTES, read)
     conversation_id = request.headers.get(CONVERSATION_HEADER)
     if not conversation_id:
         return await _answer(request, stateless_turn(runtime.turns, turn), completion, model)

@@ -7,7 +7,7 @@ means the same here; any other is refused, and so is a parameter that is not lis
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue
 
 # Nothing but the empty list.
 _None = Annotated[list[JsonValue], Field(max_length=0)]
@@ -20,7 +20,8 @@ class TextPart(BaseModel):
     text: str
 
 
-type Content = str | list[TextPart]
+# Errors beyond the first one would cost more than all else.
+type Content = str | Annotated[list[TextPart], FailFast()]
 
 
 class InstructionMessage(BaseModel):
@@ -73,6 +74,7 @@ class CompletionRequest(BaseModel):
             ]
         ],
         Field(min_length=1),
+        FailFast(),
     ]
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -1,14 +1,20 @@
 """What an OpenAI client may ask for, and a turn's events as its answer."""
 
 import json
-import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import pytest
 
-from agent.errors import AgentError, ContentFilteredError, ModelThrottledError, PoolFullError
+from agent.errors import (
+    AgentError,
+    ContentFilteredError,
+    ModelThrottledError,
+    PayloadTooLargeError,
+    PoolFullError,
+)
 from agent.events import Event, File, FileCreated, TextDelta, TurnFailed, TurnFinished, Usage
+from agent.http.bodies import HISTORY_MAX_CHARS, MESSAGES_MAX
 from agent.http.openai.answers import (
     ChunkEncoder,
     complete,
@@ -235,18 +241,30 @@ def test_errors_that_openai_has_too_carry_its_code(error: AgentError, kind: str,
 
 
 @pytest.mark.parametrize(
-    "unit", ["[", "\\[", "![", "[a](data:", "\\", "[\\", "[]", "](data:", "\\\\[", "[(", "data:"]
+    ("text", "read"),
+    [
+        ("[a](data:,) and ![b](data:,)", "[a, shown to the user] and [b, shown to the user]"),
+        (r"[a\]](data:,)", r"[a\], shown to the user]"),
+        (r"\[a](data:,)", r"\[a](data:,)"),
+        ("[a [b](data:,)", "[a [b, shown to the user]"),
+        ("a](data:,)[b](data:,)", "a](data:,)[b, shown to the user]"),
+        ("[a](data:,", "[a](data:,"),
+        ("[a](https://example.com)", "[a](https://example.com)"),
+        ("[](data:,)", "[, shown to the user]"),
+        (f"[{'a' * 510}](data:,)", f"[{'a' * 510}, shown to the user]"),
+    ],
 )
-def test_reading_an_earlier_answer_takes_time_in_step_with_its_length(unit: str) -> None:
-    def seconds(length: int) -> float:
-        earlier = {"role": "assistant", "content": unit * (length // len(unit))}
-        completion = read_completion(asked(HI, earlier, HI))
-        runs = []
-        for _ in range(3):
-            began = time.process_time()
-            turn_request(completion, "ours", 100)
-            runs.append(time.process_time() - began)
-        return min(runs)
+def test_a_link_to_content_in_an_earlier_answer_is_read_as_its_name(text: str, read: str) -> None:
+    body = asked(HI, {"role": "assistant", "content": text}, HI)
+    assert read_question(body, "ours", 100).history[1] == Message("assistant", read)
 
-    # Twice the text takes about twice the time; four times would be a quadratic expression.
-    assert seconds(400_000) < 3 * seconds(200_000) + 0.01
+
+def test_a_conversation_longer_than_any_model_reads_is_refused() -> None:
+    most = [HI] * MESSAGES_MAX
+    assert len(read_question(asked(*most), "ours", 100).history) == MESSAGES_MAX - 1
+    with pytest.raises(PayloadTooLargeError, match="2,048 entries"):
+        read_question(asked(HI, *most), "ours", 100)
+    half = {"role": "system", "content": "x" * (HISTORY_MAX_CHARS // 2)}
+    read_question(asked(half, HI), "ours", 100)
+    with pytest.raises(PayloadTooLargeError, match="4,000,000 that a model could read"):
+        read_question(asked(half, half, HI), "ours", 100)

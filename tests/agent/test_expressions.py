@@ -1,0 +1,154 @@
+"""No expression over input takes more time than the input is long: twice of it, twice the time."""
+
+import ast
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from agent.conversations.store import check_conversation_id
+from agent.errors import AgentError
+from agent.events import File
+from agent.http.bodies import wants_events
+from agent.http.json_bounds import TOKENS_MAX, _has_too_many
+from agent.http.openai.answers import _markdown, _without_contents
+from agent.http.page import routes as page
+from agent.http.problems import operation_id
+from agent.model.refusals import Refusal
+
+AGENT = Path(__file__).parents[2] / "agent"
+LENGTH = 50_000
+
+
+def request_with(name: str, value: str) -> Request:
+    return Request({"type": "http", "headers": [(name.encode(), value.encode())]})
+
+
+def ask_for_page(header: str, value: str) -> None:
+    request = request_with(header, value)
+    asyncio.run(page.ROUTES["page"].handlers["GET"](request))  # type: ignore[arg-type]
+
+
+def name_in_answer(text: str) -> None:
+    _markdown(File(text, "text/csv", 1, "data:,"))
+
+
+def read_form(text: str) -> None:
+    MultipartParser("B" * 200).write(f"--{'B' * 200}\r\n\r\n{text}".encode())
+
+
+# What reads input, by the expressions of ours in it; and pieces that it may find hard, repeated.
+READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
+    "conversations/store.py: [0-9a-f]{32}": (check_conversation_id, ("0",)),
+    r'http/json_bounds.py: "(?:[^"\\]++|\\.)*+(?:"|\Z)|[{\[,]': (
+        lambda text: _has_too_many(text.encode()),
+        ('"', '"\\"', "\\", "\\\\", '"a', " ", "1"),
+    ),
+    r"http/openai/answers.py: \]\(data:[^()\s]*+\)": (
+        _without_contents,
+        ("](data:", "](data:,)", "]", "](data:,) "),
+    ),
+    r"http/openai/answers.py: !?(?<!\\)\[((?:[^\[\]\\]|\\.)*+)\Z": (
+        _without_contents,
+        ("[", "![", "[a](data:,)", "[\\](data:,)", "[[[[[[[[[[[[](data:,)", "\\[](data:,)"),
+    ),
+    r"http/openai/answers.py: ([\\\[\]])": (name_in_answer, ("[", "\\", "a")),
+    'http/page/routes.py: "[^"]*"': (
+        partial(ask_for_page, "if-none-match"),
+        ('"', 'a"', '"",', "a"),
+    ),
+    r"http/page/routes.py: \bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))": (
+        partial(ask_for_page, "accept-encoding"),
+        ("gzip;q=0,", "gzip ", "gzip;q=0.0", "gzip;" + " " * 50, "g"),
+    ),
+    "http/problems.py: [0-9a-f]{32}": (
+        lambda text: operation_id(request_with("traceparent", text)),
+        ("-", "0", "0-"),
+    ),
+    # What a service answered; only its beginning is looked through.
+    "model/refusals.py": (
+        lambda text: Refusal.read(400, text).as_error(),
+        ("a-", "a.", "tools ", "1.", "A_", "0", "https://", "not support "),
+    ),
+    # Of libraries.
+    "the header Accept": (
+        lambda text: wants_events(request_with("accept", text)),
+        ("a,", "a;q=1,", '"', 'a;b="', ";", "a;b*1*=", "a/b;c=d;", "1", "q=1.", "\\"),
+    ),
+    "the header Content-Type": (
+        parse_options_header,
+        ("a;", ';a="', "\\", ';a="\\"', ";a*0=", "=", ";filename=\\"),
+    ),
+    "a part of a form": (read_form, ("\r\n--" + "B" * 199, "\r\n", "\r", "-", "\r\n--", "a")),
+}
+# Made of our own table of routes.
+NOT_OVER_INPUT = {r"http/openapi.py: \W+"}
+
+
+def expressions() -> Iterator[str]:
+    """All of agent/, each by its file."""
+    for path in AGENT.rglob("*.py"):
+        file = str(path.relative_to(AGENT))
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("re"))) if file in READERS:
+                    yield file  # all of them in one reader
+                case ast.Call(ast.Attribute(ast.Name("re")), [ast.Constant(value), *_]):
+                    text = value.decode() if isinstance(value, bytes) else value
+                    yield f"{file}: {text}"
+                case ast.Call(ast.Attribute(ast.Name("re"))):
+                    yield f"{file}: line {node.lineno}, not a constant"
+
+
+def test_every_expression_over_input_is_in_the_table() -> None:
+    """Add yours to READERS, with the pieces that it could find hard."""
+    ours = {name for name in READERS if ".py" in name}
+    assert set(expressions()) == ours | NOT_OVER_INPUT
+
+
+@pytest.mark.parametrize(
+    ("reader", "piece"),
+    [
+        pytest.param(reader, piece, id=f"{name}-{piece[:20]!r}")
+        for name, (reader, pieces) in READERS.items()
+        for piece in pieces
+    ],
+)
+def test_twice_the_input_takes_twice_the_time(reader: Callable[[str], object], piece: str) -> None:
+    check_time(reader, piece, LENGTH)
+
+
+def check_time(reader: Callable[[str], object], piece: str, length: int) -> None:
+    def seconds(length: int) -> float:
+        runs = []
+        text = piece * (length // len(piece))
+        for _ in range(3):
+            began = time.process_time()
+            with contextlib.suppress(AgentError, FormParserError):
+                reader(text)
+            runs.append(time.process_time() - began)
+        return min(runs)
+
+    # Four times would be a quadratic expression; the constant is for what takes no time at all.
+    assert seconds(2 * length) < 3 * seconds(length) + 0.01
+
+
+def test_the_table_would_find_a_quadratic_expression() -> None:
+    quadratic = re.compile(r"\[[^\]]*\]")
+    with pytest.raises(AssertionError):
+        check_time(quadratic.findall, "[", 15_000)
+
+
+def test_counting_stops_where_it_is_known() -> None:
+    began = time.process_time()
+    assert _has_too_many(b"," * 16_000_000)
+    assert time.process_time() - began < 0.1
+    assert not _has_too_many(b"," * TOKENS_MAX)
