@@ -72,6 +72,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
     refuse_ports_in_use(options.port, *stack.ports)
     if not options.port:
         options = dataclasses.replace(options, port=free_port())
+    _print(f"{options.url}/api/ui")
     async with contextlib.AsyncExitStack() as opened:
         # The host indexes the app in its own process while the session pool starts in this one, and
         # stops first: what it still answers may need the others. A free port of a stand-in is known
@@ -85,8 +86,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
             await opened.enter_async_context(stack)
         opened.push_async_callback(_stop, host)
         await _until_ready(host, options)
-        _print(f"{options.url}/api/ui\n")
-        _print(f"Ready in {time.monotonic() - began_s:.1f} s.\n")
+        _print(f"\nReady in {time.monotonic() - began_s:.1f} s.\n")
         await _ask(options)
         _print(model, _how_to_go_on(options))
         code = await host.wait()

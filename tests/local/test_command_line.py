@@ -26,6 +26,9 @@ from tests.support import PROJECT
 from tests.support.processes import read_process
 
 _PR_SET_CHILD_SUBREAPER = 36
+README_EXAMPLE = re.findall(
+    r"What `make run` prints.*?```text\n(.*?)```", (PROJECT / "README.md").read_text(), re.S
+)[0]
 
 type Orphans = Callable[[], list[str]]
 type Refusal = Callable[..., str]
@@ -125,6 +128,8 @@ def test_run_asks_the_question_and_serves_until_it_is_interrupted(orphans: Orpha
         assert re.search(r"Answer \(\d+\.\d s\): .*20\d\d", run.output)
         assert re.search(r"Python that ran in a session \(\d+ ms\)", run.output)
         assert "The model is a stand-in" in run.output
+        assert run.output.startswith(f"http://localhost:{port}/api/ui\n")
+        assert_in_order(README_EXAMPLE, run.output)
         # The line it prints to go on with works as it is printed.
         line = re.search(r"curl (\S+) -H '(\S+): (\S+)' -d '(.*)'", run.output)
         assert line is not None
@@ -136,6 +141,23 @@ def test_run_asks_the_question_and_serves_until_it_is_interrupted(orphans: Orpha
         assert run.process.wait(30) == 0
     assert "Traceback" not in run.output
     assert orphans() == []
+
+
+def assert_in_order(example: str, output: str) -> None:
+    """Each line of the example is in the output, after the one before; numbers and dates differ."""
+
+    def shapes(text: str) -> list[str]:
+        dates = r"[A-Z][a-z]+day, \d\d [A-Z][a-z]+ \d{4}, [\d:]{8} UTC"
+        return [re.sub(r"\d+", "0", re.sub(dates, "DATE", line)) for line in text.splitlines()]
+
+    rest = iter(shapes(output))
+    assert [line for line in shapes(example) if line not in rest] == []
+
+
+def test_an_example_that_was_not_printed_is_noticed() -> None:
+    assert_in_order("a 1\nc 2", "a 7\nb\nc 20\n")
+    with pytest.raises(AssertionError, match="d 0"):
+        assert_in_order("a 1\nd 2", "a 1\nb\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
