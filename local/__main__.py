@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where function_app.py is (this project)",
     )
+    run_parser.add_argument(
+        "--sign-in",
+        action="store_true",
+        help="put App Service Authentication in front, with people to sign in as",
+    )
     run_parser.set_defaults(command=_run)
     sessions_parser = commands.add_parser(
         "sessions", help="start the session pool and the identity only", allow_abbrev=False
@@ -109,9 +114,15 @@ async def _serve_all(arguments: argparse.Namespace) -> None:
 
 async def _run(arguments: argparse.Namespace) -> None:
     relay = _relay()
-    options = FunctionsHostOptions(arguments.app.resolve(), arguments.port, dict(_environment))
+    stack = LocalStack(model=relay, ports=_ports(arguments))
+    options = FunctionsHostOptions(
+        arguments.app.resolve(),
+        arguments.port,
+        dict(_environment),
+        stack.identity.mint(defaults.SIGN_IN_AUDIENCE) if arguments.sign_in else "",
+    )
     about = _STAND_IN if relay is None else f"The model is {relay.name} at {relay.url}."
-    await run(LocalStack(model=relay, ports=_ports(arguments)), options, about)
+    await run(stack, options, about)
 
 
 async def _serve(stack: LocalStack, relay: Relay | None) -> None:

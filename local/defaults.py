@@ -15,6 +15,9 @@ MANAGED_IDENTITY_PORT: Final = 7083
 AZURE_OPENAI_AUDIENCE: Final = "https://cognitiveservices.azure.com"
 SESSION_POOL_AUDIENCES: Final = ("https://dynamicsessions.io", "https://acasessions.io")
 STORAGE_AUDIENCE: Final = "https://storage.azure.com"
+# The app registration that callers sign in to, and its exposed API.
+SIGN_IN_CLIENT_ID: Final = "5d0c1d6a-0000-4000-8000-000000000003"
+SIGN_IN_AUDIENCE: Final = f"api://{SIGN_IN_CLIENT_ID}"
 
 # Behind a known port the value of IDENTITY_HEADER is the same at every start, so that
 # local.settings.json can name it. It protects nothing: the tokens that it buys are worth something

@@ -39,11 +39,13 @@ class FunctionsHostOptions:
         app_dir: the folder with function_app.py.
         port: where it listens on localhost; 0 takes a free one.
         environment: what its process gets beside the app settings.
+        token: signs this program in, where callers must; empty: nobody signs in.
     """
 
     app_dir: Path
     port: int
     environment: Mapping[str, str]
+    token: str = ""
 
     @property
     def url(self) -> str:
@@ -52,7 +54,9 @@ class FunctionsHostOptions:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a call must carry: the function key, if one is set."""
+        """What a call must carry: a token where callers sign in, else the key, if one is set."""
+        if self.token:
+            return {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
         key = self.environment.get("LOCAL_FUNCTION_KEY")
         return {"content-type": "application/json"} | ({"x-functions-key": key} if key else {})
 
@@ -88,7 +92,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
         await _until_ready(host, options)
         _print(f"\nReady in {time.monotonic() - began_s:.1f} s.\n")
         await _ask(options)
-        _print(model, _how_to_go_on(options))
+        _print(model, _how_to_go_on(options, stack))
         code = await host.wait()
         raise RunError(f"The functions host ended with exit code {code}; its message is above.")
 
@@ -100,14 +104,21 @@ async def _start_host(
         sys.executable,
         *("-m", "local.functions_host", str(options.app_dir)),
         *("--port", str(options.port), "--grace", str(_GRACE_S), "--stop-with-parent"),
+        *(["--sign-in"] if options.token else []),
         cwd=PROJECT,
         env={
             "CONVERSATIONS_URL": CONVERSATIONS.as_uri(),
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(defaults.MAX_REQUEST_BODY_BYTES),
             **options.environment,
             **stack.app_settings,
+            **(_sign_in_settings(stack) if options.token else {}),
         },
     )
+
+
+def _sign_in_settings(stack: LocalStack) -> dict[str, str]:
+    """What infra/ sets where callers sign in, and whose tokens they may bring."""
+    return {"SIGN_IN_REQUIRED": "true", "LOCAL_IDENTITY_PUBLIC_KEY": stack.identity.public_key}
 
 
 async def _stop(host: asyncio.subprocess.Process) -> None:
@@ -165,11 +176,22 @@ def _call(
         return answer.status, json.loads(content) if is_json else {}
 
 
-def _how_to_go_on(options: FunctionsHostOptions) -> str:
+def _how_to_go_on(options: FunctionsHostOptions, stack: LocalStack) -> str:
     headers = "".join(f" -H '{name}: {value}'" for name, value in options.headers.items())
     question = json.dumps({"input": "What is 2 to the power of 100?"})
+    token = ""
+    if options.token:
+        endpoint, secret = (stack.app_settings[f"IDENTITY_{n}"] for n in ("ENDPOINT", "HEADER"))
+        query = f"api-version=2019-08-01&resource={defaults.SIGN_IN_AUDIENCE}"
+        read = 'import json, sys; print(json.load(sys.stdin)["access_token"])'
+        token = (
+            f"  token=$(curl -s -H 'x-identity-header: {secret}' '{endpoint}?{query}' |\n"
+            f"    python3 -c '{read}')\n"
+        )
+        headers = """ -H 'content-type: application/json' -H "authorization: Bearer $token\""""
     return (
-        f"\nGo on:\n\n  curl {options.url}/api/chat{headers} -d '{question}'\n\nCtrl-C stops all."
+        f"\nGo on:\n\n{token}"
+        f"  curl {options.url}/api/chat{headers} -d '{question}'\n\nCtrl-C stops all."
     )
 
 

@@ -27,9 +27,9 @@ mkdirSync(target, { recursive: true });
 let html = readFileSync(join(here, "src/index.html"), "utf8");
 for (const { path, contents } of built.outputFiles) {
   const [, name, type] = /(\w+)\.(\w+)$/.exec(path);
-  // The name says what is in it, so a browser may keep it for ever.
-  const hash = createHash("sha256").update(contents).digest("hex").slice(0, 12);
-  writeFileSync(join(target, `${name}-${hash}.${type}`), contents);
-  html = html.replace(`/api/ui/${name}.${type}`, `/api/ui/${name}-${hash}.${type}`);
+  // The address says what is in it, so a browser may keep it for ever; the path stays what infra/ names.
+  const version = createHash("sha256").update(contents).digest("hex").slice(0, 12);
+  writeFileSync(join(target, `${name}.${type}`), contents);
+  html = html.replace(`/api/ui/${name}.${type}`, `/api/ui/${name}.${type}?v=${version}`);
 }
 writeFileSync(join(target, "index.html"), html);

@@ -47,9 +47,10 @@ LOCAL: Mapping[str, set[str]] = {
     "processes": set(),
     "tls": set(),
     "managed_identity": {"defaults"},
+    "app_service_auth": {"defaults", "managed_identity"},
     "azure_openai": {"defaults", "managed_identity"},
     "session_pool": {"command_line", "defaults", "managed_identity", "processes", "serving", "tls"},
-    "functions_host": {"command_line", "defaults", "processes", "serving"},
+    "functions_host": {"app_service_auth", "command_line", "defaults", "processes", "serving"},
     "stack": {"azure_openai", "defaults", "managed_identity", "serving", "session_pool"},
     "run": {"defaults", "serving", "stack"},
     "__main__": {

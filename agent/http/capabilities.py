@@ -11,7 +11,7 @@ from agent.http.schemas import CapabilitiesSchema
 from agent.runtime import get_runtime
 
 
-async def _get(_: Request) -> Response:
+async def _get(request: Request) -> Response:
     runtime = await get_runtime()
     return json_response(
         CapabilitiesSchema(
@@ -19,8 +19,14 @@ async def _get(_: Request) -> Response:
             code_interpreter=runtime.turns.sessions is not None,
             conversations=runtime.keeps_conversations,
             sign_in=runtime.sign_in,
+            signed_in_as=_name_of(request) if runtime.sign_in else None,
         )
     )
+
+
+def _name_of(request: Request) -> str | None:
+    """What the platform calls the caller: /.auth/me would say so too, but needs its token store."""
+    return request.headers.get("x-ms-client-principal-name") or None
 
 
 ROUTES: Final = {"capabilities": Route({"GET": _get})}

@@ -78,6 +78,7 @@ async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Re
 
 async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Response:
     route: Route | None = None
+    request.state.sign_in_required = sign_in_required
     try:
         route = (await load(name)).ROUTES[name]
         if sign_in_required and name not in _ANONYMOUS:

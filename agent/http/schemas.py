@@ -126,6 +126,9 @@ class CapabilitiesSchema(_Answer):
     code_interpreter: bool = Field(description="Whether the model can run Python.")
     conversations: bool = Field(description="Whether conversations are kept.")
     sign_in: bool = Field(description="Whether App Service Authentication says who callers are.")
+    signed_in_as: str | None = Field(
+        description="The caller's name, as the platform tells it; null without one or a sign-in."
+    )
 
 
 class ConversationFileSchema(_Answer):

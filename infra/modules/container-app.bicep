@@ -1,4 +1,4 @@
-import { principal, settingMap, signInOptions, tagMap } from 'types.bicep'
+import { openPaths, principal, settingMap, signInOptions, tagMap } from 'types.bicep'
 
 // The same app as a container: Functions on Azure Container Apps.
 // https://learn.microsoft.com/azure/container-apps/functions-overview
@@ -153,7 +153,7 @@ resource auth 'Microsoft.App/containerApps/authConfigs@2025-07-01' = {
     globalValidation: signsIn
       ? {
           unauthenticatedClientAction: 'Return401'
-          excludedPaths: ['/api/health/live'] // probes cannot sign in
+          excludedPaths: openPaths
         }
       : { unauthenticatedClientAction: 'AllowAnonymous' }
     identityProviders: signsIn

@@ -1,4 +1,4 @@
-import { settingMap, signInOptions, tagMap } from 'types.bicep'
+import { openPaths, settingMap, signInOptions, tagMap } from 'types.bicep'
 
 // The app on Azure Functions, plan Flex Consumption: nothing runs and nothing is paid while nobody
 // asks, unless instances are kept ready.
@@ -144,7 +144,7 @@ resource auth 'Microsoft.Web/sites/config@2025-03-01' = {
       ? {
           requireAuthentication: true
           unauthenticatedClientAction: 'Return401'
-          excludedPaths: ['/api/health/live'] // probes cannot sign in
+          excludedPaths: openPaths
         }
       : { requireAuthentication: false, unauthenticatedClientAction: 'AllowAnonymous' }
     identityProviders: signsIn

@@ -45,6 +45,10 @@ type modelDeployment = {
 type skuName = 'GlobalStandard' | 'DataZoneStandard' | 'Standard'
 
 @export()
+@description('What anybody may ask for where callers sign in: a probe cannot, and the chat page, which holds nothing secret, is where people do. Each path is written out: whether the platform takes patterns is documented nowhere.')
+var openPaths = ['/api/health/live', '/api/ui', '/api/ui/app.js', '/api/ui/style.css']
+
+@export()
 @description('Who signs in, and who of them may call.')
 @sealed()
 type signInOptions = {

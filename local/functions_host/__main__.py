@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from local import command_line
+from local.app_service_auth import AppServiceAuth
 from local.defaults import FUNCTIONS_HOST_PORT
 from local.functions_host.body_limit import DEFAULT_MAX_BODY_BYTES, BodyLimit
 from local.functions_host.errors import FunctionAppError
@@ -26,6 +27,8 @@ from local.processes import stop_with_parent, until_signal
 from local.serving import PortInUseError, serve
 
 KEY_SETTING = "LOCAL_FUNCTION_KEY"
+# Of the local identity, whose tokens callers may bring where they sign in; as PEM.
+IDENTITY_KEY_SETTING = "LOCAL_IDENTITY_PUBLIC_KEY"
 _BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 _SCRIPT_SETTING = "PYTHON_SCRIPT_FILE_NAME"
 
@@ -73,6 +76,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--cors", metavar="ORIGINS", help="origins whose web pages may call, with commas between"
     )
     parser.add_argument(
+        "--sign-in",
+        action="store_true",
+        help="put App Service Authentication in front of the app, with people to sign in as",
+    )
+    parser.add_argument(
         "--grace",
         type=command_line.whole_number,
         default=5,
@@ -88,17 +96,24 @@ async def _serve(arguments: argparse.Namespace) -> None:
     host_json, settings = HostJson.read(app_dir), LocalSettings.read(app_dir)
     port = _first(arguments.port, settings.port, FUNCTIONS_HOST_PORT)
     _apply(settings, app_dir, port)
+    if arguments.sign_in:
+        _environment["WEBSITE_AUTH_ENABLED"] = "True"  # as App Service does
     key = FunctionKey(arguments.key or _environment.get(KEY_SETTING) or None)
     host = FunctionsHost(
         Worker(app_dir, _environment.get(_SCRIPT_SETTING, "function_app.py")), host_json, key
     )
     origins = arguments.cors.split(",") if arguments.cors else settings.cors_origins
-    app = _with_cors(_with_body_limit(host), origins, credentials=settings.cors_credentials)
+    app = _with_body_limit(host)
+    if arguments.sign_in:
+        app = AppServiceAuth(app, public_key=_environment.get(IDENTITY_KEY_SETTING))
+    app = _with_cors(app, origins, credentials=settings.cors_credentials)
 
     async with serve(app, port, also_ipv6=True, grace_s=arguments.grace) as base_url:
         functions = await host.load()
         # Only now: a signal ends an app that hangs while it is indexed as it ends any process.
-        await until_signal(_announce(functions, base_url.replace("127.0.0.1", "localhost"), key))
+        open_to_all = not (key.is_set or arguments.sign_in)
+        url = base_url.replace("127.0.0.1", "localhost")
+        await until_signal(_announce(functions, url, open_to_all=open_to_all))
     _exit_at_the_latest_in(seconds=2)
 
 
@@ -142,11 +157,11 @@ def _exit_at_the_latest_in(*, seconds: float) -> None:
     watchdog.start()
 
 
-async def _announce(functions: Iterable[HttpFunction], base_url: str, key: FunctionKey) -> None:
+async def _announce(functions: Iterable[HttpFunction], base_url: str, *, open_to_all: bool) -> None:
     """Print where the functions are, then wait to be cancelled."""
     lines = [f"\t{f.name}: [{','.join(f.methods)}] {base_url}/{f.template}" for f in functions]
     _print("\n".join(["", "Functions:", "", *lines, ""]))
-    if not key.is_set:
+    if open_to_all:
         _print(f"Anyone on this machine may call: no function key is set (--key, {KEY_SETTING}).")
     await asyncio.Event().wait()
 

@@ -32,6 +32,7 @@ RESOURCES: Final = (
     defaults.AZURE_OPENAI_AUDIENCE,
     *defaults.SESSION_POOL_AUDIENCES,
     defaults.STORAGE_AUDIENCE,
+    defaults.SIGN_IN_AUDIENCE,
 )
 _PARAMETERS = frozenset({"api-version", "resource", *SELECTORS})
 
@@ -71,6 +72,11 @@ class ManagedIdentity:
             routes=[Route(TOKEN_PATH, self._token, methods=["GET"])],
             exception_handlers={IdentityError: identity_error_response},
         )
+
+    @property
+    def public_key(self) -> str:
+        """What a service in another process checks its callers' tokens with, as PEM."""
+        return self._issuer.public_key
 
     def verifier(self, *audiences: str) -> TokenVerifier:
         """What a service checks its callers' tokens with; it may go by several audiences."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.managed_identity.identities import Identity
@@ -69,6 +70,14 @@ class TokenVerifier:
         self._clock = clock
         # Callers keep a token for hours: its signature is checked once, its expiry every time.
         self._signed_claims = lru_cache(maxsize=128)(self._decode)
+
+    @classmethod
+    def of_pem(cls, public_key: str, audiences: tuple[str, ...], clock: Clock) -> "TokenVerifier":
+        """A verifier of the tokens that an issuer in another process signs."""
+        key = serialization.load_pem_public_key(public_key.encode())
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise ValueError("the issuer's key is not an RSA key")
+        return cls(key, audiences, clock)
 
     def verify(self, authorization: str | None) -> Claims:
         """The claims of the token in an `Authorization` header.
@@ -144,6 +153,12 @@ class TokenIssuer:
         }
         token = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id})
         return token, expires_at
+
+    @property
+    def public_key(self) -> str:
+        """The key that its tokens are checked with, as PEM."""
+        encoding, kind = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_key().public_bytes(encoding, kind).decode()
 
     def verifier(self, audiences: tuple[str, ...]) -> TokenVerifier:
         """Checks the tokens of this issuer for a service that goes by these audiences."""

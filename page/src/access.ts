@@ -39,30 +39,24 @@ export function askForKey(api: Api): Promise<boolean> {
   });
 }
 
-interface Principal {
-  user_id?: string;
-  user_claims?: { typ: string; val: string }[];
+/** Whether the platform makes callers sign in (App Service Authentication): the app says so in the page. */
+export function signInRequired(): boolean {
+  return document.documentElement.hasAttribute("data-sign-in");
 }
 
-/**
- * App Service Authentication, as the page sees it: where it is on, /.auth/me tells who signed in.
- * https://learn.microsoft.com/azure/app-service/configure-authentication-user-identities
+/*
+ * Ways in and out: https://learn.microsoft.com/azure/app-service/configure-authentication-customize-sign-in-out
+ * Who signed in is told by /api/capabilities; /.auth/me would need the platform's token store.
  */
-export async function signIn(): Promise<{ on: boolean; name?: string }> {
-  const response = await fetch("/.auth/me", { credentials: "same-origin", cache: "no-store" }).catch(() => undefined);
-  if (!response || response.status === 404) return { on: false };
-  if (!response.ok) return { on: true };
-  const principals = (await response.json().catch(() => undefined)) as unknown;
-  if (!Array.isArray(principals)) return { on: false };
-  const who = principals[0] as Principal | undefined;
-  if (!who) return { on: true };
-  const name = who.user_claims?.find((claim) => claim.typ === "name")?.val;
-  return { on: true, name: name ?? who.user_id ?? "somebody" };
+export function signInLink(): HTMLAnchorElement {
+  const link = h("a", { class: "button primary", href: "/.auth/login/aad" }, "Sign in");
+  // Where the page is then, which is where the browser is led back to.
+  link.addEventListener("click", () => {
+    link.href = `/.auth/login/aad?post_login_redirect_uri=${encodeURIComponent(location.pathname + location.hash)}`;
+  });
+  return link;
 }
 
-export function signInUrl(): string {
-  const back = encodeURIComponent(location.pathname + location.hash);
-  return `/.auth/login/aad?post_login_redirect_uri=${back}`;
+export function signOutLink(): HTMLAnchorElement {
+  return h("a", { href: "/.auth/logout?post_logout_redirect_uri=%2Fapi%2Fui", onclick: () => sessionStorage.clear() }, "Sign out");
 }
-
-export const SIGN_OUT_URL = "/.auth/logout?post_logout_redirect_uri=%2Fapi%2Fui";

@@ -1,4 +1,5 @@
 import type { Capabilities, Conversation, ConversationEntry, FileEntry, ProblemBody } from "./types";
+import { signInRequired } from "./access";
 import { isOwnFile } from "./format";
 import { readEvents } from "./sse";
 
@@ -16,8 +17,16 @@ export class ApiError extends Error {
   }
 }
 
-/** How somebody gets in after a 401: true once there is a new key to try. */
-export type AskForKey = () => Promise<boolean>;
+/** How somebody gets in after a 401. */
+export interface WayIn {
+  /** True once there is a new function key to try. */
+  askForKey(): Promise<boolean>;
+  /** Nobody is signed in, or not any more. */
+  askToSignIn(): void;
+}
+
+/** The code of the error for whoever must sign in first; the app's own is the same. */
+export const SIGN_IN_REQUIRED = "SignInRequired";
 
 /**
  * The app's HTTP API. The function key is in the memory of this object and in a header of the
@@ -27,7 +36,7 @@ export class Api {
   #key = sessionStorage.getItem(KEY_NAME) ?? "";
   #asking: Promise<boolean> | undefined;
 
-  constructor(private readonly askForKey: AskForKey) {}
+  constructor(private readonly wayIn: WayIn) {}
 
   setKey(key: string, keepForTab: boolean): void {
     this.#key = key;
@@ -96,7 +105,7 @@ export class Api {
       request.upload.onprogress = (event) => progress(event.lengthComputable ? event.loaded / event.total : 0);
       request.onload = () => {
         if (request.status < 300) resolve();
-        else reject(problem(request.status, request.responseText));
+        else reject(this.#refusal(request.status, request.responseText));
       };
       request.onerror = () => reject(unreachable());
       request.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
@@ -123,12 +132,21 @@ export class Api {
         throw unreachable();
       }
       if (response.ok) return response;
-      if (response.status !== 401) throw problem(response.status, await response.text());
+      const refusal = this.#refusal(response.status, await response.text());
+      if (refusal.status !== 401 || refusal.code === SIGN_IN_REQUIRED) throw refusal;
       // Several requests may be refused at once: one question is enough.
-      this.#asking ??= this.askForKey().finally(() => (this.#asking = undefined));
+      this.#asking ??= this.wayIn.askForKey().finally(() => (this.#asking = undefined));
       const again = key !== this.#key || (await this.#asking);
-      if (!again || init.signal?.aborted) throw problem(401, await response.text());
+      if (!again || init.signal?.aborted) throw refusal;
     }
+  }
+
+  #refusal(status: number, text: string): ApiError {
+    const refusal = problem(status, text);
+    // The platform refuses strangers with an answer of its own.
+    if (status !== 401 || !(signInRequired() || refusal.code === SIGN_IN_REQUIRED)) return refusal;
+    this.wayIn.askToSignIn();
+    return new ApiError(SIGN_IN_REQUIRED, status, "Sign in to go on.", refusal.operationId);
   }
 }
 

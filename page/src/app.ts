@@ -1,9 +1,9 @@
-import { askForKey, signIn, SIGN_OUT_URL, signInUrl } from "./access";
-import { Api, ApiError } from "./api";
+import { askForKey, signInLink, signInRequired, signOutLink } from "./access";
+import { Api, ApiError, SIGN_IN_REQUIRED } from "./api";
 import { Composer } from "./composer";
 import { announce, breather, confirmed, h, icon, iconButton, statusRegion } from "./dom";
 import { fileRow, forgetPicture } from "./files";
-import { count } from "./format";
+import { count, titleOf } from "./format";
 import { Sidebar } from "./sidebar";
 import * as storage from "./storage";
 import { applyEvent, fromHistory, newTurn, type Turn } from "./turn";
@@ -24,7 +24,7 @@ const CLOCK_SKEW_MS = 5 * 60_000;
 
 /** The whole page. */
 export class App {
-  readonly #api = new Api(() => this.#letIn());
+  readonly #api = new Api({ askForKey: () => askForKey(this.#api), askToSignIn: () => this.#askToSignIn() });
   readonly #sidebar = new Sidebar({
     open: (id) => void this.#open(id),
     start: () => this.#startNew(),
@@ -55,10 +55,9 @@ export class App {
   readonly #down = iconButton("send", "Go to the end", () => this.#toEnd(), "go-down");
   #capabilities: Capabilities | undefined;
   #learning: Promise<Capabilities> | undefined;
-  #signedIn: { on: boolean; name?: string } | undefined;
+  #who: string | null = null;
   #entries: ConversationEntry[] = [];
   #cursor: string | null = null;
-  #listed = false;
   #conversation: string | undefined;
   #creating: Promise<string> | undefined;
   #run: AbortController | undefined;
@@ -73,10 +72,10 @@ export class App {
     try {
       await this.#learn();
     } catch (error) {
-      this.#tell(error as ApiError);
+      if ((error as ApiError).code !== SIGN_IN_REQUIRED) this.#tell(error as ApiError);
       return;
     }
-    await this.#whoIsHere();
+    this.#composer.text ||= storage.takeDraft(this.#who) ?? "";
     const id = location.hash.slice(1);
     await Promise.all([this.#loadList(), storage.isConversationId(id) ? this.#open(id) : undefined]);
     if (this.#thread.querySelector(".turn") === null) this.#composer.focus();
@@ -91,7 +90,9 @@ export class App {
       this.#learning = undefined;
       throw error;
     }
+    this.#who = this.#capabilities.signed_in_as;
     this.#showCapabilities();
+    this.#showAccount();
     return this.#capabilities;
   }
 
@@ -153,27 +154,19 @@ export class App {
 
   // Who may come in
 
-  async #letIn(): Promise<boolean> {
-    this.#signedIn = await signIn();
-    if (!this.#signedIn.on) return askForKey(this.#api);
-    this.#showAccount();
-    return false;
-  }
-
-  async #whoIsHere(): Promise<void> {
-    if (this.#capabilities?.sign_in) this.#signedIn = await signIn();
-    this.#showAccount();
+  #askToSignIn(): void {
+    this.#sidebar.account.replaceChildren(signInLink());
+    // A question that was refused says so in its own place.
+    if (!this.#run) this.#tell(new ApiError(SIGN_IN_REQUIRED, 401, "Sign in to ask questions."));
   }
 
   #showAccount(): void {
-    const account = this.#sidebar.account;
-    if (!this.#signedIn?.on) account.replaceChildren();
-    else if (this.#signedIn.name) {
-      account.replaceChildren(
-        h("span", { class: "account-name", dir: "auto", title: this.#signedIn.name }, this.#signedIn.name),
-        h("a", { href: SIGN_OUT_URL }, "Sign out"),
-      );
-    } else account.replaceChildren(h("a", { class: "button primary", href: signInUrl() }, "Sign in"));
+    if (!this.#capabilities?.sign_in) return;
+    // Where the platform does not insist, whoever has no name has not signed in.
+    const name = this.#who ?? (signInRequired() ? "Signed in" : undefined);
+    this.#sidebar.account.replaceChildren(
+      ...(name ? [h("span", { class: "account-name", dir: "auto", title: name }, name), signOutLink()] : [signInLink()]),
+    );
   }
 
   #showCapabilities(): void {
@@ -190,21 +183,20 @@ export class App {
   }
 
   #tell(error: ApiError): void {
-    const signInNow = error.status === 401 && this.#signedIn?.on;
-    const text = signInNow ? "Sign in to ask questions." : error.message;
+    const signInNow = error.code === SIGN_IN_REQUIRED;
     this.#notices.replaceChildren(
       h(
         "div",
-        { class: "notice error", role: "alert" },
-        icon("failed"),
+        { class: `notice ${signInNow ? "quiet" : "error"}`, role: "alert" },
+        !signInNow && icon("failed"),
         h(
           "div",
           {},
-          h("p", {}, text),
+          h("p", {}, error.message),
           !signInNow && h("p", { class: "error-code" }, error.code, error.operationId ? ` · operation_id ${error.operationId}` : ""),
         ),
         signInNow
-          ? h("a", { class: "button primary", href: signInUrl() }, "Sign in")
+          ? signInLink()
           : h("button", { type: "button", class: "button", onclick: () => location.reload() }, icon("retry"), "Try again"),
       ),
     );
@@ -219,9 +211,8 @@ export class App {
         const page = await this.#api.conversations();
         this.#entries = page.conversations;
         this.#cursor = page.next_cursor;
-        this.#listed = true;
-      } catch {
-        // What this browser started is better than nothing.
+      } catch (error) {
+        this.#sidebar.tell(`Your conversations cannot be listed now: ${(error as Error).message}`);
       }
     }
     this.#showList();
@@ -236,7 +227,7 @@ export class App {
   }
 
   #showList(): void {
-    const entries = this.#listed ? this.#entries : storage.startedHere();
+    const entries = this.#isListed ? this.#entries : storage.startedHere();
     this.#sidebar.show(entries, this.#conversation, this.#cursor !== null);
     const entry = entries.find((known) => known.id === this.#conversation);
     const name = this.#conversation && (storage.nameOf(this.#conversation) ?? entry?.title);
@@ -318,7 +309,7 @@ export class App {
       if (shown !== this.#shown) return;
       const turns = conversation.turns.map(fromHistory);
       this.#addUnfinished(id, turns, conversation.turns.at(-1)?.asked_at);
-      if (!this.#listed && !storage.startedHere().some((entry) => entry.id === id) && turns[0]) {
+      if (!this.#isListed && !storage.startedHere().some((entry) => entry.id === id) && turns[0]) {
         storage.remember(id, turns[0].question);
       }
       this.#showList();
@@ -465,6 +456,7 @@ export class App {
         detail: broken ? "The connection was lost before the answer was complete." : error.message,
         ...(operationId ? { operationId } : {}),
       };
+      if (code === SIGN_IN_REQUIRED) storage.setDraft({ question: turn.question, of: this.#who });
     }
   }
 
@@ -484,10 +476,15 @@ export class App {
     return this.#creating;
   }
 
+  /** The app lists them where it knows whose they are; elsewhere this browser remembers its own. */
+  get #isListed(): boolean {
+    return this.#capabilities?.sign_in ?? signInRequired();
+  }
+
   #touch(id: string, question: string): void {
-    if (this.#listed) {
+    if (this.#isListed) {
       const known = this.#entries.find((entry) => entry.id === id);
-      const entry = known ?? { id, title: question.split("\n", 1)[0] ?? "", updated_at: "" };
+      const entry = known ?? { id, title: titleOf(question), updated_at: "" };
       this.#entries = [entry, ...this.#entries.filter((other) => other.id !== id)];
     } else storage.remember(id, question);
     this.#showList();

@@ -60,6 +60,11 @@ export class Sidebar {
     );
   }
 
+  /** Says what is wrong with the list. */
+  tell(text: string): void {
+    this.#list.before(h("p", { class: "note", role: "alert" }, text));
+  }
+
   #do(action: () => void): void {
     this.open(false);
     action();

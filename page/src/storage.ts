@@ -4,11 +4,12 @@ import type { ConversationEntry } from "./types";
 const LIST = "conversations";
 const NAMES = "names";
 const RUNNING = "running";
+const DRAFT = "draft";
 
 /*
  * What this browser remembers: the conversations that it started, the names that its user gave them,
  * and the question that ran when the page was last seen. A browser that keeps nothing loses nothing
- * but these.
+ * but these. Where people sign in it remembers no conversation: the next one may be somebody else.
  */
 
 function read<T>(storage: Storage, key: string, otherwise: T): T {
@@ -57,6 +58,24 @@ export function rename(id: string, name: string): void {
   if (name) names[id] = name;
   else delete names[id];
   write(localStorage, NAMES, names);
+}
+
+export interface Draft {
+  question: string;
+  /** Whose it is; null if nobody had signed in when it was asked. */
+  of: string | null;
+}
+
+/** A question that could not be asked before its author signed in, for when they come back. */
+export function setDraft(draft: Draft): void {
+  write(sessionStorage, DRAFT, draft);
+}
+
+/** The question that waited; never another person's. */
+export function takeDraft(who: string | null): string | undefined {
+  const draft = read<Draft | undefined>(sessionStorage, DRAFT, undefined);
+  sessionStorage.removeItem(DRAFT);
+  return draft && (draft.of === null || draft.of === who) ? draft.question : undefined;
 }
 
 export interface RunningQuestion {

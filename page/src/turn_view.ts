@@ -1,4 +1,5 @@
-import type { Api } from "./api";
+import { signInLink } from "./access";
+import { SIGN_IN_REQUIRED, type Api } from "./api";
 import { codeBlock } from "./code";
 import { announce, copyButton, h, icon, iconButton } from "./dom";
 import { figure, fileRow, isImage } from "./files";
@@ -155,7 +156,9 @@ export class TurnView {
       { class: `notice ${kind}`, role: kind === "error" ? "alert" : "note" },
       icon(name),
       h("div", {}, h("p", { dir: "auto" }, text), ...more),
-      h("button", { type: "button", class: "button", onclick: () => this.actions.retry(this.turn) }, icon("retry"), "Try again"),
+      this.turn.error?.code === SIGN_IN_REQUIRED
+        ? signInLink()
+        : h("button", { type: "button", class: "button", onclick: () => this.actions.retry(this.turn) }, icon("retry"), "Try again"),
     );
   }
 }

@@ -63,6 +63,7 @@ export interface Capabilities {
   code_interpreter: boolean;
   conversations: boolean;
   sign_in: boolean;
+  signed_in_as: string | null;
 }
 
 export interface ProblemBody {

@@ -1,9 +1,7 @@
-"""Who may ask: the function key and where it goes; the way to a sign-in."""
-
-import re
+"""Who may ask: the function key and where it goes."""
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
@@ -93,19 +91,3 @@ async def test_without_a_key_the_page_says_so_and_can_ask_again(
     await chat.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await expect(chat.page.get_by_role("alert")).to_contain_text("does not know this key")
     await expect(chat.page.get_by_role("button", name="Try again")).to_be_visible()
-
-
-async def test_where_callers_sign_in_no_key_is_asked_for(
-    open_chat: OpenChat, locked_host: HostProcess
-) -> None:
-    chat = await open_chat(locked_host.url)
-
-    async def nobody(route: Route) -> None:
-        await route.fulfill(status=401)
-
-    await chat.page.route("**/.auth/me", nobody)
-    await chat.load("#" + "a" * 32)
-    link = chat.page.get_by_role("alert").get_by_role("link", name="Sign in")
-    address = re.compile(r"^/\.auth/login/aad\?post_login_redirect_uri=%2Fapi%2Fui%23a{32}$")
-    await expect(link).to_have_attribute("href", address)
-    await expect(chat.page.get_by_role("dialog")).to_have_count(0)

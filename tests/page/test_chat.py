@@ -242,6 +242,7 @@ CAPABILITIES = {
     "code_interpreter": True,
     "conversations": True,
     "sign_in": False,
+    "signed_in_as": None,
 }
 
 

@@ -1,6 +1,8 @@
 """`/api/ui`: the chat page and its assets, as files that the build made; anybody may read them.
 
-The page holds nothing secret: whoever uses it needs a key or a sign-in for every other route.
+The page holds nothing secret: whoever uses it needs a key or a sign-in for every other route. Its
+addresses are few and never change, because infra/ names each to the platform's sign-in; what is in
+a file is said by `v` in its query.
 """
 
 import asyncio
@@ -24,6 +26,8 @@ _MEDIA_TYPES: Final = {
     "css": "text/css; charset=utf-8",
 }
 _INDEX: Final = "index.html"
+# What the page is told where the platform makes callers sign in: it must not ask for a key.
+_PLAIN, _WITH_SIGN_IN = b'<html lang="en">', b'<html lang="en" data-sign-in>'
 
 # Text of models, code and files is hostile. Should any of it ever become an element all the same,
 # no script but the app's runs, nothing is asked of another origin, and no DOM sink takes a text
@@ -63,29 +67,29 @@ class _Asset:
         compressed: the same by gzip.
         etag: names this content.
         media_type: by the file's name.
-        cache_control: the names of assets change with their content, the page's does not.
+        version: what `v` must be for the file to be kept for ever; none: it is never stored.
     """
 
     content: bytes
     compressed: bytes
     etag: str
     media_type: str
-    cache_control: str
+    version: str | None
 
 
 async def _page(request: Request) -> Response:
-    return await _answer(request, _INDEX)
+    return await _answer(request, _WITH_SIGN_IN if request.state.sign_in_required else _PLAIN)
 
 
 async def _asset(request: Request) -> Response:
     return await _answer(request, request.path_params["asset"])
 
 
-async def _answer(request: Request, name: str) -> Response:
+async def _answer(request: Request, name: str | bytes) -> Response:
     asset = (await asyncio.to_thread(_assets)).get(name)
     if asset is None:
         raise PageAssetNotFoundError("The page has no such file: load /api/ui again.")
-    headers = _HEADERS | {"ETag": asset.etag, "Cache-Control": asset.cache_control}
+    headers = _HEADERS | {"ETag": asset.etag, "Cache-Control": _cache_control(request, asset)}
     known = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
     if asset.etag in known:
         return Response(status_code=304, headers=headers)
@@ -98,20 +102,33 @@ async def _answer(request: Request, name: str) -> Response:
     return Response(content, headers=headers, media_type=asset.media_type)
 
 
+def _cache_control(request: Request, asset: _Asset) -> str:
+    if asset.version is None:
+        return "no-store"
+    if request.query_params.get("v") == asset.version:
+        return "public, max-age=31536000, immutable"
+    return "no-cache"  # a page of another version asks, or somebody by hand
+
+
 @cache
-def _assets() -> dict[str, _Asset]:
-    """All files of the page by name; read once."""
-    found: dict[str, _Asset] = {}
+def _assets() -> dict[str | bytes, _Asset]:
+    """All files of the page by name, and the page by its first element; read once."""
+    found: dict[str | bytes, _Asset] = {}
     for file in files("agent.http.page").joinpath("dist").iterdir():
-        content = file.read_bytes()
-        found[file.name] = _Asset(
-            content,
-            gzip.compress(content, mtime=0),
-            f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-            _MEDIA_TYPES[file.name.rpartition(".")[2]],
-            "no-store" if file.name == _INDEX else "public, max-age=31536000, immutable",
-        )
+        content, media_type = file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]]
+        if file.name != _INDEX:
+            found[file.name] = _asset_of(content, media_type, is_versioned=True)
+            continue
+        for html in (_PLAIN, _WITH_SIGN_IN):
+            page = content.replace(_PLAIN, html, 1)
+            found[html] = _asset_of(page, media_type, is_versioned=False)
     return found
+
+
+def _asset_of(content: bytes, media_type: str, *, is_versioned: bool) -> _Asset:
+    digest = hashlib.sha256(content).hexdigest()
+    version = digest[:12] if is_versioned else None  # as page/build.mjs writes it
+    return _Asset(content, gzip.compress(content, mtime=0), f'"{digest[:32]}"', media_type, version)
 
 
 ROUTES: Final = {"page": Route({"GET": _page}), "page_asset": Route({"GET": _asset})}
