@@ -77,11 +77,11 @@ class ConversationFiles:
 
     async def take_file(self, file: SessionFile, *, deadline: float) -> File | None:
         """Store a file that code made, if it is not too large; it has an address either way."""
-        taken = File(
+        reference = File(
             file.name, media_type_of(file.name), file.size_bytes, self._key.file_url(file.name)
         )
         if file.size_bytes > STORED_FILE_MAX_BYTES:
-            return taken
+            return reference
         download = self._sessions.open_file(self._identifier, file.name, deadline=deadline)
         async with download as chunks:
             try:
@@ -89,5 +89,5 @@ class ConversationFiles:
                     self._key.owner, self._key.id, file.name, chunks
                 )
             except InvalidRequestError:
-                return taken  # a name that the pool lists and its upload would refuse
-        return replace(taken, size_bytes=stored.size_bytes)
+                return reference  # a name that the pool lists and its upload would refuse
+        return replace(reference, size_bytes=stored.size_bytes)

@@ -24,19 +24,19 @@ def trim_history(turns: Sequence[Turn], max_chars: int) -> list[Message]:
         turns: oldest first.
         max_chars: of text, function names and arguments; about a quarter as many tokens.
     """
-    kept = [list(turn.messages) for turn in turns]
-    total = sum(map(_size, kept))
-    for messages in kept[:-1]:
+    turn_messages = [list(turn.messages) for turn in turns]
+    total = sum(map(_size, turn_messages))
+    for messages in turn_messages[:-1]:
         if total <= max_chars:
             break
         total -= _shorten_outputs(messages)
     first = 0
-    while total > max_chars and first < len(kept) - 1:
-        total -= _size(kept[first])
+    while total > max_chars and first < len(turn_messages) - 1:
+        total -= _size(turn_messages[first])
         first += 1
-    if total > max_chars and kept:
-        _shorten_outputs(kept[-1])
-    return [message for messages in kept[first:] for message in messages]
+    if total > max_chars and turn_messages:
+        _shorten_outputs(turn_messages[-1])
+    return [message for messages in turn_messages[first:] for message in messages]
 
 
 def _size(messages: Sequence[Message]) -> int:

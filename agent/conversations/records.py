@@ -112,19 +112,19 @@ def _check_order(messages: Sequence[Message]) -> None:
     """
     if not messages or messages[0].role != "user":
         raise ValueError("a turn begins with a user message")
-    waiting: set[str] = set()
+    open_call_ids: set[str] = set()
     for message in messages:
         if message.role == "tool":
-            if message.tool_call_id not in waiting:
+            if message.tool_call_id not in open_call_ids:
                 raise ValueError("a tool message answers a call of the message before")
-            waiting.discard(message.tool_call_id)
+            open_call_ids.discard(message.tool_call_id)
             continue
-        if waiting:
+        if open_call_ids:
             raise ValueError("a tool call has no result")
         if message.tool_call_id is not None or (message.tool_calls and message.role == "user"):
             raise ValueError("only the assistant calls tools, and only tools answer")
-        waiting = {call.id for call in message.tool_calls}
-        if len(waiting) != len(message.tool_calls):
+        open_call_ids = {call.id for call in message.tool_calls}
+        if len(open_call_ids) != len(message.tool_calls):
             raise ValueError("two tool calls of one message have the same id")
-    if waiting:
+    if open_call_ids:
         raise ValueError("a tool call has no result")

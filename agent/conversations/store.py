@@ -184,8 +184,8 @@ async def open_store(
     store: AbstractAsyncContextManager[ConversationStore] = module.open_store(
         url, credential, limits
     )
-    async with store as opened:
-        yield opened
+    async with store as conversation_store:
+        yield conversation_store
 
 
 def new_conversation_id() -> str:
@@ -246,17 +246,17 @@ async def in_blocks(
     Raises:
         PayloadTooLargeError: there is more than `max_bytes`.
     """
-    left, total = bytearray(), 0
+    buffer, total = bytearray(), 0
     async for chunk in content:
         total += len(chunk)
         if total > max_bytes:
             raise PayloadTooLargeError(f"A file may have at most {max_bytes:,} bytes.")
-        left += chunk
-        while len(left) >= block_bytes:
-            yield bytes(left[:block_bytes])
-            del left[:block_bytes]
-    if left:
-        yield bytes(left)
+        buffer += chunk
+        while len(buffer) >= block_bytes:
+            yield bytes(buffer[:block_bytes])
+            del buffer[:block_bytes]
+    if buffer:
+        yield bytes(buffer)
 
 
 def identifier_key_of(secret: bytes) -> IdentifierKey:

@@ -42,9 +42,9 @@ async def readiness(runtime: Runtime) -> HealthSchema:
     if runtime.keeps_conversations:
         checks["conversations"] = lambda: _reach_store(runtime)
     results = await asyncio.gather(*(_result(check) for check in checks.values()))
-    named = dict(zip(checks, results, strict=True))
+    by_name = dict(zip(checks, results, strict=True))
     ready = all(check.ok for check in results)
-    return HealthSchema(status="ready" if ready else "not ready", checks=named)
+    return HealthSchema(status="ready" if ready else "not ready", checks=by_name)
 
 
 async def _reach_store(runtime: Runtime) -> None:

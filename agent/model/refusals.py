@@ -134,9 +134,9 @@ class Refusal:
         """What the operator can change; empty if nobody knows."""
         if re.search(_NAMES_A_SETTING, self.message):
             return ""
-        said = f"{self.code} {self.message}"
+        text = f"{self.code} {self.message}"
         for pattern, mend in _MENDS:
-            if re.search(pattern, said, re.IGNORECASE):
+            if re.search(pattern, text, re.IGNORECASE):
                 return mend
         if self.param in ("tools", "tool_choice"):
             return _NO_TOOLS
@@ -144,7 +144,7 @@ class Refusal:
 
     def as_error(self, retry_after_s: int | None = None) -> AgentError:
         """Our error for it."""
-        said = f"{self.code} {self.message}"
+        text = f"{self.code} {self.message}"
         match self.status:
             case 429:
                 return ModelThrottledError(
@@ -153,12 +153,12 @@ class Refusal:
                     retry_after_s=retry_after_s,
                 )
             case 401 | 403:
-                return self._access_error(said)
+                return self._access_error(text)
             case 404:
                 return self._not_found_error()
         if self.code == "content_filter":
             return ContentFilteredError("Azure OpenAI's content filter refused the prompt.")
-        if self.status in (400, 413) and re.search(_CONTEXT, said, re.IGNORECASE):
+        if self.status in (400, 413) and re.search(_CONTEXT, text, re.IGNORECASE):
             return ContextTooLongError("Shorten the input or start a new conversation.")
         if 300 <= self.status < 400:
             return ModelFailedError(
@@ -168,8 +168,8 @@ class Refusal:
         detail = f"The model answered {_sentence(self.quote)} {self.mend}".rstrip()
         return ModelFailedError(detail, retry_after_s=retry_after_s)
 
-    def _access_error(self, said: str) -> AgentError:
-        if re.search(_NETWORK, said, re.IGNORECASE):
+    def _access_error(self, text: str) -> AgentError:
+        if re.search(_NETWORK, text, re.IGNORECASE):
             return ModelAccessError(
                 "The Azure OpenAI account takes no calls from the app's network "
                 f"({self.quote}). Allow it in the account's Networking, or give the account a "
@@ -178,7 +178,7 @@ class Refusal:
         if (
             self.status == 403
             and self.message
-            and not re.search(r"principal|permission|role|data action|authori", said, re.IGNORECASE)
+            and not re.search(r"principal|permission|role|data action|authori", text, re.IGNORECASE)
         ):
             return ModelAccessError(
                 f"The model answered {_sentence(self.quote)} {self.mend}".rstrip()

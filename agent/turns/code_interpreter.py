@@ -188,23 +188,23 @@ class CodeInterpreter:
             return []
         notes: list[str] = []
         with contextlib.suppress(PoolError):
-            for found in await self._watcher.changed_files(deadline=self._deadline):
-                file = await self._take_file(found)
+            for entry in await self._watcher.changed_files(deadline=self._deadline):
+                file = await self._take_file(entry)
                 if file is None:
-                    notes.append(f"[file: {found.name}, {found.size_bytes} bytes, not shown]")
+                    notes.append(f"[file: {entry.name}, {entry.size_bytes} bytes, not shown]")
                 else:
                     self._emit(FileCreated(execution_id, file))
                     notes.append(f"[file: {file.name}, {file.size_bytes} bytes, given to the user]")
         return notes
 
-    async def _take_file(self, found: SessionFile) -> File | None:
+    async def _take_file(self, entry: SessionFile) -> File | None:
         try:
-            file = await self._session.files.take_file(found, deadline=self._deadline)
+            file = await self._session.files.take_file(entry, deadline=self._deadline)
         except PoolError as error:
             logger.warning("a file of the session could not be read: %s", error.code)
             file = None
         if file is None:
-            text = f"{found.name} ({found.size_bytes:,} bytes) is not part of the answer."
+            text = f"{entry.name} ({entry.size_bytes:,} bytes) is not part of the answer."
             self.warnings.append(TurnWarning("FileNotShown", text))
         return file
 

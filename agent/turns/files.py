@@ -69,14 +69,14 @@ class FileWatcher:
     def __init__(self, sessions: SessionsClient, identifier: str) -> None:
         self._sessions = sessions
         self._identifier = identifier
-        self._known: dict[str, SessionFile] = {}
+        self._listed: dict[str, SessionFile] = {}
 
     async def changed_files(self, *, deadline: float) -> list[SessionFile]:
         """The files that are new or different, by name."""
         files = await self._sessions.list_files(self._identifier, deadline=deadline)
         now = {file.name: file for file in files}
-        changed = [file for name, file in now.items() if self._known.get(name) != file]
-        self._known = now
+        changed = [file for name, file in now.items() if self._listed.get(name) != file]
+        self._listed = now
         return sorted(changed, key=lambda file: file.name)
 
 

@@ -33,7 +33,7 @@ ROLE: Final = "Storage Blob Data Contributor"
 OPERATION_TIMEOUT_S: Final = 30
 
 _BUSY: Final = frozenset({"LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"})
-_LOST: Final = frozenset(
+_LEASE_LOST_CODES: Final = frozenset(
     {
         "AppendPositionConditionNotMet",
         "LeaseIdMismatchWithBlobOperation",
@@ -81,7 +81,7 @@ def _of_answer(error: HttpResponseError, missing: AgentError) -> AgentError:
         )
     if code in _BUSY:
         return conversation_busy()
-    if code in _LOST:
+    if code in _LEASE_LOST_CODES:
         return HoldLostError("Another turn went on with the conversation. Ask again.")
     if code == "ContainerNotFound":
         return StoreNotFoundError("The container that CONVERSATIONS_URL names does not exist.")

@@ -300,12 +300,12 @@ async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line,
         raise unreadable("it is not an append blob")
 
     async def read(start: int, end: int) -> bytes:
-        known = first[start:end]
-        if start + len(known) == end:
-            return known
+        beginning = first[start:end]
+        if start + len(beginning) == end:
+            return beginning
         async with blob_call():
-            rest = await blob.download_blob(start + len(known), end - start - len(known))
-            return known + await rest.readall()
+            rest = await blob.download_blob(start + len(beginning), end - start - len(beginning))
+            return beginning + await rest.readall()
 
     lines = decode(await read_newest(read, size_bytes, max_bytes))
     return _created_at(properties.metadata), lines, size_bytes

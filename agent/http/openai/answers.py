@@ -125,15 +125,15 @@ def _messages(completion: CompletionRequest) -> Iterator[Message]:
 
 def _without_contents(text: str) -> str:
     """A text whose links to data: URLs say that the user saw what is there."""
-    kept, end = [], 0
+    parts, end = [], 0
     for link in _CONTENT.finditer(text):
         start = max(end, link.start() - _NAME_MAX_CHARS)
         if name := _NAME_BEFORE.search(text[start : link.start()]):
-            kept += [text[end : start + name.start()], f"[{name[1]}, shown to the user]"]
+            parts += [text[end : start + name.start()], f"[{name[1]}, shown to the user]"]
         else:
-            kept.append(text[end : link.end()])
+            parts.append(text[end : link.end()])
         end = link.end()
-    return "".join([*kept, text[end:]])
+    return "".join([*parts, text[end:]])
 
 
 def _text(content: Content) -> str:

@@ -90,8 +90,8 @@ async def _answer(request: Request, name: str | bytes) -> Response:
     if asset is None:
         raise PageAssetNotFoundError("The page has no such file: load /api/ui again.")
     headers = _HEADERS | {"ETag": asset.etag, "Cache-Control": _cache_control(request, asset)}
-    known = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
-    if asset.etag in known:
+    etags = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
+    if asset.etag in etags:
         return Response(status_code=304, headers=headers)
     content = asset.content
     if re.search(
@@ -113,16 +113,16 @@ def _cache_control(request: Request, asset: _Asset) -> str:
 @cache
 def _assets() -> dict[str | bytes, _Asset]:
     """All files of the page by name, and the page by its first element; read once."""
-    found: dict[str | bytes, _Asset] = {}
+    assets: dict[str | bytes, _Asset] = {}
     for file in files("agent.http.page").joinpath("dist").iterdir():
         content, media_type = file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]]
         if file.name != _INDEX:
-            found[file.name] = _asset_of(content, media_type, is_versioned=True)
+            assets[file.name] = _asset_of(content, media_type, is_versioned=True)
             continue
         for html in (_PLAIN, _WITH_SIGN_IN):
             page = content.replace(_PLAIN, html, 1)
-            found[html] = _asset_of(page, media_type, is_versioned=False)
-    return found
+            assets[html] = _asset_of(page, media_type, is_versioned=False)
+    return assets
 
 
 def _asset_of(content: bytes, media_type: str, *, is_versioned: bool) -> _Asset:
