@@ -57,7 +57,7 @@ def document() -> bytes:
             "info": {
                 "title": "Functions code interpreter",
                 "version": VERSION,
-                "description": "An agent that responses questions by running Python in an isolated "
+                "description": "An agent that answers questions by running Python in an isolated "
                 "session.",
             },
             "servers": [{"url": "/api"}],

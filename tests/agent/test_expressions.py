@@ -29,7 +29,13 @@ LENGTH = 50_000
 
 
 def request_with(name: str, value: str) -> Request:
-    return Request({"type": "http", "headers": [(name.encode(), value.encode())]})
+    return Request(
+        {
+            "type": "http",
+            "headers": [(name.encode(), value.encode())],
+            "state": {"sign_in_required": False},
+        }
+    )
 
 
 def ask_for_page(header: str, value: str) -> None:
