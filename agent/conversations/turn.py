@@ -4,20 +4,28 @@ A turn is stored whole once it has its answer. One that fails or that its caller
 conversation unchanged, except for what its code did in the session.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from agent.conversations.files import ConversationFiles, ConversationKey
 from agent.conversations.history import trim_history
 from agent.conversations.owner import Owner, pool_identifier
 from agent.conversations.records import Conversation, Turn
 from agent.conversations.store import ConversationStore, HeldConversation
+from agent.conversations.timed import TimedStore
 from agent.events import Event, TurnFailed, TurnFinished
+from agent.session_pool.client import SessionsClient
 from agent.turns.code_interpreter import TurnSession
 from agent.turns.result import TurnRecord
 from agent.turns.turn import TurnRequest, TurnServices, run_turn, with_terminal_event
+
+# The part of a turn's time that is reserved for storing its answer.
+STORE_RESERVE_S: Final = 5
+STORE_RESERVE_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +90,12 @@ async def start_turn(
     Raises:
         ConversationNotFoundError: the owner has none of that id.
         ConversationBusyError: another turn holds it.
+        DeadlineExceededError: the store took all of the turn's time.
     """
-    store = services.store
     asked_at = datetime.now(UTC)
+    timeout_s = services.turns.options.timeout_s
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    store = TimedStore(services.store, deadline, services.turns.in_background)
     async with AsyncExitStack() as resources:
         held = await resources.enter_async_context(
             store.hold(owner, conversation_id) if conversation_id else store.start(owner)
@@ -92,23 +103,26 @@ async def start_turn(
         conversation = held.conversation
         history = trim_history(conversation.turns, services.history_max_chars)
         request = replace(request, history=tuple(history))
-        session = await _session_of(services, owner, conversation)
-        turn = run_turn(services.turns, request, session)
+        session = await _session_of(store, services.turns.sessions, owner, conversation)
+        reserve_s = min(STORE_RESERVE_S, timeout_s * STORE_RESERVE_SHARE)
+        turn = run_turn(services.turns, request, session, deadline=deadline - reserve_s)
         stored = _stored(turn, held, request.question, asked_at)
         events = await resources.enter_async_context(aclosing(with_terminal_event(stored)))
         return StartedTurn(conversation.id, events, resources.pop_all())
 
 
 async def _session_of(
-    services: ConversationServices, owner: Owner, conversation: Conversation
+    store: ConversationStore,
+    sessions: SessionsClient | None,
+    owner: Owner,
+    conversation: Conversation,
 ) -> TurnSession | None:
-    sessions = services.turns.sessions
     if sessions is None:
         return None
     key = ConversationKey(owner, conversation.id)
-    identifier = pool_identifier(await services.store.identifier_key(), owner, key.id)
+    identifier = pool_identifier(await store.identifier_key(), owner, key.id)
     stem = f"image-{conversation.turn_count + 1}"
-    files = ConversationFiles(services.store, key, sessions, identifier, stem)
+    files = ConversationFiles(store, key, sessions, identifier, stem)
     return TurnSession(
         sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
     )

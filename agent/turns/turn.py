@@ -138,6 +138,7 @@ async def run_turn(
     session: TurnSession | None,
     *,
     give_back: bool = False,
+    deadline: float | None = None,
 ) -> AsyncGenerator[Event]:
     """Answer one question.
 
@@ -146,6 +147,7 @@ async def run_turn(
         request: the question and what belongs to it.
         session: where code runs; None if the model has no interpreter.
         give_back: whether the session ends with the turn.
+        deadline: event-loop time, where it is not the options' timeout from now on.
 
     Yields:
         Events as they happen; the last one is `TurnFinished`.
@@ -153,7 +155,7 @@ async def run_turn(
     Raises:
         AgentError: there is no answer.
     """
-    turn = _Turn(services, request, session)
+    turn = _Turn(services, request, session, deadline)
     try:
         async with aclosing(turn.events()) as events:
             async for event in events:
@@ -174,13 +176,17 @@ async def _give_back(session: TurnSession) -> None:
 
 class _Turn:
     def __init__(
-        self, services: TurnServices, request: TurnRequest, session: TurnSession | None
+        self,
+        services: TurnServices,
+        request: TurnRequest,
+        session: TurnSession | None,
+        deadline: float | None,
     ) -> None:
         options = services.options
         self._services = services
         self._stream = request.stream
         self._parameters = options.parameters | request.parameters
-        self._deadline = asyncio.get_running_loop().time() + options.timeout_s
+        self._deadline = deadline or asyncio.get_running_loop().time() + options.timeout_s
         reserve_s = min(ANSWER_RESERVE_S, options.timeout_s * ANSWER_RESERVE_SHARE)
         self._tools_deadline = self._deadline - reserve_s
         # The interpreter puts events here while a tool call runs; None ends the call.

@@ -1,5 +1,6 @@
 """Every store there is, to hold all of them to one contract."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ from azure.storage.blob.aio import ContainerClient
 from agent.conversations.blob.store import BlobStore, Transport, open_container, open_transport
 from agent.conversations.folder.store import FolderStore
 from agent.conversations.store import ConversationStore, Limits
+from agent.conversations.timed import TimedStore
 from local.managed_identity import ManagedIdentity
 from tests.support.azurite.server import Azurite, MintedCredential, running
 
@@ -48,11 +50,19 @@ async def container(azurite: Azurite) -> AsyncIterator[Container]:
         yield Container(url, open_it)
 
 
-@pytest.fixture(params=["folder", "blob"])
+@pytest.fixture(params=["folder", "blob", "timed"])
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     """Opens the store as one more worker would: nothing is shared in memory."""
     if request.param == "folder":
         return lambda limits: FolderStore(tmp_path / "conversations", limits)
+    if request.param == "timed":
+        # With all the time in the world it is the store that it is made of.
+        background: set[asyncio.Task[None]] = set()
+        return lambda limits: TimedStore(
+            FolderStore(tmp_path / "conversations", limits),
+            deadline=1e9,
+            in_background=lambda work: background.add(asyncio.create_task(work)),
+        )
     container: Container = request.getfixturevalue("container")
     return lambda limits: BlobStore(container.open(), limits)
 

@@ -1,0 +1,194 @@
+"""A store that keeps to a deadline: what it has not done by then goes on without the caller.
+
+A call that hangs cannot always be cancelled: a thread waits for the network, or a write must not be
+left half known. The caller has its error in time; the call ends in the background, and what it
+holds is let go of then.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from agent.conversations.owner import IdentifierKey, Owner
+from agent.conversations.records import Conversation, StoredFile, Turn
+from agent.conversations.store import ConversationStore, HeldConversation
+from agent.errors import AgentError, DeadlineExceededError
+from agent.telemetry import logger
+
+type InBackground = Callable[[Coroutine[None, None, None]], None]
+type WaitFor = Callable[[asyncio.Future[Any]], Awaitable[None]]
+
+
+class TimedStore:
+    """A ConversationStore whose every call ends by one deadline.
+
+    Each raises DeadlineExceededError besides what the store itself raises.
+
+    Args:
+        store: does the work.
+        deadline: event-loop time.
+        in_background: runs a coroutine to its end.
+    """
+
+    def __init__(
+        self, store: ConversationStore, deadline: float, in_background: InBackground
+    ) -> None:
+        self._store = store
+        self._deadline = deadline
+        self._in_background = in_background
+
+    async def identifier_key(self) -> IdentifierKey:
+        """See ConversationStore."""
+        return await self._in_time(self._store.identifier_key())
+
+    def start(self, owner: Owner) -> AbstractAsyncContextManager[HeldConversation]:
+        """See ConversationStore."""
+        return self._kept(self._store.start(owner))
+
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation:
+        """See ConversationStore."""
+        return await self._in_time(self._store.get(owner, conversation_id))
+
+    def hold(
+        self, owner: Owner, conversation_id: str
+    ) -> AbstractAsyncContextManager[HeldConversation]:
+        """See ConversationStore."""
+        return self._kept(self._store.hold(owner, conversation_id))
+
+    async def delete(self, owner: Owner, conversation_id: str) -> None:
+        """See ConversationStore."""
+        await self._in_time(self._store.delete(owner, conversation_id))
+
+    async def put_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """See ConversationStore."""
+        return await self._in_time(self._store.put_file(owner, conversation_id, name, content))
+
+    async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
+        """See ConversationStore."""
+        return await self._in_time(self._store.list_files(owner, conversation_id))
+
+    @asynccontextmanager
+    async def open_file(
+        self, owner: Owner, conversation_id: str, name: str
+    ) -> AsyncIterator[tuple[StoredFile, AsyncIterator[bytes]]]:
+        """See ConversationStore."""
+        file = self._store.open_file(owner, conversation_id, name)
+        async with AsyncExitStack() as opened:
+            stored, chunks = await self._in_time(opened.enter_async_context(file))
+            yield stored, self._timed(aiter(chunks))
+
+    async def _timed(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async def read() -> bytes:
+            return await anext(chunks, b"")
+
+        while chunk := await self._in_time(read()):
+            yield chunk
+
+    async def delete_file(self, owner: Owner, conversation_id: str, name: str) -> None:
+        """See ConversationStore."""
+        await self._in_time(self._store.delete_file(owner, conversation_id, name))
+
+    async def _in_time[T](self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(work)
+        await self._wait_for(task)
+        return task.result()
+
+    async def _wait_for(self, task: asyncio.Future[Any]) -> None:
+        try:
+            await asyncio.wait({task}, timeout=self._left_s())
+            if not task.done():
+                raise _out_of_time()
+        finally:
+            # Also where the caller has left.
+            if not task.done():
+                task.cancel()
+                self._in_background(_end(task))
+
+    @asynccontextmanager
+    async def _kept(
+        self, holding: AbstractAsyncContextManager[HeldConversation]
+    ) -> AsyncIterator[HeldConversation]:
+        held = _Held(holding, self._wait_for)
+        # Of its own, so that giving the conversation back may take longer than the turn has.
+        keeping = asyncio.create_task(held.keep())
+        try:
+            await self._wait_for(held.begun)
+            held.begun.result()
+            yield held
+        finally:
+            held.give_back(keeping)
+            if not keeping.done():
+                self._in_background(_end(keeping))
+                await asyncio.wait({keeping}, timeout=self._left_s())
+
+    def _left_s(self) -> float:
+        return max(0, self._deadline - asyncio.get_running_loop().time())
+
+
+class _Held:
+    """A HeldConversation whose hold is entered, kept and left by one task.
+
+    Attributes:
+        begun: done when the conversation is held, or cannot be.
+    """
+
+    def __init__(
+        self, holding: AbstractAsyncContextManager[HeldConversation], wait_for: WaitFor
+    ) -> None:
+        self.begun = asyncio.get_running_loop().create_future()
+        self._holding = holding
+        self._wait_for = wait_for
+        self._given_back = asyncio.Event()
+        self._held: HeldConversation | None = None
+        self._writing: asyncio.Future[None] | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """See HeldConversation."""
+        return self._begun().conversation
+
+    async def append(self, turn: Turn) -> None:
+        """See HeldConversation."""
+        self._writing = asyncio.ensure_future(self._begun().append(turn))
+        await self._wait_for(self._writing)
+        self._writing.result()
+
+    async def keep(self) -> None:
+        """Hold the conversation until it is given back and nothing is written any more."""
+        try:
+            async with self._holding as self._held:
+                if not self.begun.done():
+                    self.begun.set_result(None)
+                await self._given_back.wait()
+                if self._writing is not None:
+                    await asyncio.wait({self._writing})
+        except Exception as error:
+            if self.begun.done():
+                raise
+            self.begun.set_exception(error)
+
+    def give_back(self, keeping: asyncio.Task[None]) -> None:
+        """End what `keep` does."""
+        self._given_back.set()
+        if self._held is None:
+            keeping.cancel()
+
+    def _begun(self) -> HeldConversation:
+        assert self._held is not None, "the block has not begun"  # noqa: S101
+        return self._held
+
+
+async def _end(work: asyncio.Future[Any]) -> None:
+    await asyncio.wait({work})
+    if not work.cancelled() and (error := work.exception()):
+        code = error.code if isinstance(error, AgentError) else type(error).__name__
+        logger.warning("store: a call that took too long failed: %s", code)
+
+
+def _out_of_time() -> DeadlineExceededError:
+    return DeadlineExceededError(
+        "The conversations' store did not answer before the turn's deadline."
+    )
