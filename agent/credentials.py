@@ -1,4 +1,4 @@
-"""Which identity asks for tokens: the managed identity in Azure, the developer's login on a laptop.
+"""The identity that gets tokens: the managed identity in Azure, the developer's login on a laptop.
 
 https://learn.microsoft.com/python/api/azure-identity/azure.identity.aio.defaultazurecredential
 """

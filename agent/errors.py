@@ -1,4 +1,4 @@
-"""What can go wrong, once: each class carries its code, HTTP status and whether a retry can help.
+"""All errors of the app: each class carries its code, its HTTP status and whether a retry can help.
 
     AgentError
     ├── RequestError                   the caller can mend it
@@ -346,7 +346,7 @@ class HoldLostError(StoreError):
 
 
 class ConversationUnreadableError(StoreError):
-    """What is stored under the conversation's name was not written by this app."""
+    """The data stored under the conversation's name was not written by this app."""
 
     code = "ConversationUnreadable"
     status = 500

@@ -1,4 +1,4 @@
-"""What happens during a turn: `agent.turns` yields these, `agent.http` makes bytes of them."""
+"""The events of a turn: `agent.turns` yields them, `agent.http` encodes them."""
 
 from dataclasses import dataclass, field
 from typing import Literal, Self

@@ -1,4 +1,4 @@
-"""Which media type a file name means: one answer, on every machine and in every part of the app."""
+"""The media type of a file name: the same on every machine and in every part of the app."""
 
 import mimetypes
 from typing import Final

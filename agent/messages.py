@@ -1,4 +1,4 @@
-"""What was said, as the model reads it again: independent of any library, fit to be stored."""
+"""Messages of a conversation in a form that can be stored, independent of any library."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the model reads of one message. The system prompt is never stored.
+    """One message to or from the model. The system prompt is never stored.
 
     Attributes:
         role: who wrote it.

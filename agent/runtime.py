@@ -33,7 +33,7 @@ from agent.turns.turn import TurnOptions, TurnServices
 
 
 class RuntimeState(Enum):
-    """Whether the clients of a runtime can be used."""
+    """The state of a runtime's clients."""
 
     UNOPENED = "unopened"
     OPENED = "opened"
@@ -93,7 +93,7 @@ class Runtime:
 
     @property
     def turns(self) -> TurnServices:
-        """What each turn needs.
+        """The clients and settings of a turn.
 
         Raises:
             RuntimeError: outside the `async with` block.
@@ -154,7 +154,7 @@ class Runtime:
         return _Clients(credential, turns)
 
     async def conversations(self) -> ConversationServices:
-        """What turns of a conversation need; the first call opens the store.
+        """The services of a conversation's turns; the first call opens the store.
 
         Raises:
             SettingsError: there is none.

@@ -31,7 +31,7 @@ ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class SignInSettings(BaseSettings):
-    """Who may call, which the routes must know before anything is opened."""
+    """The settings for access, which the routes need before any client is opened."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -58,7 +58,7 @@ class SignInSettings(BaseSettings):
 
 
 class Settings(SignInSettings):
-    """What the operator decides. An empty value counts as not set."""
+    """The app settings. An empty value counts as not set."""
 
     azure_openai_endpoint: Endpoint
     azure_openai_chat_deployment_name: str

@@ -1,4 +1,4 @@
-"""Which names a conversation's file may have."""
+"""The names that a conversation's file may have."""
 
 import unicodedata
 from typing import Final

@@ -20,7 +20,7 @@ STORED_FILE_MAX_BYTES: Final = 16 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class ConversationKey:
-    """Which conversation, and whose."""
+    """A conversation's id and its owner."""
 
     owner: Owner
     id: str

@@ -1,4 +1,4 @@
-"""How much of a conversation the model reads again."""
+"""Trims a conversation's history to the size that the model reads again."""
 
 from collections.abc import Sequence
 from dataclasses import replace

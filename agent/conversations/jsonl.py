@@ -28,7 +28,7 @@ type Write = Callable[[bytes, int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line holds.
+    """The content of a line.
 
     Attributes:
         number: 1 for the first turn of the conversation.
@@ -157,7 +157,7 @@ class ConversationWriter:
 def unreadable(why: str) -> ConversationUnreadableError:
     """The error for stored data that is not ours."""
     return ConversationUnreadableError(
-        f"The stored history is not one that this app wrote ({why}). "
+        f"The stored history was not written by this app ({why}). "
         "Delete the conversation, or restore what the store held before."
     )
 

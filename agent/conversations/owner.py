@@ -1,4 +1,4 @@
-"""Who is asking, and which session of the pool is theirs.
+"""The owner of a conversation, and the identifier of the owner's session in the pool.
 
 With App Service Authentication the platform sets X-MS-CLIENT-PRINCIPAL-ID and -IDP and strips what
 a caller sent under these names. Without it nobody does: they are the caller's words and count for
@@ -68,7 +68,7 @@ def owner_of(headers: Mapping[str, str], *, sign_in: bool) -> Owner:
     principal_id = headers.get("x-ms-client-principal-id", "")
     identity_provider = headers.get("x-ms-client-principal-idp", "")
     if not principal_id or not identity_provider:
-        raise SignInRequiredError("Sign in: conversations belong to whoever started them.")
+        raise SignInRequiredError("Sign in: a conversation belongs to the user who started it.")
     return Owner(identity_provider, principal_id)
 
 

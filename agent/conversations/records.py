@@ -1,4 +1,4 @@
-"""What a conversation is: values that are the same in memory, in every store and for every reader.
+"""The records of a conversation: the same values in memory, in every store and for every reader.
 
 Pydantic reads them from bytes by these very classes, so what holds here holds for stored data too.
 """

@@ -1,4 +1,4 @@
-"""What every store of conversations does.
+"""The protocol of every conversation store.
 
 How it is kept, in Azure Blob and on disk alike: one file per conversation, one line of JSON per
 turn, appended. So a turn costs what it is long, however long the conversation is: rewriting one
@@ -45,7 +45,7 @@ _STORES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a store takes and how much it reads.
+    """The limits of a store: sizes that it accepts, and the length of history that it reads.
 
     Attributes:
         turn_max_bytes: of one stored turn; longer outputs are shortened (`lines.encode`).
@@ -67,7 +67,7 @@ class HeldConversation(Protocol):
 
     @property
     def conversation(self) -> Conversation:
-        """As it is now, appended turns included."""
+        """The conversation's current state, appended turns included."""
         ...
 
     async def append(self, turn: Turn) -> None:
@@ -90,11 +90,11 @@ class ConversationStore(Protocol):
     """
 
     async def identifier_key(self) -> IdentifierKey:
-        """The key of the pool identifiers: made by whoever asks first, the same ever after."""
+        """The key of the pool identifiers: made by the first call, the same for all later ones."""
         ...
 
     def start(self, owner: Owner) -> AbstractAsyncContextManager[HeldConversation]:
-        """A new conversation, held for its first turn: what is known to be empty is not read."""
+        """A new conversation, held for its first turn; it is empty, so nothing is read."""
         ...
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
@@ -194,7 +194,7 @@ def new_conversation_id() -> str:
 
 
 def check_conversation_id(conversation_id: str) -> None:
-    """Refuse what is not an id before it becomes part of a path.
+    """Refuse an invalid id before it becomes part of a path.
 
     Raises:
         ConversationNotFoundError: the server makes no such ids.
@@ -204,15 +204,15 @@ def check_conversation_id(conversation_id: str) -> None:
 
 
 def no_such_conversation() -> ConversationNotFoundError:
-    """What the owner of nothing by that id reads."""
+    """The error for an id that the owner has no conversation with."""
     return ConversationNotFoundError(
-        "You have no conversation of this id; it may have been deleted. "
+        "You have no conversation with this id; it may have been deleted. "
         "Start a new one, and use the conversation_id of its first answer."
     )
 
 
 def conversation_busy() -> ConversationBusyError:
-    """What the second caller reads while a turn runs."""
+    """The error for a second caller while a turn runs."""
     return ConversationBusyError(
         "Wait until its answer is complete, then send the next question.",
         retry_after_s=BUSY_RETRY_AFTER_S,
@@ -234,8 +234,8 @@ def check_room(conversation: Conversation, limits: Limits) -> None:
 
 
 def file_not_stored() -> FileNotStoredError:
-    """What the caller reads who asks for a file that was never uploaded, or deleted."""
-    return FileNotStoredError("The conversation keeps no file of that name: list its files.")
+    """The error for a file that was never uploaded, or was deleted."""
+    return FileNotStoredError("The conversation has no file of that name. List its files.")
 
 
 async def in_blocks(

@@ -30,7 +30,7 @@ STORE_RESERVE_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ConversationServices:
-    """What the conversations of this worker share.
+    """The clients and settings that all conversations of this worker share.
 
     Attributes:
         store: where they are.

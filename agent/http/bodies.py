@@ -57,7 +57,7 @@ async def read_chat(request: Request, max_chars: int) -> ChatRequest:
 
 
 async def read_json[T](request: Request, max_bytes: int, read: Callable[[bytes], T]) -> T:
-    """What `read` makes of a JSON body; a large one does not keep other callers waiting.
+    """The JSON body, parsed by `read`; a large body does not delay other callers.
 
     Args:
         request: of the caller.

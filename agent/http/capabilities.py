@@ -1,4 +1,4 @@
-"""`/api/capabilities`: what a front end should know before it shows anything."""
+"""`/api/capabilities`: the app's features, for a front end to read before it shows anything."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ async def _get(request: Request) -> Response:
 
 
 def _name_of(request: Request) -> str | None:
-    """What the platform calls the caller: /.auth/me would say so too, but needs its token store."""
+    """The caller's name from the platform's header; /.auth/me would need the token store."""
     return request.headers.get("x-ms-client-principal-name") or None
 
 

@@ -1,4 +1,4 @@
-"""A caller that disconnects ends what is done for it."""
+"""Cancels the work for a caller that disconnects."""
 
 import asyncio
 from collections.abc import Coroutine

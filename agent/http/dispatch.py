@@ -1,4 +1,4 @@
-"""Every request: which module answers its route, and what becomes of whatever it raises.
+"""Dispatches each request to the module of its route, and turns any exception into an answer.
 
 A module is imported when its route is first asked for: most workers never serve most routes, and a
 cold start pays for each import.
@@ -49,7 +49,7 @@ type Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a route does.
+    """The handlers of a route.
 
     Attributes:
         handlers: by HTTP method.

@@ -31,7 +31,7 @@ class Encoder(Protocol):
     """Makes bytes of the events of one turn."""
 
     def begin(self) -> bytes:
-        """What is sent at once, before anything has happened."""
+        """The first bytes of the stream, sent at once."""
         ...
 
     def encode(self, event: Event) -> bytes:
@@ -83,7 +83,7 @@ class EventStream(Response):
                 async for body in bodies:
                     await wire.send(body)
         except TimeoutError:
-            logger.warning("the caller reads nothing: given up")
+            logger.warning("the caller stopped reading: the stream is closed")
             return
         finally:
             keeping_alive.cancel()

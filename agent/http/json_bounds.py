@@ -1,4 +1,4 @@
-"""How much there is in a body of JSON, found out before anything of it is built.
+"""Bounds the number of values in a JSON body before any of them is built.
 
 Parsers hold Python's lock from the first byte to the last: three bytes of JSON are one object and
 four microseconds, so that a body of 16 MB stops the whole worker for 20 s. Counting costs a

@@ -228,7 +228,7 @@ OPERATIONS: Final = (
     Operation(
         "get",
         "/health/ready",
-        "Tell whether model, session pool and store can be had, and which role is missing.",
+        "Report whether model, session pool and store are reachable, and which role is missing.",
         {200: {"application/json": HealthSchema}, 503: {"application/json": HealthSchema}},
         _ANY,
     ),

@@ -48,7 +48,7 @@ def error_response(
 
 
 def operation_id(request: Request) -> str:
-    """What Application Insights calls operation_Id: the trace id, else the invocation's id."""
+    """Application Insights' operation_Id: the trace id, or the invocation's id without one."""
     parts = request.headers.get("traceparent", "").split("-")
     if len(parts) >= 4 and re.fullmatch("[0-9a-f]{32}", parts[1]):
         return parts[1]

@@ -21,7 +21,7 @@ class ChatRequest(BaseModel):
         Field(
             default=None,
             description="`new` starts a conversation, whose id the answer has; an id goes on with "
-            "one. Without it the turn has no memory.",
+            "one. Without it the turn is stateless.",
         )
     )
 
@@ -47,7 +47,7 @@ class FileSchema(_Answer):
     name: str
     media_type: str
     size_bytes: int
-    url: str = Field(description="Where the content is; a data: URL holds it.")
+    url: str = Field(description="Address of the content; a data: URL contains it.")
 
 
 class UsageSchema(_Answer):
@@ -69,7 +69,7 @@ class ChatAnswer(_Answer):
     """The answer of one turn."""
 
     output: str = Field(description="The model's answer.")
-    conversation_id: str | None = Field(description="null: this turn had no memory.")
+    conversation_id: str | None = Field(description="null for a stateless turn.")
     executions: list[ExecutionSchema]
     files: list[FileSchema]
     usage: UsageSchema
@@ -120,14 +120,14 @@ class NewConversationSchema(_Answer):
 
 
 class CapabilitiesSchema(_Answer):
-    """What the app can do, for a front end."""
+    """The app's features, for a front end."""
 
     model: str = Field(description="The deployment that answers.")
     code_interpreter: bool = Field(description="Whether the model can run Python.")
     conversations: bool = Field(description="Whether conversations are kept.")
-    sign_in: bool = Field(description="Whether App Service Authentication says who callers are.")
+    sign_in: bool = Field(description="Whether callers sign in with App Service Authentication.")
     signed_in_as: str | None = Field(
-        description="The caller's name, as the platform tells it; null without one or a sign-in."
+        description="The caller's name from the sign-in; null without sign-in or name."
     )
 
 
@@ -158,7 +158,7 @@ class HealthSchema(_Answer):
     """Whether the app can answer questions."""
 
     status: Literal["alive", "ready", "not ready"]
-    checks: dict[str, CheckSchema] = Field(description="By what was tried.")
+    checks: dict[str, CheckSchema] = Field(description="Results by the name of the check.")
 
 
 class Problem(BaseModel):

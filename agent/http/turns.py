@@ -1,4 +1,4 @@
-"""How the surfaces start a turn of a conversation: whose it is, and which one."""
+"""Starts a turn of a conversation for every API: finds its owner and its id."""
 
 from typing import Final
 

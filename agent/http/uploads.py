@@ -148,7 +148,7 @@ class _Form:
     def _grow(self, text: bytearray, more: bytes) -> None:
         self._header_bytes += len(more)
         if self._header_bytes > _HEADERS_MAX_BYTES:
-            raise InvalidRequestError("A part of the form has too long headers.")
+            raise InvalidRequestError("The headers of a part of the form are too long.")
         text += more
 
     def _end_header(self) -> None:

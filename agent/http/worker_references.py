@@ -1,4 +1,4 @@
-"""Lets go of what the Functions worker library would keep of each request for ever.
+"""Removes the references to each request that the Functions worker library would never release.
 
 azure-functions-runtime 1.3.0 makes a reference per invocation and never removes it: 2.2 KB each,
 400 MB an hour at 50 requests a second. Once it has handed the answer over, nobody asks for the

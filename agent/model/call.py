@@ -34,7 +34,7 @@ from agent.model.service import ModelSettings
 
 @dataclass(slots=True)
 class ModelMessage:
-    """What the model said in one call; filled while it streams.
+    """The model's reply to one call; filled while it streams.
 
     Attributes:
         texts: its text, in the pieces in which it came.

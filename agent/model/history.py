@@ -14,7 +14,7 @@ from agent.model.sdk import (
 
 
 def chat_history(instructions: str, messages: Iterable[Message]) -> ChatHistory:
-    """What the model reads: the instructions, then everything that was said."""
+    """The chat history that the model reads: the instructions, then all messages."""
     contents = [ChatMessageContent(role=AuthorRole.SYSTEM, content=instructions)]
     contents += [_content_of(message) for message in messages]
     return ChatHistory(messages=contents)

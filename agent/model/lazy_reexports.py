@@ -49,7 +49,7 @@ class _Finder(MetaPathFinder):
 
 @dataclass(frozen=True, slots=True)
 class _ReExports:
-    """What an `__init__` would bind.
+    """A name that an `__init__` re-exports.
 
     Attributes:
         names: name → the module it comes from, and what it is called there.

@@ -24,7 +24,7 @@ UNUSED = {
 
 
 class Unused(Exception):
-    """What every stand-in is: a class that refuses to be instantiated."""
+    """The base of every stand-in: a class that refuses to be instantiated."""
 
     def __init__(self, *_: object, **__: object) -> None:
         raise NotImplementedError(f"{type(self).__name__} is not part of this app, see {__name__}")

@@ -1,4 +1,4 @@
-"""What a model call may ask of the model besides its messages and tools."""
+"""Parameters of a model call besides its messages and tools."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self

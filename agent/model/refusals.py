@@ -1,4 +1,4 @@
-"""What a model service says when it does not answer, as our errors.
+"""Maps a model service's refusals to our errors.
 
 The service's own code and message reach the caller and the log, bounded and without addresses and
 keys, with the setting that would mend it.
@@ -131,7 +131,7 @@ class Refusal:
 
     @property
     def mend(self) -> str:
-        """What the operator can change; empty if nobody knows."""
+        """The app setting to change; empty if unknown."""
         if re.search(_NAMES_A_SETTING, self.message):
             return ""
         text = f"{self.code} {self.message}"
@@ -199,7 +199,7 @@ class Refusal:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> int | None:
-    """When to try again, in whole seconds: `retry-after-ms`, or `Retry-After` as number or date.
+    """Seconds before a retry, rounded up: `retry-after-ms`, or `Retry-After` as number or date.
 
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """

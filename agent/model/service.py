@@ -29,7 +29,7 @@ RETRY_WAIT_MAX_S: Final = 5
 
 
 class _Validated(OpenAIModel):
-    """What the model answers, read by pydantic alone.
+    """The model's answer, parsed by pydantic alone.
 
     The client would walk it along its type hints in Python, which is most of the time that a piece
     of a stream costs.
@@ -116,14 +116,14 @@ class Deployment:
 
     @property
     def url(self) -> str:
-        """Where its operations are."""
+        """The base URL of the deployment's operations."""
         if self.api_version == V1:
             return f"{self.endpoint}/openai/v1"
         return f"{self.endpoint}/openai/deployments/{quote(self.name, safe='')}"
 
     @property
     def chat_url(self) -> str:
-        """Where chat completions are POSTed."""
+        """The URL of chat completions."""
         url = f"{self.url}/chat/completions"
         if self.api_version == V1:
             return url

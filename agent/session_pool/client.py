@@ -28,7 +28,7 @@ TRANSPORT_MARGIN_S = 15
 
 @dataclass(frozen=True, slots=True)
 class SessionExecution:
-    """What the pool says about one execution.
+    """The pool's report on one execution.
 
     Attributes:
         status: `Failed` when the code raised, ran out of time or lost its kernel.
@@ -146,7 +146,7 @@ class SessionsClient:
             await self._calls.request("DELETE", "session", identifier, deadline=deadline)
 
     async def is_alive(self, identifier: str, *, deadline: float) -> bool:
-        """Whether the pool has a session of that identifier; unlike other calls this makes none."""
+        """Whether the pool has a session with this identifier; this call alone creates none."""
         try:
             await self._calls.request("GET", "session", identifier, deadline=deadline)
         except PoolNotFoundError:

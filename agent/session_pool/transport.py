@@ -145,7 +145,7 @@ async def _reply_to(
 def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
     status, code = reply.status, _error_code(reply, body)
     if code in SESSION_NOT_FOUND_CODES:
-        return PoolNotFoundError("The session pool has no such session.")
+        return PoolNotFoundError("Session not found in the pool.")
     logger.warning("pool: HTTP %d %s on %s", status, code, reply.method)
     match status:
         case 401:
@@ -159,7 +159,7 @@ def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
                 "A new assignment takes some minutes."
             )
         case 404:
-            return PoolNotFoundError("The session pool has no such session, file or address.")
+            return PoolNotFoundError("Session, file or address not found in the pool.")
         case 429:
             return PoolFullError(
                 "All sessions of the pool are in use.", retry_after_s=_retry_after_s(reply)
@@ -193,5 +193,5 @@ def _backoff_s(attempt: int) -> float:
 
 
 def out_of_time() -> DeadlineExceededError:
-    """What the caller reads whose deadline came first."""
-    return DeadlineExceededError("The session pool took longer than the request has.")
+    """The error for a call whose deadline passed first."""
+    return DeadlineExceededError("The session pool did not answer before the deadline.")

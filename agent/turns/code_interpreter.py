@@ -40,7 +40,7 @@ from agent.turns.files import FileSink, FileWatcher
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """How much of what code prints is kept, in characters of each stream.
+    """The limits on printed output, in characters of each stream.
 
     Attributes:
         execution_max_chars: for the caller; the pool cuts there.
@@ -170,7 +170,7 @@ class CodeInterpreter:
         self.session_guid = now or before
         if before is None or now in (None, before):
             return []
-        text = "The session was replaced by a new one: variables and imports of before are gone."
+        text = "The session was replaced by a new one: earlier variables and imports are gone."
         self.warnings.append(TurnWarning("SessionLost", text))
         return [text]
 

@@ -17,7 +17,7 @@ INLINE_MAX_BYTES: Final = 1024**2
 
 
 class FileSink(Protocol):
-    """Where the files of a turn go."""
+    """The destination of a turn's files."""
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
         """Before the first execution: give the session what it should have; tells if it did."""
@@ -64,7 +64,7 @@ class InlineFiles:
 
 
 class FileWatcher:
-    """What changed in a session's /mnt/data since it was last looked at."""
+    """Finds the files in a session's /mnt/data that changed since the last look."""
 
     def __init__(self, sessions: SessionsClient, identifier: str) -> None:
         self._sessions = sessions

@@ -1,4 +1,4 @@
-"""What a turn came to: its events, added up in one place for every kind of answer."""
+"""The result of a turn: its events, added up in one place for every kind of answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -22,7 +22,7 @@ from agent.messages import Message
 
 
 class TurnEvents(Protocol):
-    """The events of one turn; closing them ends it, whatever it is doing."""
+    """The events of one turn; closing them ends the turn at any point."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """The events, as they happen."""

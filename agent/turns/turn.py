@@ -51,7 +51,7 @@ _NO_INTERPRETER = TurnWarning(
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What a turn is asked to do, whichever API the question came through.
+    """The request for a turn, the same for every API.
 
     Attributes:
         question: the user's message.
@@ -70,7 +70,7 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """The budgets of a turn, and what the model is asked for."""
+    """The budgets of a turn, and the parameters of its model calls."""
 
     timeout_s: float
     tool_rounds: int
@@ -80,7 +80,7 @@ class TurnOptions:
 
 @dataclass(frozen=True, slots=True)
 class TurnServices:
-    """What every turn of this worker shares.
+    """The clients and settings that all turns of this worker share.
 
     Attributes:
         model: the chat completion service.
@@ -275,7 +275,7 @@ class _Turn:
         return tuple(self._interpreter.warnings) if self._interpreter else (_NO_INTERPRETER,)
 
     def _used_up(self, rounds: int) -> FinishReason | None:
-        """Which budget for tools is used up."""
+        """The tool budget that is used up."""
         if self._interpreter is None:
             return None
         if rounds == self._services.options.tool_rounds:

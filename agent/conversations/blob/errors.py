@@ -1,4 +1,4 @@
-"""What Azure Blob answers, in our errors.
+"""Maps errors of Azure Blob Storage to ours.
 
 https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 """
@@ -82,7 +82,7 @@ def _of_answer(error: HttpResponseError, missing: AgentError) -> AgentError:
     if code in _BUSY:
         return conversation_busy()
     if code in _LEASE_LOST_CODES:
-        return HoldLostError("Another turn went on with the conversation. Ask again.")
+        return HoldLostError("Another turn continued the conversation. Ask again.")
     if code == "ContainerNotFound":
         return StoreNotFoundError("The container that CONVERSATIONS_URL names does not exist.")
     if isinstance(error, ResourceNotFoundError):

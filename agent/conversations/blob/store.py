@@ -86,7 +86,7 @@ def open_container(
 
 
 def open_transport(ca_file: str | None = None) -> Transport:
-    """How requests travel: by requests in threads, as tokens do (agent/credentials.py).
+    """The transport: the `requests` library in threads, as for tokens (agent/credentials.py).
 
     Args:
         ca_file: certificates to trust instead of the usual ones, for an emulator.
@@ -294,7 +294,7 @@ class BlobStore:
 
 
 async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line, ...], int]:
-    """When the conversation was made, its newest lines, and the length of its history."""
+    """The conversation's creation time, its newest lines, and the length of its history."""
     first, size_bytes, properties = await _read_first(blob)
     if properties.blob_type != BlobType.APPENDBLOB:
         raise unreadable("it is not an append blob")

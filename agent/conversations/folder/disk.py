@@ -1,4 +1,4 @@
-"""What the folder store does to the disk: blocking functions, for threads.
+"""The folder store's disk operations: blocking functions, for threads.
 
 A name appears only with its whole content (written elsewhere, flushed, renamed); what is appended
 counts from its line end on.
@@ -40,7 +40,7 @@ def as_store_errors() -> Iterator[None]:
 
 
 def read_or_make(path: Path, content: bytes) -> bytes:
-    """What is in the file; `content`, if it was not there before.
+    """The file's content; `content`, if the file did not exist before.
 
     Two processes that ask at once read the same: a hard link, unlike a rename, fails where the
     name exists, and unlike O_EXCL it shows no file that is still empty.
@@ -87,11 +87,11 @@ class ConversationFolder:
 
     @property
     def lock_path(self) -> Path:
-        """What a turn holds."""
+        """The lock that a turn holds."""
         return self.path / "lock"
 
     def read_manifest(self) -> bytes:
-        """What `make` wrote."""
+        """The file that `make` wrote."""
         with as_store_errors(), _or_no_conversation():
             return self._manifest.read_bytes()
 

@@ -1,4 +1,4 @@
-"""Conversations in a folder on a local disk: what a laptop needs, and no service.
+"""Conversations in a folder on a local disk: for a laptop, without any service.
 
     <root>/pool-identifier-key
     <root>/<owner>/<conversation id>/conversation.json   its format and when it was made

@@ -124,7 +124,7 @@ def _messages(completion: CompletionRequest) -> Iterator[Message]:
 
 
 def _without_contents(text: str) -> str:
-    """A text whose links to data: URLs say that the user saw what is there."""
+    """The text with each data: URL replaced by a note that the user saw its content."""
     parts, end = [], 0
     for link in _CONTENT.finditer(text):
         start = max(end, link.start() - _NAME_MAX_CHARS)

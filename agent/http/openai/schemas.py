@@ -25,21 +25,21 @@ type Content = str | Annotated[list[TextPart], FailFast()]
 
 
 class InstructionMessage(BaseModel):
-    """What the application wants; the model reads it after the agent's own instructions."""
+    """The application's instructions; the model reads them after the agent's own."""
 
     role: Literal["system", "developer"]
     content: Content
 
 
 class UserMessage(BaseModel):
-    """What the user said."""
+    """A message of the user."""
 
     role: Literal["user"]
     content: Content
 
 
 class AssistantMessage(BaseModel):
-    """What the agent answered before."""
+    """An earlier answer of the agent."""
 
     role: Literal["assistant"]
     content: Content | None = None
@@ -49,7 +49,7 @@ class AssistantMessage(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """What a stream has besides the answer."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = Field(default=None, description="Not used.")
@@ -66,7 +66,7 @@ class CompletionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field(description="As `GET /api/v1/models` names it.")
+    model: str = Field(description="The model's name, from `GET /api/v1/models`.")
     messages: Annotated[
         list[
             Annotated[
@@ -125,10 +125,10 @@ UNSUPPORTED = {
     "response_format": "the answer is text",
     "modalities": "the answer is text",
     "audio": "the answer is text",
-    "logprobs": "they are not known",
-    "top_logprobs": "they are not known",
-    "logit_bias": "the answer would be another one",
-    "stop": "the answer would be another one",
+    "logprobs": "the model's probabilities are not available",
+    "top_logprobs": "the model's probabilities are not available",
+    "logit_bias": "it would change the answer",
+    "stop": "it would change the answer",
     "web_search_options": "the agent has no web search",
 }
 
@@ -209,7 +209,7 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """What `model` may be."""
+    """The models that a request can name in `model`."""
 
     object: Literal["list"] = "list"
     data: list[Model]
@@ -219,7 +219,7 @@ type ErrorType = Literal["invalid_request_error", "rate_limit_error", "server_er
 
 
 class Error(BaseModel):
-    """What went wrong, as OpenAI's clients read it."""
+    """An error in the form that OpenAI's clients read."""
 
     message: str
     type: ErrorType
