@@ -41,6 +41,24 @@ class ChatPage:
             await self.page.goto(f"{self.url}/api/ui{fragment}")
         await self.page.locator("textarea").wait_for()
 
+    async def start_anew(self) -> None:
+        """Leave the tab as somebody finds it who was never here; loaded anew only if it must be."""
+        await self.page.unroute_all(behavior="ignoreErrors")
+        at_rest = "() => !document.querySelector('dialog, .notice, .stop:not([hidden])')"
+        if self.page.url.startswith(f"{self.url}/api/ui") and await self.page.evaluate(at_rest):
+            await self.page.set_viewport_size({"width": 1100, "height": 800})
+            await self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+            await self.page.get_by_role("button", name="New conversation").click()
+            await self.question.fill("")
+        else:
+            if self.page.url.startswith(self.url):
+                await self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+            await self.page.goto("about:blank")
+            await self.page.set_viewport_size({"width": 1100, "height": 800})
+            await self.load()
+        self.faults.clear()
+        self.requests.clear()
+
     @property
     def question(self) -> Locator:
         return self.page.get_by_label("Your question")

@@ -47,7 +47,7 @@ async def test_the_answer_is_shown_as_markdown(chat: ChatPage, azure: SharedAzur
 
 async def test_text_is_there_while_it_is_written(chat: ChatPage, azure: SharedAzure) -> None:
     azure.stack.openai.faults.inject(Slow(between_chunks_s=0.02))
-    with azure.model.script(Say("Begin " + "and so on " * 40 + "the end.")):
+    with azure.model.script(Say("Begin " + "and so on " * 15 + "the end.")):
         await chat.send("Tell a story.")
         await expect(chat.last.locator(".prose")).to_contain_text("Begin")
         assert await chat.last.get_attribute("aria-busy") == "true"

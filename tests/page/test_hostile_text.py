@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Locator, Route, expect
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
 from tests.page.chat_page import ChatPage
+from tests.page.conftest import OpenChat
 from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -273,8 +274,10 @@ async def test_hostile_html_that_code_displayed_does_nothing(hostile: Hostile) -
     places = turn.locator(".html-output > div:has(td, iframe, .note)")
     await expect(places).to_have_count(len(hostile.pages))
     assert await turn.locator("iframe").count() > len(ATTEMPTS) / 2
-    for place in await turn.locator("iframe").all():
-        await place.scroll_into_view_if_needed()
+    # A frame far from the screen is loaded late.
+    await turn.locator("iframe").evaluate_all("all => all.forEach(f => { f.loading = 'eager'; })")
+    for frame in hostile.chat.page.main_frame.child_frames:
+        await frame.wait_for_url("about:srcdoc")
     await check(hostile, turn)
     # Chromium reports these while DOMPurify reads them in a document without scripts.
     inert = ("Executing inline event", "Applying inline style", "Setting the document's base URI")
@@ -314,8 +317,10 @@ async def test_a_page_without_walls_shows_that_the_probe_would_be_noticed(browse
     await page.close()
 
 
-async def test_text_that_got_into_the_page_as_html_would_not_run(chat: ChatPage) -> None:
+async def test_text_that_got_into_the_page_as_html_would_not_run(open_chat: OpenChat) -> None:
     """The last wall alone: the policy, as if the page's own code inserted what it was given."""
+    chat = await open_chat()
+    await chat.load()
     watch = Watch()
     await watch.begin(chat.page)
     attempts = [
@@ -336,8 +341,10 @@ async def test_text_that_got_into_the_page_as_html_would_not_run(chat: ChatPage)
 
 
 async def test_what_code_really_printed_displayed_and_named_is_text(
-    chat: ChatPage, azure: SharedAzure
+    open_chat: OpenChat, azure: SharedAzure
 ) -> None:
+    chat = await open_chat()
+    await chat.load()
     watch = Watch()
     await watch.begin(chat.page)
     texts = list(ATTEMPTS.values())
