@@ -4,6 +4,7 @@
     ├── RequestError                   the caller can mend it
     │   ├── InvalidRequestError        400
     │   ├── SignInRequiredError        401
+    │   ├── CrossSiteRequestError      403
     │   ├── ConversationNotFoundError  404, also for a conversation of somebody else
     │   ├── FileNotStoredError         404
     │   ├── ModelNotServedError        404
@@ -96,6 +97,14 @@ class SignInRequiredError(RequestError):
     code = "SignInRequired"
     status = 401
     title = "The request needs a signed-in user."
+
+
+class CrossSiteRequestError(RequestError):
+    """The page of another site made a browser send this, with the sign-in of whoever reads it."""
+
+    code = "CrossSiteRequest"
+    status = 403
+    title = "Another site may not use this sign-in."
 
 
 class ConversationNotFoundError(RequestError):

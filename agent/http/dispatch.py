@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from agent.conversations.owner import owner_of
-from agent.errors import AgentError, MethodNotAllowedError
+from agent.errors import AgentError, CrossSiteRequestError, MethodNotAllowedError
 from agent.http.disconnect import DisconnectedError
 from agent.http.problems import ErrorBody, error_response, problem_body
 from agent.telemetry import logger
@@ -83,6 +83,7 @@ async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Res
         route = (await load(name)).ROUTES[name]
         if sign_in_required and name not in _ANONYMOUS:
             owner_of(request.headers, sign_in=True)
+            _refuse_other_sites(request)
         handler = route.handlers.get(request.method)
         if handler is None:
             raise MethodNotAllowedError(f"Use {' or '.join(route.handlers)}.")
@@ -110,6 +111,21 @@ def preload(name: str) -> None:
     module = _MODULES[name]
     if module not in _loaded:
         asyncio.get_running_loop().run_in_executor(None, import_module, module)
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """Refuse what the page of another site made a browser send with its reader's session.
+
+    The platform's cookie is `SameSite=None`, and the platform looks at the origin of what changes
+    things; but here a GET asks a question too. A browser sends no token by itself, so who has one may
+    call from anywhere. https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+
+    Raises:
+        CrossSiteRequestError: that is what it is.
+    """
+    site = request.headers.get("sec-fetch-site", "none")
+    if site not in {"same-origin", "none"} and "authorization" not in request.headers:
+        raise CrossSiteRequestError("Open the app itself, or send a token.")
 
 
 def _failed(request: Request, route: Route | None, error: AgentError) -> Response:

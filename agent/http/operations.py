@@ -73,7 +73,7 @@ _INPUT: Final[Parameter] = {
 }
 
 # What can go wrong, by what an operation does.
-_ANY: Final = frozenset({401, 500})
+_ANY: Final = frozenset({401, 403, 500})
 _BODY: Final = frozenset({400, 413, 415})
 _STORE: Final = frozenset({404, 502, 503})
 _TURN: Final = frozenset({400, 429, 502, 503, 504})
