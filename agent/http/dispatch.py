@@ -117,8 +117,9 @@ def _refuse_other_sites(request: Request) -> None:
     """Refuse what the page of another site made a browser send with its reader's session.
 
     The platform's cookie is `SameSite=None`, and the platform looks at the origin of what changes
-    things; but here a GET asks a question too. A browser sends no token by itself, so who has one may
-    call from anywhere. https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+    things; but here a GET asks a question too. A browser sends no token by itself: with one,
+    callers may come from anywhere.
+    https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
 
     Raises:
         CrossSiteRequestError: that is what it is.
