@@ -12,6 +12,53 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_rounds", "deadl
 
 
 @dataclass(frozen=True, slots=True)
+class TextOutput:
+    """A text that a cell showed.
+
+    Attributes:
+        media_type: `text/plain`, `text/markdown` or `text/latex`.
+        text: the value as text; the middle of one that is too long is left out.
+    """
+
+    media_type: str
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOutput:
+    """A figure that a cell showed.
+
+    Attributes:
+        media_type: for example `image/png`.
+        file: name of its entry among the turn's files.
+    """
+
+    media_type: str
+    file: str
+    type: Literal["image"] = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlOutput:
+    """A table or a page that a cell showed.
+
+    Attributes:
+        media_type: `text/html`.
+        text: the same as plain text, as far as there is such a form.
+        file: name of its entry among the turn's files; None if it was too large to bring.
+    """
+
+    media_type: str
+    text: str
+    file: str | None
+    type: Literal["html"] = "html"
+
+
+Output = TextOutput | ImageOutput | HtmlOutput
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One run of Python in the session.
 
@@ -22,6 +69,7 @@ class Execution:
         stderr: warnings, and the traceback of code that failed.
         result: the value of the last expression as text; None if it has none or is an image.
         duration_ms: as the pool measured it.
+        outputs: all that it showed besides, the value of the last expression included, in order.
     """
 
     code: str
@@ -30,6 +78,7 @@ class Execution:
     stderr: str
     result: str | None
     duration_ms: int
+    outputs: tuple[Output, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

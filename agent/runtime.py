@@ -132,6 +132,7 @@ class Runtime:
             settings.pool_management_endpoint,
             pool_http,
             token_provider(credential, POOL_SCOPE),
+            jupyter_format=settings.pool_jupyter_format,
         )
         turns = TurnServices(
             model=chat_service(deployment, token_provider(credential, MODEL_SCOPE), model_http),

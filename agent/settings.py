@@ -76,6 +76,10 @@ class Settings(SignInSettings):
     # Without it the agent answers without a code interpreter.
     pool_management_endpoint: Endpoint | None = None
 
+    # Ask the pool for all that a cell shows, not only the last figure or value. A pool that refuses
+    # is asked without; false is for one that takes the flag and then answers something unreadable.
+    pool_jupyter_format: bool = True
+
     # Client id of the user-assigned managed identity; without it the system-assigned one.
     azure_client_id: str | None = None
 

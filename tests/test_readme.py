@@ -57,7 +57,9 @@ def test_its_settings_are_those_that_the_app_reads() -> None:
 def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    return {"None": "none", "False": "false"}.get(str(field.default), str(field.default))
+    return {"None": "none", "False": "false", "True": "true"}.get(
+        str(field.default), str(field.default)
+    )
 
 
 def test_its_routes_are_those_of_the_app() -> None:

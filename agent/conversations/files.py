@@ -33,19 +33,21 @@ class ConversationKey:
 class ConversationFiles:
     """The files of a conversation, in its session and in its store: the sink of its turns."""
 
+    limits: Final = "A figure or a file that is kept has up to 16 MB: make it smaller."
+
     def __init__(
         self,
         store: ConversationStore,
         key: ConversationKey,
         sessions: SessionsClient,
         identifier: str,
-        image_stem: str,
+        turn_number: int,
     ) -> None:
         self._store = store
         self._key = key
         self._sessions = sessions
         self._identifier = identifier
-        self._image_stem = image_stem
+        self._turn_number = turn_number
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
         """Upload the stored files that the session lacks; tells whether there were any."""
@@ -69,9 +71,14 @@ class ConversationFiles:
             self._identifier, name, size_bytes, content, deadline=deadline
         )
 
-    async def take_image(self, name: str, media_type: str, content: bytes) -> File:
-        """Store a figure; each turn numbers its own."""
-        name = name.replace("image", self._image_stem, 1)
+    def output_name(self, stem: str, number: int, extension: str) -> str:
+        """See FileSink; each turn numbers its own."""
+        return f"{stem}-{self._turn_number}-{number}.{extension}"
+
+    async def take_output(self, name: str, media_type: str, content: bytes) -> File | None:
+        """Store a figure or a page, if it is not too large."""
+        if len(content) > STORED_FILE_MAX_BYTES:
+            return None
         await self._store.put_file(self._key.owner, self._key.id, name, in_chunks(content))
         return File(name, media_type, len(content), self._key.file_url(name))
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from agent.conversations.owner import Owner
 from agent.conversations.records import Conversation, Turn
 from agent.errors import ConversationUnreadableError, HoldLostError
-from agent.events import Execution, File
+from agent.events import Execution, File, ImageOutput, Output
 from agent.messages import Message
 from agent.text import shortened
 
@@ -192,7 +192,13 @@ def _with_short_outputs(turn: Turn, max_chars: int) -> Turn:
             stdout=shortened(run.stdout, max_chars),
             stderr=shortened(run.stderr, max_chars),
             result=None if run.result is None else shortened(run.result, max_chars),
+            outputs=tuple(map(of_output, run.outputs)),
         )
+
+    def of_output(output: Output) -> Output:
+        if isinstance(output, ImageOutput):
+            return output
+        return replace(output, text=shortened(output.text, max_chars // 10))
 
     def of_message(message: Message) -> Message:
         if message.role != "tool":

@@ -121,8 +121,8 @@ async def _session_of(
         return None
     key = ConversationKey(owner, conversation.id)
     identifier = pool_identifier(await store.identifier_key(), owner, key.id)
-    stem = f"image-{conversation.turn_count + 1}"
-    files = ConversationFiles(store, key, sessions, identifier, stem)
+    number = conversation.turn_count + 1
+    files = ConversationFiles(store, key, sessions, identifier, number)
     return TurnSession(
         sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
     )

@@ -21,6 +21,8 @@ from ag_ui.core import (
     Context,
     CustomEvent,
     DeveloperMessage,
+    DocumentPart,
+    ImagePart,
     RunAgentInput,
     RunErrorEvent,
     RunFinishedEvent,
@@ -35,6 +37,7 @@ from ag_ui.core import (
     ToolCallEndEvent,
     ToolCallResultEvent,
     ToolCallStartEvent,
+    UrlSource,
     UserMessage,
 )
 from ag_ui.core import Message as AguiMessage
@@ -46,10 +49,13 @@ from starlette.responses import Response
 from agent.errors import ConversationNotFoundError, InvalidRequestError
 from agent.events import (
     Event,
+    Execution,
     ExecutionFinished,
     ExecutionStarted,
+    File,
     FileCreated,
     TextDelta,
+    TextOutput,
     TurnFailed,
     TurnFinished,
 )
@@ -65,6 +71,9 @@ from agent.turns.result import TurnEvents
 from agent.turns.turn import TurnRequest, stateless_turn
 
 TOOL_NAME = "execute_python"
+# A front end sends the parts of a result back with each turn that follows; a larger one it has from
+# the CUSTOM event alone.
+PART_URL_MAX_CHARS = 512 * 1024
 
 _encoder = EventEncoder()
 
@@ -213,6 +222,7 @@ class AguiEncoder:
         self._operation_id = operation_id
         # The front end keeps all runs of a thread, so ids must differ between them.
         self._prefix = secrets.token_hex(8)
+        self._files: dict[str, File] = {}
         self._open_message: str | None = None
         self._parent_message: str | None = None
 
@@ -245,10 +255,12 @@ class AguiEncoder:
                 yield ToolCallResultEvent(
                     message_id=f"{call_id}-result",
                     tool_call_id=call_id,
-                    content=ExecutionSchema.model_validate(execution).model_dump_json(),
+                    content=self._content(execution),
                     role="tool",
                 )
+                self._files.clear()
             case FileCreated(file=file):
+                self._files[file.name] = file
                 value = FileSchema.model_validate(file).model_dump()
                 yield CustomEvent(name="file", value=value)
             case TurnFinished():
@@ -272,6 +284,14 @@ class AguiEncoder:
         arguments = json.dumps({"code": code}, ensure_ascii=False)
         yield ToolCallArgsEvent(tool_call_id=call_id, delta=arguments)
         yield ToolCallEndEvent(tool_call_id=call_id)
+
+    def _content(self, execution: Execution) -> str | list[ContentPart]:
+        """The execution as JSON; behind it the figures and pages that it showed, in order."""
+        text = ExecutionSchema.model_validate(execution).model_dump_json()
+        names = [o.file for o in execution.outputs if not isinstance(o, TextOutput) and o.file]
+        files = [self._files[name] for name in names if name in self._files]
+        parts = [_part(file) for file in files if len(file.url) <= PART_URL_MAX_CHARS]
+        return [TextPart(text=text), *parts] if parts else text
 
     def _call_id(self, execution_id: str) -> str:
         return f"{self._prefix}-{execution_id}"
@@ -313,6 +333,12 @@ class AguiEncoder:
             code=error.code,
             metadata={name: value for name, value in problem.items() if value is not None},
         )
+
+
+def _part(file: File) -> ImagePart | DocumentPart:
+    source = UrlSource(value=file.url, mime_type=file.media_type)
+    kind = ImagePart if file.media_type.startswith("image/") else DocumentPart
+    return kind(source=source, metadata={"name": file.name})
 
 
 def _bytes(event: BaseEvent) -> bytes:

@@ -139,7 +139,7 @@ async def _upload(request: Request) -> Response:
         stored = await store.put_file(key.owner, key.id, upload.name, upload.content)
         entries.append(_entry(key, stored.name, stored.size_bytes))
     if sessions := await conversation.live_session():
-        files = ConversationFiles(store, key, sessions, conversation.identifier, "")
+        files = ConversationFiles(store, key, sessions, conversation.identifier, 0)
         for entry in entries:
             await files.upload(entry.name, entry.size_bytes, deadline=_in(TRANSFER_TIMEOUT_S))
     return json_response(FileListSchema(files=entries), status=201)

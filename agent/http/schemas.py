@@ -30,6 +30,31 @@ class _Answer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class TextOutputSchema(_Answer):
+    """A text that a cell showed."""
+
+    type: Literal["text"]
+    media_type: str
+    text: str
+
+
+class ImageOutputSchema(_Answer):
+    """A figure that a cell showed."""
+
+    type: Literal["image"]
+    media_type: str
+    file: str = Field(description="Name of its entry in `files`.")
+
+
+class HtmlOutputSchema(_Answer):
+    """A table or a page that a cell showed."""
+
+    type: Literal["html"]
+    media_type: str
+    text: str = Field(description="The same as plain text; empty if there is no such form.")
+    file: str | None = Field(description="Name of its entry in `files`; null: it was too large.")
+
+
 class ExecutionSchema(_Answer):
     """One run of Python."""
 
@@ -39,6 +64,11 @@ class ExecutionSchema(_Answer):
     stderr: str
     result: str | None = Field(description="Value of the last expression, as text.")
     duration_ms: int
+    outputs: list[
+        Annotated[
+            TextOutputSchema | ImageOutputSchema | HtmlOutputSchema, Field(discriminator="type")
+        ]
+    ] = Field(description="All that it showed, in order, the value of the last expression too.")
 
 
 class FileSchema(_Answer):

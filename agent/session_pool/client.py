@@ -18,7 +18,9 @@ import aiohttp
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from agent.errors import PoolNotFoundError, PoolRefusedError, PoolUnreachableError
+from agent.session_pool.outputs import CellOutputs, Shown, read_outputs
 from agent.session_pool.transport import ContentOpener, PoolCalls, TokenProvider, out_of_time
+from agent.telemetry import logger
 
 # The service ends an execution after 220 s, whatever was asked for.
 EXECUTION_TIMEOUT_CEILING_S = 220
@@ -34,8 +36,8 @@ class SessionExecution:
         status: `Failed` when the code raised, ran out of time or lost its kernel.
         stdout: at most the number of characters that was asked for, cut without a marker.
         stderr: likewise; holds the traceback of code that failed.
-        result: the last expression: JSON value, or an image
-            `{"type": "image", "format": "png", "base64_data": ...}`; None if there is none.
+        outputs: all that the cell showed, in order; of a pool that does not speak Jupyter's
+            format, the last figure or the value of the last expression alone.
         duration_ms: time in the kernel.
         session_guid: names the session itself; another one means that the kernel and the files
             of the session before are gone.
@@ -44,7 +46,7 @@ class SessionExecution:
     status: Literal["Succeeded", "Failed"]
     stdout: str
     stderr: str
-    result: JsonValue
+    outputs: tuple[Shown, ...]
     duration_ms: int
     session_guid: str | None
 
@@ -91,9 +93,27 @@ class SessionsClient:
     service: an execution has no idempotency key.
     """
 
-    def __init__(self, endpoint: str, http: aiohttp.ClientSession, token: TokenProvider) -> None:
-        """Args: the pool's management endpoint, an open client that outlives this, tokens."""
+    def __init__(
+        self,
+        endpoint: str,
+        http: aiohttp.ClientSession,
+        token: TokenProvider,
+        *,
+        jupyter_format: bool = True,
+    ) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            endpoint: the pool's management endpoint.
+            http: an open client that outlives this.
+            token: gives tokens.
+            jupyter_format: whether to ask for all outputs of a cell. A pool that refuses is not
+                asked again.
+        """
         self._calls = PoolCalls(endpoint, http, token)
+        self._asks_for_jupyter_format = jupyter_format
+        # Known once an answer can only be the one or the other: `[]` could be both.
+        self._speaks_jupyter_format = jupyter_format
 
     def __repr__(self) -> str:
         return f"<SessionsClient {self._calls.endpoint.rpartition('/')[2]}>"
@@ -110,14 +130,44 @@ class SessionsClient:
             max_chars: where the pool cuts stdout and stderr; without it the service cuts at 4096.
             deadline: see the class.
         """
-        body = {
+        body: dict[str, JsonValue] = {
             "codeInputType": "Inline",
             "executionType": "Synchronous",
             "code": code,
             "timeoutInSeconds": timeout_s,
             "outputStreamsMaxLength": max_chars,
         }
-        reply = await self._calls.request(
+        jupyter = self._asks_for_jupyter_format
+        try:
+            flag = {"returnJupyterFormatExecutionResult": True} if jupyter else {}
+            reply = await self._execution(identifier, body | flag, timeout_s, deadline)
+        except PoolRefusedError:
+            if not jupyter:
+                raise
+            # Refused before it ran. If it is refused without the flag too, that was not the reason.
+            jupyter = False
+            reply = await self._execution(identifier, body, timeout_s, deadline)
+            self._asks_for_jupyter_format = False
+            logger.warning("pool: it has no Jupyter format; of several outputs it shows one")
+        try:
+            parsed = _ExecutionReply.model_validate_json(await reply.read())
+        except ValidationError as error:
+            raise _not_the_protocol("an execution") from error
+        result = parsed.result or _ExecutionResult()
+        cell = self._outputs(result.result, jupyter=jupyter)
+        return SessionExecution(
+            status=parsed.status,
+            stdout=result.stdout or cell.stdout[:max_chars],
+            stderr=result.stderr or cell.stderr[:max_chars],
+            outputs=cell.shown,
+            duration_ms=round(result.duration_ms),
+            session_guid=reply.headers.get("x-ms-session-guid"),
+        )
+
+    async def _execution(
+        self, identifier: str, body: dict[str, JsonValue], timeout_s: int, deadline: float
+    ) -> aiohttp.ClientResponse:
+        return await self._calls.request(
             "POST",
             "executions",
             identifier,
@@ -126,19 +176,16 @@ class SessionsClient:
             json=body,
             headers={"operation-id": secrets.token_hex(16)},
         )
-        try:
-            parsed = _ExecutionReply.model_validate_json(await reply.read())
-        except ValidationError as error:
-            raise _not_the_protocol("an execution") from error
-        result = parsed.result or _ExecutionResult()
-        return SessionExecution(
-            status=parsed.status,
-            stdout=result.stdout or "",
-            stderr=result.stderr or "",
-            result=result.result,
-            duration_ms=round(result.duration_ms),
-            session_guid=reply.headers.get("x-ms-session-guid"),
-        )
+
+    def _outputs(self, value: JsonValue, *, jupyter: bool) -> CellOutputs:
+        cell = read_outputs(value, jupyter=jupyter)
+        if not jupyter:
+            return cell
+        if cell.in_jupyter_format is not None:
+            self._speaks_jupyter_format = cell.in_jupyter_format
+        elif not self._speaks_jupyter_format:
+            return read_outputs(value, jupyter=False)
+        return cell
 
     async def delete_session(self, identifier: str, *, deadline: float) -> None:
         """Give the session back; its kernel and files are gone. Fine if there is none."""

@@ -5,11 +5,8 @@ to set: Semantic Kernel lets the model's arguments overwrite the caller's.
 """
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import json
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -36,6 +33,7 @@ from agent.session_pool.client import (
 from agent.telemetry import log_content, logger
 from agent.text import shortened
 from agent.turns.files import FileSink, FileWatcher
+from agent.turns.shown import OutputTaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,6 @@ class OutputLimits:
 
     execution_max_chars: int
     model_max_chars: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    media_type: str
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +105,9 @@ class CodeInterpreter:
         self._execution_deadline = execution_deadline
         self._emit = emit
         self._executions = 0
-        self._images = 0
+        self._taker = OutputTaker(
+            session.files, limits.execution_max_chars, emit=emit, left_out=self._leave_out
+        )
         self.used = False
         self.failure: AgentError | None = None
         self.session_guid = session.guid
@@ -134,21 +128,23 @@ class CodeInterpreter:
         try:
             reply = await self._execute(code, min(timeout_s, EXECUTION_TIMEOUT_CEILING_S))
             notes = self._lost_session_note(reply)
-            result = None
-            if image := _image_of(reply.result):
-                notes.append(await self._show_image(execution_id, image))
-            else:
-                result = _text_of(reply.result, self._limits.execution_max_chars)
+            taken = await self._taker.take(execution_id, reply.outputs)
             notes += await self._show_files(execution_id, code)
         except AgentError as error:
             self.failure = error
             return _as_json({"status": "Failed", "note": error.title})
         log_content("output", reply.stdout + reply.stderr)
         execution = Execution(
-            code, reply.status, reply.stdout, reply.stderr, result, reply.duration_ms
+            code,
+            reply.status,
+            reply.stdout,
+            reply.stderr,
+            taken.result,
+            reply.duration_ms,
+            taken.outputs,
         )
         self._emit(ExecutionFinished(execution_id, execution))
-        return self._for_the_model(execution, notes)
+        return self._for_the_model(execution, taken.for_the_model, notes)
 
     async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
         if self._session.keeps_files and not self.used:
@@ -174,13 +170,6 @@ class CodeInterpreter:
         self.warnings.append(TurnWarning("SessionLost", text))
         return [text]
 
-    async def _show_image(self, execution_id: str, image: _Image) -> str:
-        self._images += 1
-        name = f"image-{self._images}.{image.media_type.removeprefix('image/')}"
-        file = await self._session.files.take_image(name, image.media_type, image.content)
-        self._emit(FileCreated(execution_id, file))
-        return f"[image: {file.name}, {_size_of(image)}, shown to the user]"
-
     async def _show_files(self, execution_id: str, code: str) -> list[str]:
         """Bring the files that the code made; a file that cannot be had is no reason to fail."""
         self._looks_for_files = self._looks_for_files or "/mnt/data" in code
@@ -204,47 +193,25 @@ class CodeInterpreter:
             logger.warning("a file of the session could not be read: %s", error.code)
             file = None
         if file is None:
-            text = f"{entry.name} ({entry.size_bytes:,} bytes) is not part of the answer."
-            self.warnings.append(TurnWarning("FileNotShown", text))
+            self._leave_out(entry.name, entry.size_bytes)
         return file
 
-    def _for_the_model(self, execution: Execution, notes: list[str]) -> str:
+    def _leave_out(self, name: str, size_bytes: int) -> None:
+        limits = self._session.files.limits
+        text = f"{name} ({size_bytes:,} bytes) is not part of the answer. {limits}"
+        self.warnings.append(TurnWarning("FileNotShown", text))
+
+    def _for_the_model(self, execution: Execution, outputs: str, notes: list[str]) -> str:
         limit = self._limits.model_max_chars
         fields = {
             "status": execution.status,
             "stdout": shortened(execution.stdout, limit),
             "stderr": shortened(execution.stderr, limit),
-            "result": shortened(execution.result or "", limit),
+            "result": "" if outputs else shortened(execution.result or "", limit),
+            "outputs": shortened(outputs, limit),
             "note": " ".join(notes),
         }
         return _as_json({name: text for name, text in fields.items() if text})
-
-
-def _image_of(result: JsonValue) -> _Image | None:
-    """The picture in `{"type": "image", "format": "png", "base64_data": ...}`."""
-    match result:
-        case {"type": "image", "format": str(kind), "base64_data": str(data)} if kind.isalnum():
-            try:
-                return _Image(f"image/{kind.lower()}", base64.b64decode(data, validate=True))
-            except binascii.Error:
-                return None
-    return None
-
-
-def _size_of(image: _Image) -> str:
-    """Width and height of a PNG, bytes of anything else."""
-    # Signature, then the IHDR chunk: https://www.w3.org/TR/png/#11IHDR
-    if image.content[:8] == b"\x89PNG\r\n\x1a\n" and len(image.content) >= 24:
-        width, height = struct.unpack(">II", image.content[16:24])
-        return f"{width}x{height}"
-    return f"{len(image.content)} bytes"
-
-
-def _text_of(result: JsonValue, max_chars: int) -> str | None:
-    if result is None or result == "":
-        return None
-    text = result if isinstance(result, str) else _as_json(result)
-    return shortened(text, max_chars)
 
 
 def _as_json(value: JsonValue) -> str:

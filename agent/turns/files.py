@@ -12,19 +12,33 @@ from agent.events import File
 from agent.media_types import media_type_of
 from agent.session_pool.client import SessionFile, SessionsClient
 
-# What one answer may carry inside; more needs a conversation.
+# What one answer may carry inside, of one file and of all; more needs a conversation.
 INLINE_MAX_BYTES: Final = 1024**2
+INLINE_TOTAL_MAX_BYTES: Final = 8 * 1024**2
 
 
 class FileSink(Protocol):
-    """The destination of a turn's files."""
+    """The destination of a turn's files.
+
+    Attributes:
+        limits: a sentence that says how much it takes, and what to do with more.
+    """
+
+    @property
+    def limits(self) -> str:
+        """See above."""
+        ...
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
         """Before the first execution: give the session what it should have; tells if it did."""
         ...
 
-    async def take_image(self, name: str, media_type: str, content: bytes) -> File:
-        """Take a figure that the code showed without saving it."""
+    def output_name(self, stem: str, number: int, extension: str) -> str:
+        """What a figure or a page is called that the code showed without saving it."""
+        ...
+
+    async def take_output(self, name: str, media_type: str, content: bytes) -> File | None:
+        """Take a figure or a page of that name; None if it is too large to bring."""
         ...
 
     async def take_file(self, file: SessionFile, *, deadline: float) -> File | None:
@@ -33,23 +47,36 @@ class FileSink(Protocol):
 
 
 class InlineFiles:
-    """The sink of a stateless turn: contents as data: URLs, up to INLINE_MAX_BYTES each."""
+    """The sink of a stateless turn: contents as data: URLs.
+
+    Each has up to INLINE_MAX_BYTES, all together INLINE_TOTAL_MAX_BYTES. A file that is written
+    again counts again: who streams the answer has got it twice.
+    """
+
+    limits: Final = (
+        "An answer carries files of up to 1 MB, together 8 MB: in a conversation files are kept."
+    )
 
     def __init__(self, sessions: SessionsClient, identifier: str) -> None:
         self._sessions = sessions
         self._identifier = identifier
+        self._left_bytes = INLINE_TOTAL_MAX_BYTES
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
         """A new session should have none."""
         return False
 
-    async def take_image(self, name: str, media_type: str, content: bytes) -> File:
+    def output_name(self, stem: str, number: int, extension: str) -> str:
         """See FileSink."""
-        return File(name, media_type, len(content), _data_url(media_type, content))
+        return f"{stem}-{number}.{extension}"
+
+    async def take_output(self, name: str, media_type: str, content: bytes) -> File | None:
+        """See FileSink."""
+        return self._inline(name, media_type, content)
 
     async def take_file(self, file: SessionFile, *, deadline: float) -> File | None:
         """See FileSink."""
-        if file.size_bytes > INLINE_MAX_BYTES:
+        if file.size_bytes > min(INLINE_MAX_BYTES, self._left_bytes):
             return None
         content = bytearray()
         async with self._sessions.open_file(
@@ -59,8 +86,13 @@ class InlineFiles:
                 content += chunk
                 if len(content) > INLINE_MAX_BYTES:
                     return None
-        media_type = media_type_of(file.name)
-        return File(file.name, media_type, len(content), _data_url(media_type, bytes(content)))
+        return self._inline(file.name, media_type_of(file.name), bytes(content))
+
+    def _inline(self, name: str, media_type: str, content: bytes) -> File | None:
+        if len(content) > min(INLINE_MAX_BYTES, self._left_bytes):
+            return None
+        self._left_bytes -= len(content)
+        return File(name, media_type, len(content), _data_url(media_type, content))
 
 
 class FileWatcher:

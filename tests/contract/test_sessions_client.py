@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import JsonValue
 
 from agent.errors import (
     DeadlineExceededError,
@@ -33,16 +34,22 @@ async def run(
     )
 
 
+def result_of(ran: SessionExecution) -> JsonValue:
+    """The value of the last expression, as text."""
+    return next((one.formats["text/plain"] for one in ran.outputs if one.is_result), None)
+
+
 async def test_output_and_result_are_apart(session: Session) -> None:
     ran = await run(session, "print('hello')\n1 + 1")
-    assert (ran.status, ran.stdout, ran.stderr, ran.result) == ("Succeeded", "hello\n", "", 2)
+    assert (ran.status, ran.stdout, ran.stderr) == ("Succeeded", "hello\n", "")
+    assert result_of(ran) == "2"
     assert ran.duration_ms >= 0
 
 
 async def test_state_and_guid_stay_from_one_execution_to_the_next(session: Session) -> None:
     first = await run(session, "x = 41")
     second = await run(session, "x + 1")
-    assert second.result == 42
+    assert result_of(second) == "42"
     assert first.session_guid == second.session_guid is not None
 
 
@@ -54,9 +61,8 @@ async def test_code_that_raises_is_an_answer_with_a_traceback(session: Session) 
 
 async def test_a_figure_is_the_result(session: Session) -> None:
     ran = await run(session, "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()")
-    assert isinstance(ran.result, dict)
-    assert (ran.result["type"], ran.result["format"]) == ("image", "png")
-    assert base64.b64decode(str(ran.result["base64_data"])).startswith(b"\x89PNG")
+    (figure,) = ran.outputs
+    assert base64.b64decode(str(figure.formats["image/png"])).startswith(b"\x89PNG")
 
 
 async def test_long_output_is_cut_where_the_client_says(session: Session) -> None:
@@ -80,7 +86,7 @@ async def test_a_file_goes_in_and_comes_out(session: Session) -> None:
     deadline = in_seconds(60)
     await session.pool.upload_file(session.identifier, "data ä.csv", 8, content, deadline=deadline)
     ran = await run(session, "open('/mnt/data/data ä.csv').read()")
-    assert ran.result == "a,b\n1,2\n"
+    assert result_of(ran) == "a,b\n1,2\n"
     (file,) = await session.pool.list_files(session.identifier, deadline=deadline)
     assert (file.name, file.size_bytes) == ("data ä.csv", 8)
     opened = session.pool.open_file(session.identifier, file.name, deadline=deadline)
@@ -114,7 +120,7 @@ async def test_a_deleted_session_begins_anew_and_can_be_deleted_twice(session: S
 @local_only
 async def test_a_full_pool_is_tried_again(session: Session, faults: SharedAzure) -> None:
     faults.stack.pool.faults.throttle(2)
-    assert (await run(session, "1")).result == 1
+    assert result_of(await run(session, "1")) == "1"
 
 
 @local_only
@@ -138,13 +144,13 @@ async def test_it_is_not_asked_again_before_the_time_it_names(
 @local_only
 async def test_a_passing_failure_is_not_noticed(session: Session, faults: SharedAzure) -> None:
     faults.stack.pool.faults.fail(2)
-    assert (await run(session, "1")).result == 1
+    assert result_of(await run(session, "1")) == "1"
 
 
 @local_only
 async def test_a_dropped_connection_is_tried_again(session: Session, faults: SharedAzure) -> None:
     faults.stack.pool.faults.drop_connection(1)
-    assert (await run(session, "1")).result == 1
+    assert result_of(await run(session, "1")) == "1"
 
 
 @local_only

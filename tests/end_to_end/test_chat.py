@@ -57,6 +57,7 @@ async def test_get_and_post_answer_alike(azure: SharedAzure, api: httpx2.AsyncCl
             "stdout": "hi\n",
             "stderr": "",
             "result": "2",
+            "outputs": [{"type": "text", "media_type": "text/plain", "text": "2"}],
         }
     ]
 

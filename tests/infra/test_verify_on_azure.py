@@ -31,6 +31,7 @@ STATUSES = {
     "Streams without a limit given": ["200"],
     "Values": ["200"],
     "A figure": ["200"],
+    "All outputs of a cell": ["200"],
     "A file that is not there": ["404", "404"],
     "A session that is not there": ["204", "400"],
     "A new session after that": ["200"],

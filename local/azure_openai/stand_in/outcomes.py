@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-_LABEL: Final = re.compile(r"^(result|stdout|stderr|status|note|error):[ \t]*", re.I | re.M)
+_LABEL: Final = re.compile(r"^(result|outputs|stdout|stderr|status|note|error):[ \t]*", re.I | re.M)
 _GOOD: Final = frozenset({"", "success", "succeeded", "ok", "completed", "complete"})
 _FAILURE: Final = re.compile(r"Traceback \(most recent call last\)|^\s*Error\b", re.IGNORECASE)
 
@@ -35,7 +35,7 @@ def read_outcome(text: str) -> Outcome:
     status = fields.get("status", "")
     error = fields.get("error", "")
     failed = status.lower() not in _GOOD or bool(error)
-    told = [fields.get(name, "") for name in ("stdout", "result", "note")]
+    told = [fields.get(name, "") for name in ("stdout", "result", "outputs", "note")]
     output = "\n".join(part for part in told if part)
     because = [error, fields.get("stderr", ""), fields.get("note", "")]
     return Outcome(failed, output, "\n".join(part for part in because if part))
