@@ -3,8 +3,12 @@
 https://learn.microsoft.com/python/api/azure-identity/azure.identity.aio.defaultazurecredential
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from http import HTTPStatus
+from typing import Final
 
+import httpx2
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AsyncioRequestsTransport
 from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
@@ -14,6 +18,8 @@ from agent.telemetry import logger
 
 MODEL_SCOPE = "https://cognitiveservices.azure.com/.default"
 POOL_SCOPE = "https://dynamicsessions.io/.default"
+# A service that refuses every token should not have the identity endpoint asked with each call.
+RENEWAL_PAUSE_S: Final = 60
 
 
 def open_credential(client_id: str | None) -> DefaultAzureCredential:
@@ -29,21 +35,82 @@ def open_credential(client_id: str | None) -> DefaultAzureCredential:
     return DefaultAzureCredential(transport=transport, managed_identity_client_id=client_id)
 
 
-def token_provider(credential: DefaultAzureCredential, scope: str) -> Callable[[], Awaitable[str]]:
-    """A function that gives a valid token for `scope`, from memory while it is fresh.
+class Tokens:
+    """Valid tokens for one scope, from memory while they are fresh; call it for one.
 
     It raises IdentityError; the log, not the error, says what the identity endpoint answered.
-    """
-    provider = get_bearer_token_provider(credential, scope)
 
-    async def token() -> str:
+    Args:
+        credential: gives them; it outlives this.
+        scope: of the service.
+        open_other: makes one more credential, which has no token in memory.
+    """
+
+    def __init__(
+        self,
+        credential: DefaultAzureCredential,
+        scope: str,
+        open_other: Callable[[], DefaultAzureCredential],
+    ) -> None:
+        self._provider = get_bearer_token_provider(credential, scope)
+        self._scope = scope
+        self._open_other = open_other
+        self._other: DefaultAzureCredential | None = None
+        self._renewing = asyncio.Lock()
+        self._renewed_at = float(-RENEWAL_PAUSE_S)
+
+    async def __call__(self) -> str:
+        """A token."""
         try:
-            return await provider()
+            return await self._provider()
         except ClientAuthenticationError as error:
-            logger.warning("no token for %s: %s", scope, error.message)
+            logger.warning("no token for %s: %s", self._scope, error.message)
             raise IdentityError(
                 "In Azure, assign the managed identity to the app (AZURE_CLIENT_ID names a "
                 "user-assigned one); on a laptop, start the local Azure or sign in with `az login`."
             ) from error
 
-    return token
+    async def renew(self, refused: str) -> bool:
+        """Forget a token that its service refuses; tells whether there is another one now.
+
+        A service may refuse what is valid by its dates: whoever signs them has changed its key, as
+        a local Azure does that starts again, or the token was revoked.
+        """
+        async with self._renewing:
+            if await self() != refused:
+                return True  # somebody else has
+            now = asyncio.get_running_loop().time()
+            if now - self._renewed_at < RENEWAL_PAUSE_S:
+                return False
+            self._renewed_at = now
+            # The libraries' own memory cannot be emptied.
+            before, self._other = self._other, self._open_other()
+            self._provider = get_bearer_token_provider(self._other, self._scope)
+            if before is not None:
+                await before.close()
+            return await self() != refused
+
+    async def aclose(self) -> None:
+        """Close the credential that this made, if any."""
+        if self._other is not None:
+            await self._other.close()
+
+
+class RenewRefusedToken(httpx2.Auth):
+    """Sends a request once more, with another token, when the service refused the first one.
+
+    The request brings its own token.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Called by the client for each request."""
+        response = yield request
+        refused = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if response.status_code == HTTPStatus.UNAUTHORIZED and await self._tokens.renew(refused):
+            request.headers["Authorization"] = f"Bearer {await self._tokens()}"
+            yield request

@@ -20,7 +20,7 @@ from azure.identity.aio import DefaultAzureCredential
 
 from agent.conversations.store import Limits, open_store
 from agent.conversations.turn import ConversationServices
-from agent.credentials import MODEL_SCOPE, POOL_SCOPE, open_credential, token_provider
+from agent.credentials import MODEL_SCOPE, POOL_SCOPE, RenewRefusedToken, Tokens, open_credential
 from agent.errors import SettingsError
 from agent.model.parameters import ModelParameters
 from agent.model.sdk import DefaultAioHttpClient
@@ -109,11 +109,20 @@ class Runtime:
         settings = self._settings
         credential = open_credential(settings.azure_client_id)
         await opening.enter_async_context(credential)
+
+        def tokens_for(scope: str) -> Tokens:
+            tokens = Tokens(credential, scope, lambda: open_credential(settings.azure_client_id))
+            opening.push_async_callback(tokens.aclose)
+            return tokens
+
+        model_tokens, pool_tokens = tokens_for(MODEL_SCOPE), tokens_for(POOL_SCOPE)
         # One TLS context for all connections: each takes 20 ms of CPU to make.
         tls = httpx2.create_ssl_context()
         model_http = await opening.enter_async_context(
             # Whoever answers with another address would get the conversation sent there.
-            DefaultAioHttpClient(verify=tls, follow_redirects=False)
+            DefaultAioHttpClient(
+                verify=tls, follow_redirects=False, auth=RenewRefusedToken(model_tokens)
+            )
         )
         pool_http = await opening.enter_async_context(
             aiohttp.ClientSession(
@@ -131,11 +140,11 @@ class Runtime:
         sessions = settings.pool_management_endpoint and SessionsClient(
             settings.pool_management_endpoint,
             pool_http,
-            token_provider(credential, POOL_SCOPE),
+            pool_tokens,
             jupyter_format=settings.pool_jupyter_format,
         )
         turns = TurnServices(
-            model=chat_service(deployment, token_provider(credential, MODEL_SCOPE), model_http),
+            model=chat_service(deployment, model_tokens, model_http),
             sessions=sessions or None,
             options=TurnOptions(
                 timeout_s=settings.turn_timeout_seconds,

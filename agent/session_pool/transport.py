@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -31,8 +32,24 @@ FIRST_BACKOFF_S = 0.5
 SESSION_NOT_FOUND_CODES = frozenset({"SessionWithIdentifierNotFound", "SessionNotFound"})
 ROLE = "Azure ContainerApps Session Executor"
 
-type TokenProvider = Callable[[], Awaitable[str]]
+
+class TokenProvider(Protocol):
+    """Gives a token when it is called."""
+
+    async def __call__(self) -> str:
+        """A token."""
+        ...
+
+    async def renew(self, refused: str) -> bool:
+        """Forget a token that the pool refused; tells whether there is another one now."""
+        ...
+
+
 type ContentOpener = Callable[[], AsyncIterator[bytes]]
+
+
+class _TokenRefusedError(PoolAccessError):
+    """Another token may be taken."""
 
 
 class _ErrorBody(BaseModel):
@@ -91,7 +108,8 @@ class PoolCalls:
         try:
             async with asyncio.timeout_at(deadline):
                 for attempt in itertools.count(1):
-                    authorization = {"Authorization": f"Bearer {await self._token()}"}
+                    token = await self._token()
+                    authorization = {"Authorization": f"Bearer {token}"}
                     sending = self._http.request(
                         method,
                         url,
@@ -104,6 +122,10 @@ class PoolCalls:
                     )
                     try:
                         return await _reply_to(sending, stream=stream)
+                    except _TokenRefusedError:
+                        if attempt == ATTEMPTS or not await self._token.renew(token):
+                            raise
+                        continue
                     except PoolError as error:
                         pause_s = max(_backoff_s(attempt), error.retry_after_s or 0)
                         left_s = deadline - asyncio.get_running_loop().time()
@@ -149,7 +171,7 @@ def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
     logger.warning("pool: HTTP %d %s on %s", status, code, reply.method)
     match status:
         case 401:
-            return PoolAccessError(
+            return _TokenRefusedError(
                 "The session pool refused the token. Check that the identity belongs to the pool's "
                 "Entra tenant."
             )
