@@ -29,6 +29,7 @@ from agent.session_pool.client import SessionsClient
 from agent.settings import Settings
 from agent.telemetry import configure_logging, logger
 from agent.turns.code_interpreter import OutputLimits
+from agent.turns.probe import ModelProbe
 from agent.turns.turn import TurnOptions, TurnServices
 
 
@@ -44,6 +45,7 @@ class RuntimeState(Enum):
 class _Clients:
     credential: DefaultAzureCredential
     turns: TurnServices
+    model_probe: ModelProbe
 
 
 class Runtime:
@@ -99,6 +101,15 @@ class Runtime:
             RuntimeError: outside the `async with` block.
         """
         return self._opened().turns
+
+    @property
+    def model_probe(self) -> ModelProbe:
+        """Tells whether the model would answer.
+
+        Raises:
+            RuntimeError: outside the `async with` block.
+        """
+        return self._opened().model_probe
 
     def _opened(self) -> _Clients:
         if self._clients is None or self.state is not RuntimeState.OPENED:
@@ -161,7 +172,7 @@ class Runtime:
             ),
             in_background=self._start,
         )
-        return _Clients(credential, turns)
+        return _Clients(credential, turns, ModelProbe(turns))
 
     async def conversations(self) -> ConversationServices:
         """The services of a conversation's turns; the first call opens the store.

@@ -93,6 +93,10 @@ class ConversationStore(Protocol):
         """The key of the pool identifiers: made by the first call, the same for all later ones."""
         ...
 
+    async def check(self) -> None:
+        """Find out whether the store does its part now; nothing is answered from memory."""
+        ...
+
     def start(self, owner: Owner) -> AbstractAsyncContextManager[HeldConversation]:
         """A new conversation, held for its first turn; it is empty, so nothing is read."""
         ...

@@ -42,6 +42,10 @@ class TimedStore:
         """See ConversationStore."""
         return await self._in_time(self._store.identifier_key())
 
+    async def check(self) -> None:
+        """See ConversationStore."""
+        await self._in_time(self._store.check())
+
     def start(self, owner: Owner) -> AbstractAsyncContextManager[HeldConversation]:
         """See ConversationStore."""
         return self._kept(self._store.start(owner))

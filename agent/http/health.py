@@ -1,6 +1,6 @@
 """`/api/health`: is the app alive, and does it reach all that a turn needs?
 
-Asking costs no tokens and no session.
+Asking costs no session, and the model one token a minute.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from agent.errors import AgentError
 from agent.http.bodies import json_response
 from agent.http.dispatch import Route
 from agent.http.schemas import CheckSchema, HealthSchema
-from agent.model.call import check_access
 from agent.runtime import Runtime, get_runtime
 
 TIMEOUT_S: Final = 15
@@ -32,10 +31,10 @@ async def _ready(_: Request) -> Response:
 
 
 async def readiness(runtime: Runtime) -> HealthSchema:
-    """The state of everything that a turn needs; all of it is asked now, at once."""
+    """The state of everything that a turn needs, asked at once; the model's is a minute old."""
     deadline = asyncio.get_running_loop().time() + TIMEOUT_S
     checks: dict[str, Callable[[], Awaitable[object]]] = {
-        "model": lambda: check_access(runtime.turns.model, deadline=deadline)
+        "model": lambda: runtime.model_probe.check(deadline=deadline)
     }
     if sessions := runtime.turns.sessions:
         checks["session_pool"] = lambda: sessions.is_alive(NO_SESSION, deadline=deadline)
@@ -48,8 +47,7 @@ async def readiness(runtime: Runtime) -> HealthSchema:
 
 
 async def _reach_store(runtime: Runtime) -> None:
-    # Any store answers this; a new one makes its key.
-    await (await runtime.conversations()).store.identifier_key()
+    await (await runtime.conversations()).store.check()
 
 
 async def _result(check: Callable[[], Awaitable[object]]) -> CheckSchema:

@@ -1,5 +1,8 @@
 """The probes: alive without a key, ready only if everything that a turn needs can be had."""
 
+import shutil
+from pathlib import Path
+
 import httpx2
 import pytest
 
@@ -31,7 +34,7 @@ async def test_a_missing_role_is_named(faults: SharedAzure, api: httpx2.AsyncCli
     assert "Azure ContainerApps Session Executor" in check["detail"]
 
 
-async def test_a_wrong_deployment_is_noticed_without_spending_tokens(
+async def test_a_wrong_deployment_is_noticed(
     settings: dict[str, str],
 ) -> None:
     wrong = settings | {
@@ -54,3 +57,21 @@ async def test_asking_makes_no_session(azure: SharedAzure, api: httpx2.AsyncClie
     before = await live_sessions(azure)
     await api.get("/health/ready")
     assert await live_sessions(azure) == before
+
+
+async def test_a_store_that_died_since_is_noticed(
+    azure: SharedAzure, settings: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "conversations"
+    with host_process(
+        PROJECT, environment=settings | {"CONVERSATIONS_URL": folder.as_uri()}
+    ) as host:
+        host.wait_until_ready()
+        async with httpx2.AsyncClient(base_url=f"{host.url}/api", timeout=30) as api:
+            assert (await api.post("/conversations")).status_code == 201
+            assert (await api.get("/health/ready")).status_code == 200
+            shutil.rmtree(folder)
+            folder.write_text("not a folder any more")
+            ready = await api.get("/health/ready")
+    check = ready.json()["checks"]["conversations"]
+    assert (ready.status_code, check["ok"], check["code"]) == (503, False, "StoreFailed")

@@ -137,6 +137,10 @@ class BlobStore:
             self._key = identifier_key_of(await self._read_or_make_key())
         return self._key
 
+    async def check(self) -> None:
+        """See ConversationStore."""
+        identifier_key_of(await self._read_or_make_key())
+
     async def _create(self, owner: Owner) -> Conversation:
         conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
         metadata = {"format": FORMAT, "created_at": conversation.created_at.isoformat()}

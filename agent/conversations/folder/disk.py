@@ -60,6 +60,17 @@ def read_or_make(path: Path, content: bytes) -> bytes:
         return path.read_bytes()
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which the app can make nothing.
+
+    Raises:
+        StoreAccessError: it is.
+    """
+    with as_store_errors():
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError
+
+
 class ConversationFolder:
     """One conversation on disk, which may not exist."""
 

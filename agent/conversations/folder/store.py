@@ -25,7 +25,7 @@ from urllib.request import url2pathname
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from agent.conversations.file_names import checked_name
-from agent.conversations.folder.disk import ConversationFolder, Lock, read_or_make
+from agent.conversations.folder.disk import ConversationFolder, Lock, check_writable, read_or_make
 from agent.conversations.jsonl import (
     ConversationWriter,
     conversation_of,
@@ -79,9 +79,17 @@ class FolderStore:
     async def identifier_key(self) -> IdentifierKey:
         """See ConversationStore."""
         if self._key is None:
-            path, secret = self._root / KEY_NAME, secrets.token_bytes(KEY_BYTES)
-            self._key = identifier_key_of(await in_thread(lambda: read_or_make(path, secret)))
+            self._key = await self._read_or_make_key()
         return self._key
+
+    async def check(self) -> None:
+        """See ConversationStore."""
+        await self._read_or_make_key()
+        await in_thread(lambda: check_writable(self._root))
+
+    async def _read_or_make_key(self) -> IdentifierKey:
+        path, secret = self._root / KEY_NAME, secrets.token_bytes(KEY_BYTES)
+        return identifier_key_of(await in_thread(lambda: read_or_make(path, secret)))
 
     async def _create(self, owner: Owner) -> Conversation:
         conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))

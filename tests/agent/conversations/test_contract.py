@@ -408,3 +408,9 @@ async def test_the_key_is_made_once_for_all_workers(worker: OpenStore) -> None:
     keys = await asyncio.gather(*(each.identifier_key() for each in workers))
     assert len(set(keys)) == 1
     assert await worker(Limits()).identifier_key() == keys[0]
+
+
+async def test_a_store_that_does_its_part_says_so(store: ConversationStore) -> None:
+    await store.check()
+    await new_conversation(store)
+    await store.check()
