@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,22 +153,6 @@ async def _whole(
         messages = await service.get_chat_message_contents(history, settings, kernel=kernel)
     for message in messages:
         yield message
-
-
-async def check_access(service: OpenAIChatCompletion, *, deadline: float) -> None:
-    """Find out whether the model would answer, at no cost.
-
-    The request has no messages: an account that lets the identity in and has the deployment
-    refuses just that.
-
-    Raises:
-        ModelError: it would not.
-        DeadlineExceededError: it did not say in time.
-    """
-    with _as_model_errors():
-        async with asyncio.timeout_at(deadline):
-            with suppress(openai.BadRequestError):
-                await service.client.chat.completions.create(messages=[], model=service.ai_model_id)
 
 
 @contextmanager
