@@ -70,6 +70,12 @@ async def models(req: Request) -> Response:
     return await _answer("models", req)
 
 
+@app.route("v1/models/{name}", methods=METHODS)
+async def model(req: Request) -> Response:
+    """Tell an OpenAI client about one model."""
+    return await _answer("model", req)
+
+
 @app.route("capabilities", methods=METHODS)
 async def capabilities(req: Request) -> Response:
     """Tell a front end what the app can do."""

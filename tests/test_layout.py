@@ -19,7 +19,7 @@ FOUNDATION = {"errors", "events", "media_types", "messages", "telemetry", "text"
 # Room of agent/ (and function_app) → the rooms that it uses.
 AGENT: Mapping[str, set[str]] = {
     "function_app": {"http", "settings"},
-    "http": {"runtime", "conversations", "turns", "session_pool", "foundation"},
+    "http": {"runtime", "conversations", "turns", "model", "session_pool", "foundation"},
     "runtime": {
         "conversations",
         "credentials",

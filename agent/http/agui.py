@@ -192,7 +192,8 @@ def _text_of(content: str | list[ContentPart]) -> str:
     texts = [part.text for part in content if isinstance(part, TextPart)]
     if len(texts) < len(content):
         raise InvalidRequestError(
-            "Only text can be part of a message: upload files to the conversation.",
+            "Only text can be part of a message. Upload files to the conversation "
+            "(POST /api/conversations/{threadId}/files): Python finds them in /mnt/data.",
             field="messages",
         )
     return "\n".join(texts)

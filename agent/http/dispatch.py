@@ -29,6 +29,7 @@ _MODULES: Final = {
     "file": "agent.http.conversations",
     "completions": "agent.http.openai.routes",
     "models": "agent.http.openai.routes",
+    "model": "agent.http.openai.routes",
     "capabilities": "agent.http.capabilities",
     "page": "agent.http.page.routes",
     "page_asset": "agent.http.page.routes",

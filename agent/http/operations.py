@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from ag_ui.core import RunAgentInput
 from pydantic import BaseModel
 
-from agent.http.openai.schemas import Completion, CompletionRequest, ErrorEnvelope, ModelList
+from agent.http.openai.schemas import Completion, CompletionRequest, ErrorEnvelope, Model, ModelList
 from agent.http.schemas import (
     CapabilitiesSchema,
     ChatAnswer,
@@ -152,6 +152,15 @@ OPERATIONS: Final = (
         "Tell which model answers chat completions.",
         {200: {"application/json": ModelList}},
         _ANY,
+        failure=_OPENAI_FAILURE,
+    ),
+    Operation(
+        "get",
+        "/v1/models/{name}",
+        "Tell about the model that answers chat completions.",
+        {200: {"application/json": Model}},
+        _ANY | {404},
+        parameters=(_NAME,),
         failure=_OPENAI_FAILURE,
     ),
     Operation(

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from agent.http.openai.schemas import UNSUPPORTED, CompletionRequest
+from agent.model.parameters import ModelParameters
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
 from tests.support import PROJECT
@@ -42,7 +43,8 @@ async def test_its_python_runs(azure: SharedAzure, host: HostProcess) -> None:
 async def test_its_table_has_every_parameter() -> None:
     rows = re.findall(r"^\| (`.*?) \| ([^|]*) \|$", PAGE.split("| Parameter |")[1], re.MULTILINE)
     told = {reason: set(re.findall(r"`(\w+)`", names)) for names, reason in rows}
-    used, unused, refused = told.values()
+    used, tuning, unused, refused = told.values()
     assert refused == UNSUPPORTED.keys()
     known = CompletionRequest.model_fields.keys() - {"model", "messages"}
-    assert used | unused | refused == known
+    assert tuning - {"max_tokens"} == set(ModelParameters.__slots__) - {"reasoning_effort"}
+    assert used | tuning | unused | refused == known

@@ -205,3 +205,28 @@ async def test_a_conversation_that_is_not_there_is_an_error_of_openai(
         await client.chat.completions.create(
             model=DEPLOYMENT, messages=HI, extra_headers={"x-conversation-id": "0" * 32}
         )
+
+
+async def test_what_tunes_the_model_reaches_the_model(
+    azure: SharedAzure, client: openai.AsyncOpenAI
+) -> None:
+    with azure.model.script(Say("One two three.")) as model:
+        await client.chat.completions.create(
+            model=DEPLOYMENT,
+            messages=HI,
+            temperature=0.5,
+            top_p=0.9,
+            max_tokens=500,
+            seed=7,
+            stop=["END", "STOP"],
+        )
+    (request,) = model.requests
+    assert (request.temperature, request.top_p, request.seed) == (0.5, 0.9, 7)
+    assert (request.max_completion_tokens, request.stop) == (500, ["END", "STOP"])
+
+
+async def test_the_model_can_be_asked_for_by_its_name(client: openai.AsyncOpenAI) -> None:
+    assert (await client.models.retrieve(DEPLOYMENT)).id == DEPLOYMENT
+    with pytest.raises(openai.NotFoundError, match=f"The model is `{DEPLOYMENT}`") as missing:
+        await client.models.retrieve("x" * 1000)
+    assert missing.value.code == "model_not_found"

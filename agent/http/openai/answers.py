@@ -25,6 +25,7 @@ from agent.events import Event, File, FileCreated, TextDelta, TurnFailed, TurnFi
 from agent.events import FinishReason as TurnFinishReason
 from agent.http.bodies import check_history, check_length
 from agent.http.openai.schemas import (
+    OTHER_PARTS,
     UNSUPPORTED,
     AssistantMessage,
     Chunk,
@@ -47,6 +48,7 @@ from agent.http.openai.schemas import (
 )
 from agent.http.problems import invalid
 from agent.messages import Message
+from agent.model.parameters import ModelParameters
 from agent.turns.result import TurnEvents, TurnResult, collect
 from agent.turns.turn import TurnRequest
 
@@ -109,9 +111,21 @@ def turn_request(completion: CompletionRequest, model: str, max_chars: int) -> T
         history=messages[:-1],
         instructions="\n\n".join(instructions),
         stream=bool(completion.stream),
+        parameters=_parameters(completion),
     )
     check_history(turn)
     return turn
+
+
+def _parameters(completion: CompletionRequest) -> ModelParameters:
+    stop = completion.stop
+    return ModelParameters(
+        temperature=completion.temperature,
+        top_p=completion.top_p,
+        max_completion_tokens=completion.max_completion_tokens or completion.max_tokens,
+        seed=completion.seed,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop) if stop else None,
+    )
 
 
 def _messages(completion: CompletionRequest) -> Iterator[Message]:
@@ -141,7 +155,13 @@ def _text(content: Content) -> str:
 
 
 def _refusal(error: ValidationError) -> AgentError:
-    parameter = error.errors(include_url=False, include_context=False)[0]["loc"][:1]
+    fault = error.errors(include_url=False, include_context=False)[0]
+    parameter, last = fault["loc"][:1], fault["loc"][-1:]
+    if parameter == ("messages",) and last == ("type",):
+        reason = OTHER_PARTS.get(fault["input"]) if isinstance(fault["input"], str) else None
+        if reason:
+            name = f"messages.{fault['loc'][1]}.content"
+            return InvalidRequestError(f"`{name}`: {reason}", field=name)
     if parameter and (reason := UNSUPPORTED.get(str(parameter[0]))):
         name = str(parameter[0])
         return InvalidRequestError(f"`{name}`: this value is not supported: {reason}.", field=name)
@@ -151,6 +171,17 @@ def _refusal(error: ValidationError) -> AgentError:
 def models(model: str) -> ModelList:
     """The models that a caller may name."""
     return ModelList(data=[Model(id=model)])
+
+
+def model_named(name: str, model: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        ModelNotServedError: it is not the agent's.
+    """
+    if name != model:
+        raise ModelNotServedError(f"The model is `{model}`; there is no other.", field="model")
+    return Model(id=model)
 
 
 def _markdown(part: str | File) -> str:

@@ -15,6 +15,7 @@ from agent.http.openai.answers import (
     ChunkEncoder,
     complete,
     error_body,
+    model_named,
     models,
     read_completion,
     turn_request,
@@ -65,7 +66,14 @@ async def _models(_: Request) -> Response:
     return json_response(models(runtime.turns.model.ai_model_id))
 
 
+async def _model(request: Request) -> Response:
+    runtime = await get_runtime()
+    name = request.path_params["name"]
+    return json_response(model_named(name, runtime.turns.model.ai_model_id))
+
+
 ROUTES: Final = {
     "completions": Route({"POST": _complete}, error_body),
     "models": Route({"GET": _models}, error_body),
+    "model": Route({"GET": _model}, error_body),
 }

@@ -1,16 +1,18 @@
 """The JSON of OpenAI's chat completions, as far as the agent speaks it.
 
-https://platform.openai.com/docs/api-reference/chat. Parameters that only tune or label an answer
-are taken and not used. Those that would make it another answer are listed with the only value that
-means the same here; any other is refused, and so is a parameter that is not listed.
+https://platform.openai.com/docs/api-reference/chat. What tunes the model goes to the model; other
+parameters that only tune or label an answer are taken and not used. Those that would make it
+another answer are listed with the only value that means the same here; any other is refused, and so
+is a parameter that is not listed.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, JsonValue, Tag
 
 # Nothing but the empty list.
 _None = Annotated[list[JsonValue], Field(max_length=0)]
+_Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class TextPart(BaseModel):
@@ -20,8 +22,27 @@ class TextPart(BaseModel):
     text: str
 
 
+def _form_of(content: object) -> str:
+    return "parts" if isinstance(content, list) else "text"
+
+
 # Errors beyond the first one would cost more than all else.
-type Content = str | Annotated[list[TextPart], FailFast()]
+type Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[TextPart], FailFast(), Tag("parts")],
+    Discriminator(_form_of),
+]
+
+_UPLOAD = (
+    "Upload it to a conversation (POST /api/conversations, then /api/conversations/{id}/files) and "
+    "name the conversation in the header x-conversation-id: Python finds it in /mnt/data."
+)
+# The type of a part → why a message may have none, and where its content goes.
+OTHER_PARTS = {
+    "image_url": f"The agent takes no images in messages. {_UPLOAD}",
+    "input_audio": f"The agent takes no sound in messages. {_UPLOAD}",
+    "file": f"The agent takes no files in messages. {_UPLOAD}",
+    "refusal": "Send what was refused as text.",
+}
 
 
 class InstructionMessage(BaseModel):
@@ -79,14 +100,21 @@ class CompletionRequest(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
+    # For the model.
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
+        default=None, description="Of each model call; max_completion_tokens by its older name."
+    )
+    max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
+        default=None, description="Of each model call, reasoning included."
+    )
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
+
     # Taken, not used.
-    temperature: float | None = None
-    top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
     service_tier: str | None = None
@@ -111,7 +139,6 @@ class CompletionRequest(BaseModel):
     logprobs: Literal[False] | None = None
     top_logprobs: None = None
     logit_bias: Annotated[dict[str, JsonValue], Field(max_length=0)] | None = None
-    stop: _None | None = None
     web_search_options: None = None
 
 
@@ -128,7 +155,6 @@ UNSUPPORTED = {
     "logprobs": "the model's probabilities are not available",
     "top_logprobs": "the model's probabilities are not available",
     "logit_bias": "it would change the answer",
-    "stop": "it would change the answer",
     "web_search_options": "the agent has no web search",
 }
 

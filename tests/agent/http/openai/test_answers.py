@@ -9,6 +9,7 @@ import pytest
 from agent.errors import (
     AgentError,
     ContentFilteredError,
+    InvalidRequestError,
     ModelThrottledError,
     PayloadTooLargeError,
     PoolFullError,
@@ -24,6 +25,7 @@ from agent.http.openai.answers import (
 )
 from agent.http.openai.schemas import UNSUPPORTED, CompletionRequest
 from agent.messages import Message
+from agent.model.parameters import ModelParameters
 from agent.turns.turn import TurnRequest
 
 FIGURE = File("plot [1].png", "image/png", 3, "data:image/png;base64,AAAA")
@@ -80,11 +82,8 @@ def test_the_last_message_is_the_question_and_the_others_the_history() -> None:
 
 def test_what_only_tunes_the_answer_is_taken() -> None:
     tuning: dict[str, object] = {
-        "temperature": 0,
-        "top_p": 0.5,
-        "seed": 7,
-        "max_tokens": 10,
-        "max_completion_tokens": 10,
+        "presence_penalty": 1,
+        "frequency_penalty": 1,
         "user": "ada",
         "metadata": {"a": "b"},
         "reasoning_effort": "low",
@@ -103,6 +102,72 @@ def test_what_only_tunes_the_answer_is_taken() -> None:
     assert read_question(asked(HI, **tuning, **neutral), "ours", 100).question == "Hi"
 
 
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        ({}, ModelParameters()),
+        (
+            {"temperature": 0, "top_p": 0.5, "seed": -7, "stop": None},
+            ModelParameters(temperature=0, top_p=0.5, seed=-7),
+        ),
+        ({"max_tokens": 10}, ModelParameters(max_completion_tokens=10)),
+        ({"max_completion_tokens": 10}, ModelParameters(max_completion_tokens=10)),
+        ({"max_tokens": 10, "max_completion_tokens": 9}, ModelParameters(max_completion_tokens=9)),
+        ({"stop": "END"}, ModelParameters(stop=("END",))),
+        ({"stop": ["A", "B"]}, ModelParameters(stop=("A", "B"))),
+        ({"stop": []}, ModelParameters()),
+    ],
+)
+def test_what_tunes_the_model_goes_to_the_model(
+    given: dict[str, object], passed: ModelParameters
+) -> None:
+    assert read_question(asked(HI, **given), "ours", 100).parameters == passed
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"temperature": 2.1},
+        {"temperature": "hot"},
+        {"top_p": -1},
+        {"max_tokens": 0},
+        {"max_completion_tokens": 2**40},
+        {"seed": 2**64},
+        {"seed": 0.5},
+        {"stop": ["a"] * 5},
+        {"stop": [1]},
+        {"stop": ""},
+    ],
+)
+def test_what_no_model_takes_is_refused_by_its_name(given: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        read_completion(asked(HI, **given))
+    assert str(refused.value.field).partition(".")[0] in given
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:,"}}, "no images in messages"),
+        ({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "no sound"),
+        ({"type": "file", "file": {"file_id": "1"}}, "no files in messages"),
+    ],
+)
+def test_what_is_not_text_is_refused_by_where_it_goes(part: dict[str, object], words: str) -> None:
+    message = {"role": "user", "content": [{"type": "text", "text": "Look."}, part]}
+    with pytest.raises(InvalidRequestError, match=words) as refused:
+        read_completion(asked(HI, message))
+    assert "/api/conversations/{id}/files" in str(refused.value)
+    assert refused.value.field == "messages.1.content"
+
+
+@pytest.mark.parametrize("content", [1, None, [1], [{}], [{"type": "text"}], [{"type": ["text"]}]])
+def test_content_of_another_shape_is_refused_by_its_place(content: object) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        read_completion(asked({"role": "user", "content": content}))
+    assert str(refused.value.field).startswith("messages.0.user.content")
+
+
 OTHER_VALUES: dict[str, object] = {
     "n": 2,
     "tools": [{"type": "function", "function": {"name": "f"}}],
@@ -115,7 +180,6 @@ OTHER_VALUES: dict[str, object] = {
     "logprobs": True,
     "top_logprobs": 3,
     "logit_bias": {"50256": -100},
-    "stop": "\n",
     "web_search_options": {},
 }
 
