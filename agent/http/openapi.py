@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -63,7 +63,10 @@ def document() -> bytes:
             "servers": [{"url": "/api"}],
             "paths": paths,
             "components": {
-                "schemas": definitions["$defs"],
+                "schemas": {
+                    name: {"title": name, **_untitled(schema)}
+                    for name, schema in definitions["$defs"].items()
+                },
                 "securitySchemes": {
                     "function_key": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
                     "code": {"type": "apiKey", "in": "query", "name": "code"},
@@ -72,6 +75,24 @@ def document() -> bytes:
             "security": [{"function_key": []}, {"code": []}],
         }
     ).encode()
+
+
+def _untitled(schema: Json) -> Json:
+    """The schema without titles: generators of clients name a class after each."""
+    properties = schema.get("properties", {})
+    bare = {key: _bare(value) for key, value in schema.items() if key != "title"}
+    if properties:
+        bare["properties"] = {name: _untitled(of_name) for name, of_name in properties.items()}
+    return bare
+
+
+def _bare(value: Any) -> Any:
+    match value:
+        case dict():
+            return _untitled(value)
+        case list():
+            return [_bare(item) for item in value]
+    return value
 
 
 def _models(bodies: Iterable[Body]) -> set[type[BaseModel]]:

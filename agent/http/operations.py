@@ -36,7 +36,12 @@ _CHUNKS: Final[Json] = {
     "description": "Server-sent events, each a chat.completion.chunk; `[DONE]` last, or an object "
     "with `error`. Lines that begin with a colon only keep the connection alive.",
 }
-_BINARY: Final[Json] = {}
+_BYTES: Final[Json] = {"type": "string", "format": "binary"}
+# The media type is the file's, by its name. Those that read a description take the first they know.
+_FILE_KINDS: Final = ("application", "audio", "font", "image", "text", "video", "*")
+_FILE: Final = dict.fromkeys(
+    ("application/octet-stream", *(f"{kind}/*" for kind in _FILE_KINDS)), _BYTES
+)
 _FORM: Final[Json] = {
     "type": "object",
     "properties": {
@@ -207,7 +212,7 @@ OPERATIONS: Final = (
         "get",
         "/conversations/{conversation_id}/files/{name}",
         "Download a file of a conversation.",
-        {200: {"*/*": _BINARY}},
+        {200: _FILE},
         _ANY | _STORE | {400, 504},
         parameters=(_CONVERSATION_ID, _NAME),
     ),

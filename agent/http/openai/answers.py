@@ -27,24 +27,24 @@ from agent.http.bodies import check_history, check_length
 from agent.http.openai.schemas import (
     OTHER_PARTS,
     UNSUPPORTED,
-    AssistantMessage,
     Chunk,
     ChunkChoice,
     Completion,
+    CompletionAssistantMessage,
     CompletionChoice,
+    CompletionInstructionMessage,
     CompletionMessage,
     CompletionRequest,
     CompletionUsage,
+    CompletionUserMessage,
     Content,
     Delta,
     Error,
     ErrorEnvelope,
     ErrorType,
     FinishReason,
-    InstructionMessage,
     Model,
     ModelList,
-    UserMessage,
 )
 from agent.http.problems import invalid
 from agent.messages import Message
@@ -104,7 +104,7 @@ def turn_request(completion: CompletionRequest, model: str, max_chars: int) -> T
     instructions = [
         _text(message.content)
         for message in completion.messages
-        if isinstance(message, InstructionMessage)
+        if isinstance(message, CompletionInstructionMessage)
     ]
     turn = TurnRequest(
         question=messages[-1].text,
@@ -131,9 +131,9 @@ def _parameters(completion: CompletionRequest) -> ModelParameters:
 def _messages(completion: CompletionRequest) -> Iterator[Message]:
     for message in completion.messages:
         match message:
-            case UserMessage():
+            case CompletionUserMessage():
                 yield Message("user", _text(message.content))
-            case AssistantMessage(content=content) if content:
+            case CompletionAssistantMessage(content=content) if content:
                 yield Message("assistant", _without_contents(_text(content)))
 
 

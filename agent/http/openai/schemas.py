@@ -15,7 +15,7 @@ _None = Annotated[list[JsonValue], Field(max_length=0)]
 _Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class TextPart(BaseModel):
+class CompletionTextPart(BaseModel):
     """A piece of a message."""
 
     type: Literal["text"]
@@ -28,7 +28,7 @@ def _form_of(content: object) -> str:
 
 # Errors beyond the first one would cost more than all else.
 type Content = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[TextPart], FailFast(), Tag("parts")],
+    Annotated[str, Tag("text")] | Annotated[list[CompletionTextPart], FailFast(), Tag("parts")],
     Discriminator(_form_of),
 ]
 
@@ -45,21 +45,21 @@ OTHER_PARTS = {
 }
 
 
-class InstructionMessage(BaseModel):
+class CompletionInstructionMessage(BaseModel):
     """The application's instructions; the model reads them after the agent's own."""
 
     role: Literal["system", "developer"]
     content: Content
 
 
-class UserMessage(BaseModel):
+class CompletionUserMessage(BaseModel):
     """A message of the user."""
 
     role: Literal["user"]
     content: Content
 
 
-class AssistantMessage(BaseModel):
+class CompletionAssistantMessage(BaseModel):
     """An earlier answer of the agent."""
 
     role: Literal["assistant"]
@@ -91,7 +91,8 @@ class CompletionRequest(BaseModel):
     messages: Annotated[
         list[
             Annotated[
-                InstructionMessage | UserMessage | AssistantMessage, Field(discriminator="role")
+                CompletionInstructionMessage | CompletionUserMessage | CompletionAssistantMessage,
+                Field(discriminator="role"),
             ]
         ],
         Field(min_length=1),
