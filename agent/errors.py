@@ -27,6 +27,7 @@
     │   ├── PoolUnreachableError
     │   ├── PoolTimeoutError
     │   ├── PoolFailedError            it answered with an error of its own
+    │   ├── PoolAnswerLostError        it took an execution and did not tell what came of it
     │   ├── PoolRefusedError           it did not take the request, or does not speak the protocol
     │   ├── PoolFullError
     │   ├── PoolAccessError            a role is missing
@@ -278,6 +279,14 @@ class PoolFailedError(PoolError):
     status = 502
     title = "The session pool failed."
     retryable = True
+
+
+class PoolAnswerLostError(PoolError):
+    """The session pool took an execution, and its answer did not arrive: the code may have run."""
+
+    code = "PoolAnswerLost"
+    status = 502
+    title = "The session pool's answer was lost."
 
 
 class PoolRefusedError(PoolError):

@@ -1,17 +1,26 @@
 """The files of a conversation: in its session while that lives, in the store for good."""
 
+import contextlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
 from agent.conversations.owner import Owner
 from agent.conversations.store import ConversationStore
-from agent.errors import InvalidRequestError
+from agent.errors import (
+    FileNotStoredError,
+    InvalidRequestError,
+    PoolFailedError,
+    PoolRefusedError,
+)
 from agent.events import File
 from agent.media_types import media_type_of
-from agent.session_pool.client import SessionFile, SessionsClient
-from agent.turns.files import in_chunks
+from agent.session_pool.client import SessionsClient
+from agent.session_pool.survey import SessionFile
+from agent.telemetry import logger
+from agent.turns.files import Prepared, in_chunks
 
 # A file that code made is stored up to here, so that it outlives the session; a larger one is
 # available as long as the session is.
@@ -48,28 +57,51 @@ class ConversationFiles:
         self._sessions = sessions
         self._identifier = identifier
         self._turn_number = turn_number
+        # Names and sizes, as the store had them last.
+        self._stored: dict[str, int] = {}
 
-    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
-        """Upload the stored files that the session lacks; tells whether there were any."""
+    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> Prepared:
+        """Upload the stored files that the session lacks."""
         names = {file.name for file in present}
         stored = await self._store.list_files(self._key.owner, self._key.id)
+        self._stored = {file.name: file.size_bytes for file in stored}
         missing = [file for file in stored if file.name not in names]
+        moves: list[tuple[str, str]] = []
+        failed: list[str] = []
         for file in missing:
-            await self.upload(file.name, file.size_bytes, deadline=deadline)
-        return bool(missing)
+            try:
+                move = await self._send(file.name, file.size_bytes, deadline=deadline)
+            except (PoolRefusedError, PoolFailedError) as error:
+                # A session that is full must not end every turn for ever.
+                logger.warning("a file of the conversation not put back: %s", error.code)
+                failed.append(file.name)
+            else:
+                moves += [move] if move else []
+        return Prepared(len(missing) - len(failed), tuple(moves), tuple(failed))
+
+    async def forget(self, names: Collection[str]) -> None:
+        """Remove files that code removed."""
+        for name in self._stored.keys() & set(names):
+            del self._stored[name]
+            with contextlib.suppress(FileNotStoredError, InvalidRequestError):
+                await self._store.delete_file(self._key.owner, self._key.id, name)
 
     async def upload(self, name: str, size_bytes: int, *, deadline: float) -> None:
         """Upload one stored file to the session."""
-
-        async def content() -> AsyncIterator[bytes]:
-            file = self._store.open_file(self._key.owner, self._key.id, name)
-            async with file as (_, chunks):
-                async for chunk in chunks:
-                    yield chunk
-
         await self._sessions.upload_file(
-            self._identifier, name, size_bytes, content, deadline=deadline
+            self._identifier, name, size_bytes, partial(self._content, name), deadline=deadline
         )
+
+    async def _send(self, name: str, size_bytes: int, *, deadline: float) -> tuple[str, str] | None:
+        return await self._sessions.send_file(
+            self._identifier, name, size_bytes, partial(self._content, name), deadline=deadline
+        )
+
+    async def _content(self, name: str) -> AsyncIterator[bytes]:
+        file = self._store.open_file(self._key.owner, self._key.id, name)
+        async with file as (_, chunks):
+            async for chunk in chunks:
+                yield chunk
 
     def output_name(self, stem: str, number: int, extension: str) -> str:
         """See FileSink; each turn numbers its own."""

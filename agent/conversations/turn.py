@@ -19,8 +19,8 @@ from agent.conversations.store import ConversationStore, HeldConversation
 from agent.conversations.timed import TimedStore
 from agent.events import Event, TurnFailed, TurnFinished
 from agent.session_pool.client import SessionsClient
-from agent.turns.code_interpreter import TurnSession
 from agent.turns.result import TurnRecord
+from agent.turns.session_files import TurnSession
 from agent.turns.turn import TurnRequest, TurnServices, run_turn, with_terminal_event
 
 # The part of a turn's time that is reserved for storing its answer.

@@ -17,8 +17,25 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from agent.errors import PoolNotFoundError, PoolRefusedError, PoolUnreachableError
+from agent.errors import (
+    DeadlineExceededError,
+    PoolAnswerLostError,
+    PoolError,
+    PoolNotFoundError,
+    PoolRefusedError,
+    PoolUnreachableError,
+)
+from agent.session_pool.names import is_plain, name_of
 from agent.session_pool.outputs import CellOutputs, Shown, read_outputs
+from agent.session_pool.survey import (
+    ANSWER_MAX_CHARS,
+    TRANSFER_PREFIX,
+    Errand,
+    SessionFile,
+    Survey,
+    read_survey,
+    survey_code,
+)
 from agent.session_pool.transport import ContentOpener, PoolCalls, TokenProvider, out_of_time
 from agent.telemetry import logger
 
@@ -26,6 +43,12 @@ from agent.telemetry import logger
 EXECUTION_TIMEOUT_CEILING_S = 220
 # What an answer may take on top of the execution: allocation of a session, and the way.
 TRANSPORT_MARGIN_S = 15
+
+
+# A survey takes some milliseconds; it may have to wait for code that runs, or for a new session.
+SURVEY_TIMEOUT_S = 30
+SURVEY_ATTEMPTS = 3
+_NO_ERRAND = Errand()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +74,6 @@ class SessionExecution:
     session_guid: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFile:
-    """A file in a session's /mnt/data."""
-
-    name: str
-    size_bytes: int
-    modified_at: datetime
-
-
 class _ExecutionResult(BaseModel):
     stdout: str | None = None
     stderr: str | None = None
@@ -74,6 +88,7 @@ class _ExecutionReply(BaseModel):
 
 class _File(BaseModel):
     name: str
+    directory: str | None = None
     type: str = ""
     size_bytes: int = Field(default=0, alias="sizeInBytes")
     modified_at: datetime = Field(alias="lastModifiedAt")
@@ -88,9 +103,9 @@ class SessionsClient:
     """Sessions of one pool. Safe to share: it keeps nothing of a request.
 
     Every method takes a `deadline` (event-loop time, seconds) that bounds all of it, retries
-    included, and raises a `PoolError` or `DeadlineExceededError`. A failed connection is tried
-    again, so code can run twice if it breaks while the code runs, as with every client of this
-    service: an execution has no idempotency key.
+    included, and raises a `PoolError` or `DeadlineExceededError`. What the pool did not take or
+    did not do is tried again. An execution has no idempotency key, so it is sent once: where its
+    answer is lost, that is a `PoolAnswerLostError`.
     """
 
     def __init__(
@@ -165,7 +180,13 @@ class SessionsClient:
         )
 
     async def _execution(
-        self, identifier: str, body: dict[str, JsonValue], timeout_s: int, deadline: float
+        self,
+        identifier: str,
+        body: dict[str, JsonValue],
+        timeout_s: int,
+        deadline: float,
+        *,
+        once: bool = True,
     ) -> aiohttp.ClientResponse:
         return await self._calls.request(
             "POST",
@@ -175,6 +196,8 @@ class SessionsClient:
             reply_timeout_s=timeout_s + TRANSPORT_MARGIN_S,
             json=body,
             headers={"operation-id": secrets.token_hex(16)},
+            # Code has no key by which the service could know it again.
+            once=once,
         )
 
     def _outputs(self, value: JsonValue, *, jupyter: bool) -> CellOutputs:
@@ -192,6 +215,17 @@ class SessionsClient:
         with contextlib.suppress(PoolNotFoundError):
             await self._calls.request("DELETE", "session", identifier, deadline=deadline)
 
+    async def is_idle(self, identifier: str, *, timeout_s: float) -> bool:
+        """Whether the session runs code within so many seconds; one that runs code does not."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        try:
+            ran = await self.execute(
+                identifier, "pass", timeout_s=1, max_chars=1000, deadline=deadline
+            )
+        except (DeadlineExceededError, PoolAnswerLostError):
+            return False
+        return ran.status == "Succeeded"
+
     async def is_alive(self, identifier: str, *, deadline: float) -> bool:
         """Whether the pool has a session with this identifier; this call alone creates none."""
         try:
@@ -200,22 +234,63 @@ class SessionsClient:
             return False
         return True
 
+    async def survey(
+        self, identifier: str, errand: Errand = _NO_ERRAND, *, deadline: float
+    ) -> Survey | None:
+        """All files in /mnt/data, asked of the session itself; waits for code that runs there.
+
+        Returns:
+            None where code made the session unable to answer.
+        """
+        code, mark = survey_code(errand)
+        body: dict[str, JsonValue] = {
+            "codeInputType": "Inline",
+            "executionType": "Synchronous",
+            "code": code,
+            "timeoutInSeconds": SURVEY_TIMEOUT_S,
+            "outputStreamsMaxLength": ANSWER_MAX_CHARS,
+        }
+        for attempt in range(SURVEY_ATTEMPTS):
+            try:
+                # It may be done twice.
+                reply = await self._execution(
+                    identifier, body, SURVEY_TIMEOUT_S, deadline, once=False
+                )
+                break
+            except PoolNotFoundError:
+                # The session ended while this waited for its turn.
+                if attempt == SURVEY_ATTEMPTS - 1:
+                    raise
+        try:
+            parsed = _ExecutionReply.model_validate_json(await reply.read())
+        except ValidationError as error:
+            raise _not_the_protocol("an execution") from error
+        stdout = (parsed.result and parsed.result.stdout) or ""
+        return read_survey(stdout, mark, reply.headers.get("x-ms-session-guid"))
+
     async def list_files(self, identifier: str, *, deadline: float) -> list[SessionFile]:
-        """The files in /mnt/data, folders left out."""
+        """The files in /mnt/data and in folders below it, as the service lists them.
+
+        Those whose names are not UTF-8 are left out. It does not wait for code that runs.
+        """
         files: list[SessionFile] = []
         path: str | None = "files"
+        parameters: dict[str, str] = {"recursive": "true"}
         while path:
-            reply = await self._calls.request("GET", path, identifier, deadline=deadline)
+            reply = await self._calls.request(
+                "GET", path, identifier, deadline=deadline, parameters=parameters
+            )
             try:
                 page = _FilePage.model_validate_json(await reply.read())
             except ValidationError as error:
                 raise _not_the_protocol("a list of files") from error
             files += [
-                SessionFile(f.name, f.size_bytes, f.modified_at)
+                SessionFile(name_of(name.encode()), f.size_bytes, f.modified_at)
                 for f in page.value
                 if f.type.lower() != "directory"
+                and "\N{REPLACEMENT CHARACTER}" not in (name := _full_name(f))
             ]
-            path = self._path_of(page.next_link) if page.next_link else None
+            path, parameters = (self._path_of(page.next_link), {}) if page.next_link else (None, {})
         return files
 
     async def upload_file(
@@ -231,16 +306,37 @@ class SessionsClient:
 
         Args:
             identifier: of the session.
-            name: of the file.
+            name: of the file; see `names`.
             size_bytes: length of the content, at most 128 MB.
             open_content: called for each attempt; yields the content.
             deadline: see the class.
         """
+        move = await self.send_file(identifier, name, size_bytes, open_content, deadline=deadline)
+        if move:
+            survey = await self.survey(identifier, Errand(moves=[move]), deadline=deadline)
+            if survey is None or survey.failed:
+                raise PoolRefusedError(f"The session could not name a file {name}.")
+
+    async def send_file(
+        self,
+        identifier: str,
+        name: str,
+        size_bytes: int,
+        open_content: ContentOpener,
+        *,
+        deadline: float,
+    ) -> tuple[str, str] | None:
+        """The same, but for the name of a file that the service does not take.
+
+        Returns:
+            The `Errand.moves` that gives such a file its name; None where it has it.
+        """
+        plain = "/" not in name and is_plain(name)
+        sent = name if plain else f"{TRANSFER_PREFIX}{secrets.token_hex(16)}"
         boundary = secrets.token_hex(16)
-        disposition = name.replace("\\", "\\\\").replace('"', '\\"')
         head = (
             f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{disposition}"\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{sent}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         tail = f"\r\n--{boundary}--\r\n".encode()
@@ -263,31 +359,65 @@ class SessionsClient:
                 "Content-Length": str(len(head) + size_bytes + len(tail)),
             },
         )
+        return None if plain else (sent, name)
 
     @contextlib.asynccontextmanager
     async def open_file(
         self, identifier: str, name: str, *, deadline: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The content of a file in /mnt/data, as it arrives."""
-        path = f"files/{_segment(name)}/content"
+        async with contextlib.AsyncExitStack() as resources:
+            if not is_plain(name):
+                linked = self._linked(identifier, name, deadline)
+                name = await resources.enter_async_context(linked)
+            folder, _, last = name.rpartition("/")
+            path = f"files/{_segment(last)}/content"
+            try:
+                async with asyncio.timeout_at(deadline):
+                    reply = await self._calls.request(
+                        "GET",
+                        path,
+                        identifier,
+                        deadline=deadline,
+                        stream=True,
+                        parameters={"path": folder} if folder else {},
+                    )
+                    try:
+                        yield reply.content.iter_any()
+                    finally:
+                        reply.close()
+            except aiohttp.ClientError as error:
+                raise PoolUnreachableError("The connection to the session pool broke.") from error
+            except TimeoutError as error:
+                raise out_of_time() from error
+
+    @contextlib.asynccontextmanager
+    async def _linked(self, identifier: str, name: str, deadline: float) -> AsyncIterator[str]:
+        """A second name of a file, that every call takes."""
+        link = f"{TRANSFER_PREFIX}{secrets.token_hex(16)}"
+        survey = await self.survey(identifier, Errand(links=[(name, link)]), deadline=deadline)
+        if survey is None or survey.failed:
+            raise PoolNotFoundError("The session has no such file.")
         try:
-            async with asyncio.timeout_at(deadline):
-                reply = await self._calls.request(
-                    "GET", path, identifier, deadline=deadline, stream=True
-                )
-                try:
-                    yield reply.content.iter_any()
-                finally:
-                    reply.close()
-        except aiohttp.ClientError as error:
-            raise PoolUnreachableError("The connection to the session pool broke.") from error
-        except TimeoutError as error:
-            raise out_of_time() from error
+            yield link
+        finally:
+            with contextlib.suppress(PoolError, DeadlineExceededError):
+                await self.delete_file(identifier, link, deadline=deadline)
 
     async def delete_file(self, identifier: str, name: str, *, deadline: float) -> None:
         """Remove a file from /mnt/data."""
+        if not is_plain(name):
+            survey = await self.survey(identifier, Errand(removes=[name]), deadline=deadline)
+            if survey is None or survey.failed:
+                raise PoolNotFoundError("The session has no such file.")
+            return
+        folder, _, last = name.rpartition("/")
         await self._calls.request(
-            "DELETE", f"files/{_segment(name)}", identifier, deadline=deadline
+            "DELETE",
+            f"files/{_segment(last)}",
+            identifier,
+            deadline=deadline,
+            parameters={"path": folder} if folder else {},
         )
 
     def _path_of(self, next_link: str) -> str:
@@ -302,6 +432,11 @@ def _not_the_protocol(expected: str) -> PoolRefusedError:
         f"The session pool did not answer with {expected}. "
         "Check that POOL_MANAGEMENT_ENDPOINT is the pool's poolManagementEndpoint."
     )
+
+
+def _full_name(file: _File) -> str:
+    folder = (file.directory or "").strip("/").removeprefix("mnt/data").strip("/")
+    return file.name if folder in ("", ".") else f"{folder}/{file.name}"
 
 
 def _segment(name: str) -> str:

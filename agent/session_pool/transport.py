@@ -14,6 +14,7 @@ from agent.errors import (
     AgentError,
     DeadlineExceededError,
     PoolAccessError,
+    PoolAnswerLostError,
     PoolError,
     PoolFailedError,
     PoolFullError,
@@ -30,6 +31,12 @@ ATTEMPTS = 5
 FIRST_BACKOFF_S = 0.5
 # The service says so with HTTP 400.
 SESSION_NOT_FOUND_CODES = frozenset({"SessionWithIdentifierNotFound", "SessionNotFound"})
+# The connection was not made, or closed before all of the request was written.
+_NOT_TAKEN = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientConnectionResetError,
+)
 ROLE = "Azure ContainerApps Session Executor"
 
 
@@ -53,7 +60,8 @@ class _TokenRefusedError(PoolAccessError):
 
 
 class _ErrorBody(BaseModel):
-    code: str = ""
+    code: str | None = ""
+    message: str | None = ""
 
 
 class _ErrorReply(BaseModel):
@@ -84,7 +92,9 @@ class PoolCalls:
         headers: Mapping[str, str] | None = None,
         json: object = None,
         open_body: ContentOpener | None = None,
+        parameters: Mapping[str, str] | None = None,
         stream: bool = False,
+        once: bool = False,
     ) -> aiohttp.ClientResponse:
         """The answer, which has status 2xx.
 
@@ -97,13 +107,16 @@ class PoolCalls:
             headers: besides authorization.
             json: a body, or
             open_body: called for each attempt.
+            parameters: of the query, besides version and session.
             stream: leave the answer's body to be read by the caller, who closes it.
+            once: the pool must not take it twice: only what it surely did not take is sent again.
 
         Raises:
+            PoolAnswerLostError: `once`, and the pool may have done it.
             PoolError: by what went wrong.
             DeadlineExceededError: the deadline came first.
         """
-        url = self._url(path, identifier)
+        url = self._url(path, identifier, parameters or {})
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=reply_timeout_s)
         try:
             async with asyncio.timeout_at(deadline):
@@ -121,7 +134,7 @@ class PoolCalls:
                         allow_redirects=False,
                     )
                     try:
-                        return await _reply_to(sending, stream=stream)
+                        return await _reply_to(sending, stream=stream, once=once)
                     except _TokenRefusedError:
                         if attempt == ATTEMPTS or not await self._token.renew(token):
                             raise
@@ -137,15 +150,15 @@ class PoolCalls:
             raise out_of_time() from error
         raise AssertionError("the loop returns or raises")
 
-    def _url(self, path: str, identifier: str) -> URL:
-        parameters = {"api-version": API_VERSION, "identifier": identifier}
+    def _url(self, path: str, identifier: str, more: Mapping[str, str]) -> URL:
+        parameters = {"api-version": API_VERSION, "identifier": identifier, **more}
         # Encoded here: yarl would decode what is as good as itself in a file's name.
         url = URL(f"{self.endpoint}/{path}", encoded=True)
         return url.update_query(parameters)
 
 
 async def _reply_to(
-    sending: Awaitable[aiohttp.ClientResponse], *, stream: bool
+    sending: Awaitable[aiohttp.ClientResponse], *, stream: bool, once: bool
 ) -> aiohttp.ClientResponse:
     """One attempt, in our errors; the body is read, but for that of a stream."""
     try:
@@ -153,19 +166,41 @@ async def _reply_to(
         succeeded = 200 <= reply.status < 300
         if not (stream and succeeded):
             await reply.read()
-    except aiohttp.SocketTimeoutError as error:
-        raise PoolTimeoutError("The session pool did not answer in time.") from error
+    except _NOT_TAKEN as error:
+        raise PoolUnreachableError("There is no connection to the session pool.") from error
     except (aiohttp.ClientError, OSError) as error:
         if isinstance(error.__cause__, AgentError):  # the body's own
             raise error.__cause__ from error
+        if once:
+            raise _answer_lost() from error
+        if isinstance(error, aiohttp.SocketTimeoutError):
+            raise PoolTimeoutError("The session pool did not answer in time.") from error
         raise PoolUnreachableError("There is no connection to the session pool.") from error
-    if not succeeded:
-        raise _error_of(reply, await reply.read())
-    return reply
+    if succeeded:
+        return reply
+    body = await reply.read()
+    if once and _may_have_run(reply.status, *_error_words(reply, body)):
+        raise _answer_lost() from _error_of(reply, body)
+    raise _error_of(reply, body)
+
+
+def _may_have_run(status: int, code: str, message: str) -> bool:
+    """Whether the code of an execution that ended with this error may have run all the same."""
+    # The session ended under it.
+    if code in SESSION_NOT_FOUND_CODES:
+        return True
+    # `Error happened when allocating pod for identifier …`: there was no session to run it.
+    return status >= 500 and "allocating" not in message
+
+
+def _answer_lost() -> PoolAnswerLostError:
+    return PoolAnswerLostError(
+        "The session pool took the code, but its answer was lost: the code may have run."
+    )
 
 
 def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
-    status, code = reply.status, _error_code(reply, body)
+    status, (code, message) = reply.status, _error_words(reply, body)
     if code in SESSION_NOT_FOUND_CODES:
         return PoolNotFoundError("Session not found in the pool.")
     logger.warning("pool: HTTP %d %s on %s", status, code, reply.method)
@@ -186,6 +221,10 @@ def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
             return PoolFullError(
                 "All sessions of the pool are in use.", retry_after_s=_retry_after_s(reply)
             )
+        case 507:
+            return PoolRefusedError("The session has no room for the file.")
+        case _ if status >= 500 and "allocating" in message:
+            return PoolFullError("The session pool could not start a session.")
         case _ if status >= 500:
             return PoolFailedError(
                 f"The session pool answered HTTP {status}.", retry_after_s=_retry_after_s(reply)
@@ -193,15 +232,15 @@ def _error_of(reply: aiohttp.ClientResponse, body: bytes) -> PoolError:
     return PoolRefusedError(f"The session pool answered HTTP {status} {code}.".replace(" .", "."))
 
 
-def _error_code(reply: aiohttp.ClientResponse, body: bytes) -> str:
-    """The service's error code; empty where the answer has none, or not a plain word."""
-    code = reply.headers.get("x-ms-error-code", "")
-    if not code:
-        try:
-            code = _ErrorReply.model_validate_json(body).error.code
-        except ValidationError:
-            return ""
-    return code if code.isalnum() and len(code) <= 64 else ""
+def _error_words(reply: aiohttp.ClientResponse, body: bytes) -> tuple[str, str]:
+    """The service's error code and message; a code that is not a plain word is left out."""
+    code, message = reply.headers.get("x-ms-error-code", ""), ""
+    try:
+        error = _ErrorReply.model_validate_json(body).error
+        code, message = code or error.code or "", error.message or ""
+    except ValidationError:
+        pass
+    return code if code.isalnum() and len(code) <= 64 else "", message
 
 
 def _retry_after_s(reply: aiohttp.ClientResponse) -> int | None:

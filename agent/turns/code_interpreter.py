@@ -5,34 +5,29 @@ to set: Semantic Kernel lets the model's arguments overwrite the caller's.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import JsonValue
 
-from agent.errors import AgentError, PoolError
+from agent.errors import AgentError, PoolAnswerLostError
 from agent.events import (
     Event,
     Execution,
     ExecutionFinished,
     ExecutionStarted,
-    File,
-    FileCreated,
     TurnWarning,
 )
 from agent.model.sdk import kernel_function
 from agent.session_pool.client import (
     EXECUTION_TIMEOUT_CEILING_S,
     SessionExecution,
-    SessionFile,
-    SessionsClient,
 )
-from agent.telemetry import log_content, logger
+from agent.telemetry import log_content
 from agent.text import shortened
-from agent.turns.files import FileSink, FileWatcher
+from agent.turns.session_files import SessionFiles, TurnSession
 from agent.turns.shown import OutputTaker
 
 
@@ -49,24 +44,10 @@ class OutputLimits:
     model_max_chars: int
 
 
-@dataclass(frozen=True, slots=True)
-class TurnSession:
-    """The session of one turn.
-
-    Attributes:
-        sessions: the pool.
-        identifier: of the session, known to nobody else.
-        files: where figures and files go.
-        guid: which session the conversation had before this turn; None if it had none.
-        keeps_files: whether files may be there from turns before, so that every execution is
-            followed by a look. A new session is only looked at once code names /mnt/data.
-    """
-
-    sessions: SessionsClient
-    identifier: str
-    files: FileSink
-    guid: str | None = None
-    keeps_files: bool = False
+_UNKNOWN: Final = (
+    "The session pool's answer to this code was lost: it may have run, wholly or in part."
+)
+_LOOK_FIRST: Final = "Look at what is there before you run it again."
 
 
 class CodeInterpreter:
@@ -74,8 +55,8 @@ class CodeInterpreter:
 
     Attributes:
         used: whether the session was ever asked for, so that there may be one to give back.
+        abandoned: whether code was left running there.
         failure: why the pool could not do it; the model cannot repair that, so the turn ends.
-        session_guid: the session that ran the code last.
         warnings: what the caller should know.
     """
 
@@ -98,20 +79,25 @@ class CodeInterpreter:
             emit: gets the events of each execution as they happen.
         """
         self._session = session
-        self._watcher = FileWatcher(session.sessions, session.identifier)
-        self._looks_for_files = session.keeps_files
         self._limits = limits
         self._deadline = deadline
         self._execution_deadline = execution_deadline
         self._emit = emit
         self._executions = 0
+        self.warnings: list[TurnWarning] = []
+        self._files = SessionFiles(session, deadline, emit=emit, warn=self.warnings.append)
         self._taker = OutputTaker(
-            session.files, limits.execution_max_chars, emit=emit, left_out=self._leave_out
+            session.files, limits.execution_max_chars, emit=emit, left_out=self._files.leave_out
         )
         self.used = False
+        self.abandoned = False
+        self._lost_an_answer = False
         self.failure: AgentError | None = None
-        self.session_guid = session.guid
-        self.warnings: list[TurnWarning] = []
+
+    @property
+    def session_guid(self) -> str | None:
+        """The session that ran the code last."""
+        return self._files.session_guid
 
     @kernel_function
     async def execute_python(
@@ -127,12 +113,21 @@ class CodeInterpreter:
         log_content("code", code)
         try:
             reply = await self._execute(code, min(timeout_s, EXECUTION_TIMEOUT_CEILING_S))
-            notes = self._lost_session_note(reply)
             taken = await self._taker.take(execution_id, reply.outputs)
-            notes += await self._show_files(execution_id, code)
+            notes = await self._files.after(execution_id, code, reply.session_guid)
+        except PoolAnswerLostError as error:
+            if self._lost_an_answer:
+                self.failure = error
+            self._lost_an_answer = True
+            self.warnings.append(TurnWarning("ExecutionUnknown", _UNKNOWN))
+            self._emit(
+                ExecutionFinished(execution_id, Execution(code, "Failed", "", _UNKNOWN, None, 0))
+            )
+            return _as_json({"status": "Failed", "note": f"{_UNKNOWN} {_LOOK_FIRST}"})
         except AgentError as error:
             self.failure = error
             return _as_json({"status": "Failed", "note": error.title})
+        self._lost_an_answer = False
         log_content("output", reply.stdout + reply.stderr)
         execution = Execution(
             code,
@@ -147,59 +142,19 @@ class CodeInterpreter:
         return self._for_the_model(execution, taken.for_the_model, notes)
 
     async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
-        if self._session.keeps_files and not self.used:
-            present = await self._watcher.changed_files(deadline=self._deadline)
-            if await self._session.files.prepare(present, deadline=self._deadline):
-                # What is there before the first execution was not made by this turn.
-                await self._watcher.changed_files(deadline=self._deadline)
+        if not self.used:
+            await self._files.before_the_first()
         self.used = True
-        return await self._session.sessions.execute(
+        self.abandoned = True
+        reply = await self._session.sessions.execute(
             self._session.identifier,
             code,
             timeout_s=timeout_s,
             max_chars=self._limits.execution_max_chars,
             deadline=self._deadline,
         )
-
-    def _lost_session_note(self, reply: SessionExecution) -> list[str]:
-        before, now = self.session_guid, reply.session_guid
-        self.session_guid = now or before
-        if before is None or now in (None, before):
-            return []
-        text = "The session was replaced by a new one: earlier variables and imports are gone."
-        self.warnings.append(TurnWarning("SessionLost", text))
-        return [text]
-
-    async def _show_files(self, execution_id: str, code: str) -> list[str]:
-        """Bring the files that the code made; a file that cannot be had is no reason to fail."""
-        self._looks_for_files = self._looks_for_files or "/mnt/data" in code
-        if not self._looks_for_files:
-            return []
-        notes: list[str] = []
-        with contextlib.suppress(PoolError):
-            for entry in await self._watcher.changed_files(deadline=self._deadline):
-                file = await self._take_file(entry)
-                if file is None:
-                    notes.append(f"[file: {entry.name}, {entry.size_bytes} bytes, not shown]")
-                else:
-                    self._emit(FileCreated(execution_id, file))
-                    notes.append(f"[file: {file.name}, {file.size_bytes} bytes, given to the user]")
-        return notes
-
-    async def _take_file(self, entry: SessionFile) -> File | None:
-        try:
-            file = await self._session.files.take_file(entry, deadline=self._deadline)
-        except PoolError as error:
-            logger.warning("a file of the session could not be read: %s", error.code)
-            file = None
-        if file is None:
-            self._leave_out(entry.name, entry.size_bytes)
-        return file
-
-    def _leave_out(self, name: str, size_bytes: int) -> None:
-        limits = self._session.files.limits
-        text = f"{name} ({size_bytes:,} bytes) is not part of the answer. {limits}"
-        self.warnings.append(TurnWarning("FileNotShown", text))
+        self.abandoned = False
+        return reply
 
     def _for_the_model(self, execution: Execution, outputs: str, notes: list[str]) -> str:
         limit = self._limits.model_max_chars

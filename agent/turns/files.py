@@ -4,17 +4,38 @@ The model never reads them; it is told their names. A stateless turn gives its s
 its files travel in the answer as data: URLs; those of a conversation are kept and have an address.
 """
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from agent.events import File
 from agent.media_types import media_type_of
-from agent.session_pool.client import SessionFile, SessionsClient
+from agent.session_pool.client import SessionsClient
+from agent.session_pool.survey import Errand, SessionFile, Survey
 
 # What one answer may carry inside, of one file and of all; more needs a conversation.
 INLINE_MAX_BYTES: Final = 1024**2
 INLINE_TOTAL_MAX_BYTES: Final = 8 * 1024**2
+# What a clock may be off by, and a session may have been there before its first look.
+CLOCK_SLACK_S: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a session was given.
+
+    Attributes:
+        count: how many files.
+        moves: those of them that the next look must give their names.
+        failed: names of those that it did not take.
+    """
+
+    count: int = 0
+    moves: tuple[tuple[str, str], ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 class FileSink(Protocol):
@@ -29,8 +50,12 @@ class FileSink(Protocol):
         """See above."""
         ...
 
-    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
-        """Before the first execution: give the session what it should have; tells if it did."""
+    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> Prepared:
+        """Give a session what it should have and lacks."""
+        ...
+
+    async def forget(self, names: Collection[str]) -> None:
+        """Take note of files that code removed."""
         ...
 
     def output_name(self, stem: str, number: int, extension: str) -> str:
@@ -61,10 +86,29 @@ class InlineFiles:
         self._sessions = sessions
         self._identifier = identifier
         self._left_bytes = INLINE_TOTAL_MAX_BYTES
+        # Of what code wrote, so that a session that replaces this one has it.
+        self._contents: dict[str, bytes] = {}
 
-    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> bool:
-        """A new session should have none."""
-        return False
+    async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> Prepared:
+        """Put back what this turn's code wrote to a session that is gone."""
+        names = {file.name for file in present}
+        missing = {name: c for name, c in self._contents.items() if name not in names}
+        moves = []
+        for name, content in missing.items():
+            move = await self._sessions.send_file(
+                self._identifier,
+                name,
+                len(content),
+                partial(in_chunks, content),
+                deadline=deadline,
+            )
+            moves += [move] if move else []
+        return Prepared(len(missing), tuple(moves))
+
+    async def forget(self, names: Collection[str]) -> None:
+        """See FileSink."""
+        for name in names:
+            self._contents.pop(name, None)
 
     def output_name(self, stem: str, number: int, extension: str) -> str:
         """See FileSink."""
@@ -86,7 +130,10 @@ class InlineFiles:
                 content += chunk
                 if len(content) > INLINE_MAX_BYTES:
                     return None
-        return self._inline(file.name, media_type_of(file.name), bytes(content))
+        taken = self._inline(file.name, media_type_of(file.name), bytes(content))
+        if taken:
+            self._contents[file.name] = bytes(content)
+        return taken
 
     def _inline(self, name: str, media_type: str, content: bytes) -> File | None:
         if len(content) > min(INLINE_MAX_BYTES, self._left_bytes):
@@ -95,21 +142,78 @@ class InlineFiles:
         return File(name, media_type, len(content), _data_url(media_type, content))
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at a session's files found.
+
+    Attributes:
+        files: all of them, by name.
+        changed: those that are new or different since the last look; all of a new session.
+        gone: names of those that were there at the last look, in the same session.
+        left_out: how many more there are, which were not looked at.
+        failed: names that could not be put or brought there.
+        session_guid: the session that was looked at; None if it is not known.
+    """
+
+    files: tuple[SessionFile, ...]
+    changed: tuple[SessionFile, ...]
+    gone: tuple[str, ...]
+    left_out: int
+    failed: tuple[str, ...]
+    session_guid: str | None
+
+
 class FileWatcher:
-    """Finds the files in a session's /mnt/data that changed since the last look."""
+    """Finds the files in a session that changed since the last look.
+
+    Args:
+        sessions: the pool.
+        identifier: of the session.
+    """
 
     def __init__(self, sessions: SessionsClient, identifier: str) -> None:
         self._sessions = sessions
         self._identifier = identifier
         self._listed: dict[str, SessionFile] = {}
+        self._guid: str | None = None
+        self._began = asyncio.get_running_loop().time()
 
-    async def changed_files(self, *, deadline: float) -> list[SessionFile]:
-        """The files that are new or different, by name."""
-        files = await self._sessions.list_files(self._identifier, deadline=deadline)
-        now = {file.name: file for file in files}
-        changed = [file for name, file in now.items() if self._listed.get(name) != file]
-        self._listed = now
-        return sorted(changed, key=lambda file: file.name)
+    async def look(
+        self,
+        *,
+        moves: Sequence[tuple[str, str]] = (),
+        works_in_data: bool = False,
+        deadline: float,
+    ) -> Look:
+        """Look at /mnt/data, after bringing there what was written to working directories.
+
+        Args:
+            moves: files to give their names first.
+            works_in_data: make /mnt/data the working directory of a session that is new.
+            deadline: event-loop time.
+        """
+        working_s = asyncio.get_running_loop().time() - self._began + CLOCK_SLACK_S
+        errand = Errand(moves=moves, works_in_data=works_in_data, working_s=working_s)
+        survey = await self._sessions.survey(self._identifier, errand, deadline=deadline)
+        if survey is None:
+            # Code made its session unable to answer; the service can list most files.
+            files = await self._sessions.list_files(self._identifier, deadline=deadline)
+            survey = Survey(tuple(files), len(files), (), None)
+        same = survey.session_guid is not None and survey.session_guid == self._guid
+        before = self._listed if same or survey.session_guid is None else {}
+        now = {file.name: file for file in survey.files}
+        left_out = survey.count - len(survey.files)
+        gone = sorted(before.keys() - now.keys()) if same and not left_out else []
+        changed = [file for name, file in now.items() if before.get(name) != file]
+        self._listed, self._guid = now, survey.session_guid or self._guid
+        return Look(
+            files=tuple(sorted(survey.files, key=lambda file: file.name)),
+            changed=tuple(sorted(changed, key=lambda file: file.name)),
+            gone=tuple(gone),
+            left_out=left_out,
+            failed=survey.failed,
+            session_guid=survey.session_guid,
+        )
 
 
 async def in_chunks(content: bytes, size: int = 1024**2) -> AsyncIterator[bytes]:

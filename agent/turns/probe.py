@@ -11,6 +11,7 @@ from agent.model.kernel import build_kernel
 from agent.model.parameters import ModelParameters
 from agent.turns.code_interpreter import CodeInterpreter, TurnSession
 from agent.turns.files import InlineFiles
+from agent.turns.session_files import TurnSession
 from agent.turns.turn import TurnServices
 
 # How long a result is good for: probes come every few seconds, and each would be a model call.

@@ -29,13 +29,17 @@ from agent.model.parameters import UNSET, ModelParameters
 from agent.model.sdk import ChatMessageContent, FunctionCallContent, Kernel, OpenAIChatCompletion
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import log_content, logger, tracer
-from agent.turns.code_interpreter import CodeInterpreter, OutputLimits, TurnSession
+from agent.turns.code_interpreter import CodeInterpreter, OutputLimits
 from agent.turns.files import InlineFiles
+from agent.turns.session_files import TurnSession
 
 # The part of a turn's time that is reserved for the model's last answer: no code runs into it.
 ANSWER_RESERVE_S = 30
 ANSWER_RESERVE_SHARE = 0.2
 DELETE_SESSION_TIMEOUT_S = 30
+# Code that was abandoned gets so long to end before its session is ended: a caller that stops a
+# turn and asks again at once finds a session that answers within two seconds.
+IDLE_TIMEOUT_S = 1
 
 _PROMPTS = files(__package__).joinpath("prompts")
 _INSTRUCTIONS = _PROMPTS.joinpath("instructions.md").read_text("utf-8")
@@ -161,8 +165,11 @@ async def run_turn(
             async for event in events:
                 yield event
     finally:
-        if session is not None and give_back and turn.used_session:
-            services.in_background(_give_back(session))
+        if session is not None and turn.used_session:
+            if give_back:
+                services.in_background(_give_back(session))
+            elif turn.left_code_running:
+                services.in_background(_free(session))
 
 
 async def _give_back(session: TurnSession) -> None:
@@ -172,6 +179,15 @@ async def _give_back(session: TurnSession) -> None:
     except AgentError as error:
         # Its cooldown ends it.
         logger.warning("session not given back: %s", error.code)
+
+
+async def _free(session: TurnSession) -> None:
+    """Make a session usable whose code was left running: end it, unless the code ends at once."""
+    try:
+        if not await session.sessions.is_idle(session.identifier, timeout_s=IDLE_TIMEOUT_S):
+            await _give_back(session)
+    except AgentError as error:
+        logger.warning("session of an abandoned execution not freed: %s", error.code)
 
 
 class _Turn:
@@ -210,6 +226,10 @@ class _Turn:
         self._messages = [Message("user", request.question)]
         self._history = chat_history(instructions, [*request.history, *self._messages])
         log_content("question", request.question)
+
+    @property
+    def left_code_running(self) -> bool:
+        return self._interpreter is not None and self._interpreter.abandoned
 
     @property
     def used_session(self) -> bool:

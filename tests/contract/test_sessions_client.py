@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from agent.errors import (
     DeadlineExceededError,
     PoolAccessError,
+    PoolAnswerLostError,
     PoolFailedError,
     PoolFullError,
     PoolNotFoundError,
@@ -142,15 +143,24 @@ async def test_it_is_not_asked_again_before_the_time_it_names(
 
 
 @local_only
-async def test_a_passing_failure_is_not_noticed(session: Session, faults: SharedAzure) -> None:
-    faults.stack.pool.faults.fail(2)
+@pytest.mark.parametrize("fault", ["fail", "drop_connection"])
+async def test_an_execution_whose_answer_is_lost_is_not_sent_again(
+    session: Session, faults: SharedAzure, fault: str
+) -> None:
+    getattr(faults.stack.pool.faults, fault)(1)
+    with pytest.raises(PoolAnswerLostError, match="may have run"):
+        await run(session, "1")
     assert result_of(await run(session, "1")) == "1"
 
 
 @local_only
-async def test_a_dropped_connection_is_tried_again(session: Session, faults: SharedAzure) -> None:
-    faults.stack.pool.faults.drop_connection(1)
-    assert result_of(await run(session, "1")) == "1"
+@pytest.mark.parametrize("fault", ["fail", "drop_connection"])
+async def test_what_may_be_done_twice_is_tried_again(
+    session: Session, faults: SharedAzure, fault: str
+) -> None:
+    await run(session, "1")
+    getattr(faults.stack.pool.faults, fault)(2)
+    assert await session.pool.list_files(session.identifier, deadline=in_seconds(30)) == []
 
 
 @local_only
@@ -162,7 +172,17 @@ async def test_a_failure_that_stays_ends_the_retries(
 ) -> None:
     getattr(faults.stack.pool.faults, times)(100)
     with pytest.raises(error):
-        await run(session, "1")
+        await session.pool.list_files(session.identifier, deadline=in_seconds(30))
+
+
+async def test_a_session_that_runs_code_is_not_idle(session: Session) -> None:
+    running = asyncio.create_task(run(session, "while True: pass"))
+    await asyncio.sleep(0.3)
+    assert not await session.pool.is_idle(session.identifier, timeout_s=0.5)
+    await session.pool.delete_session(session.identifier, deadline=in_seconds(30))
+    with pytest.raises(PoolAnswerLostError):
+        await running
+    assert await session.pool.is_idle(session.identifier, timeout_s=10)
 
 
 @local_only

@@ -1,5 +1,6 @@
 """A turn of a conversation: its hold, its history and its span."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ from opentelemetry import trace
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.turn import start_turn
 from agent.errors import ConversationBusyError
-from agent.events import TextDelta, TurnFinished
+from agent.events import ExecutionFinished, ExecutionStarted, TextDelta, TurnFinished
 from agent.runtime import Runtime
 from agent.turns import turn as turn_module
 from agent.turns.turn import TurnRequest
-from local.azure_openai import Say
+from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
+from tests.support.turns import tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -83,3 +85,51 @@ async def test_a_turn_of_a_conversation_has_one_span(
         events = [e async for e in await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))]
     assert isinstance(events[-1], TurnFinished)
     assert tracer.started == {"turn": 1}
+
+
+async def test_a_caller_who_stops_endless_code_and_asks_again_waits_less_than_two_seconds(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    services = await runtime.conversations()
+    remember = CallTool(code="x = 1; open('/mnt/data/kept.txt', 'w').write('kept')")
+    with azure.model.script(remember, Say("One.")):
+        first = await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))
+        assert isinstance([event async for event in first][-1], TurnFinished)
+    conversation_id = first.conversation_id
+    with azure.model.script(CallTool(code="while True: pass")):
+        second = await start_turn(services, ANONYMOUS, conversation_id, TurnRequest("Hi"))
+        async for event in second:
+            if isinstance(event, ExecutionStarted):
+                break
+        await asyncio.sleep(0.1)  # the code runs
+        await second.aclose()
+    began = asyncio.get_running_loop().time()
+    ask = CallTool(code="print(open('/mnt/data/kept.txt').read(), 'x' in globals())")
+    with azure.model.script(ask, Say("Two.")) as script:
+        third = await start_turn(services, ANONYMOUS, conversation_id, TurnRequest("Hi"))
+        events = [event async for event in third]
+    assert asyncio.get_running_loop().time() - began < 2
+    (run,) = [event.execution for event in events if isinstance(event, ExecutionFinished)]
+    assert run.stdout == "kept False\n"
+    assert "earlier variables and imports are gone" in tool_results(script.requests[1])[-1]
+
+
+async def test_code_that_ends_soon_after_its_caller_keeps_its_session(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    services = await runtime.conversations()
+    with azure.model.script(CallTool(code="x = 1"), Say("One.")):
+        first = await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))
+        assert isinstance([event async for event in first][-1], TurnFinished)
+    with azure.model.script(CallTool(code="import time; time.sleep(0.3); y = 1")):
+        second = await start_turn(services, ANONYMOUS, first.conversation_id, TurnRequest("Hi"))
+        async for event in second:
+            if isinstance(event, ExecutionStarted):
+                break
+        await asyncio.sleep(0.1)
+        await second.aclose()
+    with azure.model.script(CallTool(code="print(x, y)"), Say("Two.")):
+        third = await start_turn(services, ANONYMOUS, first.conversation_id, TurnRequest("Hi"))
+        events = [event async for event in third]
+    (run,) = [event.execution for event in events if isinstance(event, ExecutionFinished)]
+    assert run.stdout == "1 1\n"

@@ -1,0 +1,155 @@
+"""The files of a turn's session.
+
+They are brought to the caller after each execution, and put back where the session was replaced.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.errors import PoolError
+from agent.events import Event, File, FileCreated, TurnWarning
+from agent.session_pool.client import SessionsClient
+from agent.session_pool.survey import SessionFile
+from agent.telemetry import logger
+from agent.turns.files import FileSink, FileWatcher, Look
+from agent.turns.may_write import may_write
+
+_REPLACED = "The session was replaced by a new one: earlier variables and imports are gone."
+_PUT_BACK = "Its files were put back after this code ran: run again what needs them."
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSession:
+    """The session of one turn.
+
+    Attributes:
+        sessions: the pool.
+        identifier: of the session, known to nobody else.
+        files: where figures and files go.
+        guid: which session the conversation had before this turn; None if it had none.
+        keeps_files: whether files may be there from turns before, so that every execution is
+            followed by a look. A new session is only looked at once code may have written some.
+    """
+
+    sessions: SessionsClient
+    identifier: str
+    files: FileSink
+    guid: str | None = None
+    keeps_files: bool = False
+
+
+class SessionFiles:
+    """Files of one session, for one turn.
+
+    Attributes:
+        session_guid: the session that ran the code last.
+
+    Args:
+        session: of the turn.
+        deadline: of the turn (event-loop time).
+        emit: gets an event for each file.
+        warn: is told what the caller should know.
+    """
+
+    def __init__(
+        self,
+        session: TurnSession,
+        deadline: float,
+        *,
+        emit: Callable[[Event], None],
+        warn: Callable[[TurnWarning], None],
+    ) -> None:
+        self._sink = session.files
+        self._keeps_files = session.keeps_files
+        self._looks = session.keeps_files
+        self._watcher = FileWatcher(session.sessions, session.identifier)
+        self._deadline = deadline
+        self._emit = emit
+        self._warn = warn
+        # What the model is told with the next result.
+        self._notes: list[str] = []
+        self.session_guid = session.guid
+
+    async def before_the_first(self) -> None:
+        """Give a conversation's session the files that it should have."""
+        if self._keeps_files:
+            look = await self._look()
+            self._is_replaced(look.session_guid)
+            await self._put_back(look)
+
+    async def after(self, execution_id: str, code: str, session_guid: str | None) -> list[str]:
+        """Bring what an execution wrote; a file that cannot be had is no reason to fail.
+
+        Returns:
+            What the model is told.
+        """
+        replaced = self._is_replaced(session_guid)
+        self._looks = self._looks or may_write(code)
+        if self._looks:
+            try:
+                look = await self._look()
+                replaced = self._is_replaced(look.session_guid) or replaced
+                for entry in look.changed:
+                    await self._bring(execution_id, entry)
+                await self._sink.forget(look.gone)
+                if replaced and await self._put_back(look):
+                    self._notes.append(_PUT_BACK)
+            except PoolError as error:
+                logger.warning("files of the session not looked at: %s", error.code)
+                text = "Which files the code wrote is not known: the session pool did not tell."
+                self._tell("FilesUnknown", text)
+        notes, self._notes = self._notes, []
+        return notes
+
+    def leave_out(self, name: str, size_bytes: int) -> None:
+        """Say that a figure or a file is not part of the answer, and what to do."""
+        text = f"{name} ({size_bytes:,} bytes) is not part of the answer. {self._sink.limits}"
+        self._warn(TurnWarning("FileNotShown", text))
+
+    async def _look(self, moves: tuple[tuple[str, str], ...] = ()) -> Look:
+        look = await self._watcher.look(
+            moves=moves, works_in_data=self._keeps_files, deadline=self._deadline
+        )
+        for name in look.failed:
+            self._tell("FileNotShown", f"There is no room for {name} in /mnt/data: remove others.")
+        if look.left_out:
+            text = (
+                f"The session has {look.left_out + len(look.files):,} files; the newest "
+                f"{len(look.files):,} are looked at. Pack many files into one."
+            )
+            self._tell("FilesNotShown", text)
+        return look
+
+    async def _put_back(self, look: Look) -> int:
+        prepared = await self._sink.prepare(look.files, deadline=self._deadline)
+        for name in prepared.failed:
+            text = f"{name} is not in the session, which has no room for it: delete other files."
+            self._tell("FileNotRestored", text)
+        if prepared.count:
+            # What is put there was not made by this turn.
+            await self._look(prepared.moves)
+        return prepared.count
+
+    def _is_replaced(self, now: str | None) -> bool:
+        before, self.session_guid = self.session_guid, now or self.session_guid
+        if before is None or now in (None, before):
+            return False
+        self._tell("SessionLost", _REPLACED)
+        return True
+
+    def _tell(self, code: str, text: str) -> None:
+        self._notes.append(text)
+        self._warn(TurnWarning(code, text))
+
+    async def _bring(self, execution_id: str, entry: SessionFile) -> None:
+        file: File | None = None
+        try:
+            file = await self._sink.take_file(entry, deadline=self._deadline)
+        except PoolError as error:
+            logger.warning("a file of the session could not be read: %s", error.code)
+        if file is None:
+            self.leave_out(entry.name, entry.size_bytes)
+            self._notes.append(f"[file: {entry.name}, {entry.size_bytes} bytes, not shown]")
+        else:
+            self._emit(FileCreated(execution_id, file))
+            self._notes.append(f"[file: {file.name}, {file.size_bytes} bytes, given to the user]")

@@ -1,0 +1,75 @@
+"""What is sent again and what is not, by what the pool answers to an execution."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from agent.errors import PoolAnswerLostError, PoolError, PoolRefusedError
+from agent.session_pool.client import SessionsClient
+from local.serving import serve
+
+RAN = {"status": "Succeeded", "result": {"stdout": "", "stderr": "", "executionResult": 1}}
+ALLOCATING = "Error happened when allocating pod for identifier a in pool b"
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class OneToken:
+    async def __call__(self) -> str:
+        return "token"
+
+    async def renew(self, refused: str) -> bool:
+        return False
+
+
+def error(status: int, code: str, message: str = "no") -> Response:
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+@asynccontextmanager
+async def pool(first: Callable[[], Response]) -> AsyncIterator[tuple[SessionsClient, list[int]]]:
+    """A pool that gives one answer and then runs everything; and when it was asked."""
+    asked: list[int] = []
+
+    async def execute(request: Request) -> Response:
+        asked.append(len(await request.body()))
+        return first() if len(asked) == 1 else JSONResponse(RAN)
+
+    app = Starlette(routes=[Route("/executions", execute, methods=["POST"])])
+    async with serve(app) as url, aiohttp.ClientSession() as http:
+        yield SessionsClient(url, http, OneToken(), jupyter_format=False), asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised", "times"),
+    [
+        (lambda: error(429, "TooManyRequests"), None, 2),
+        (lambda: error(500, "InternalServerError", ALLOCATING), None, 2),
+        (lambda: error(500, "InternalServerError"), PoolAnswerLostError, 1),
+        (lambda: error(502, ""), PoolAnswerLostError, 1),
+        (lambda: error(503, "ServiceUnavailable"), PoolAnswerLostError, 1),
+        (lambda: Response("<html>", 504), PoolAnswerLostError, 1),
+        (lambda: error(400, "SessionWithIdentifierNotFound"), PoolAnswerLostError, 1),
+        (lambda: error(400, "SessionRequestValidationFailed"), PoolRefusedError, 1),
+        (lambda: Response("{", headers={"content-length": "9"}), PoolAnswerLostError, 1),
+    ],
+)
+async def test_only_what_surely_did_not_run_is_sent_again(
+    answer: Callable[[], Response], raised: type[PoolError] | None, times: int
+) -> None:
+    async with pool(answer) as (client, asked):
+        deadline = asyncio.get_running_loop().time() + 20
+        running = client.execute("a" * 8, "1", timeout_s=5, max_chars=1000, deadline=deadline)
+        if raised is None:
+            assert (await running).status == "Succeeded"
+        else:
+            with pytest.raises(raised):
+                await running
+    assert len(asked) == times

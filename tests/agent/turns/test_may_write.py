@@ -1,0 +1,51 @@
+"""Which code a turn without memory follows with a look for files."""
+
+import pytest
+
+from agent.turns.may_write import may_write
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print(6 * 7)",
+        "import math\nmath.sqrt(2)",
+        "import numpy as np, pandas as pd\npd.DataFrame({'a': np.arange(3)}).describe()",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('Growth')\nplt.show()",
+        "from sympy import symbols, solve\nx = symbols('x')\nsolve(x ** 2 - 2)",
+        "from datetime import date; import calendar\nprint(f'{date.today():%Y} {1.5:.2f}')",
+        "df.copy().to_numpy()",
+    ],
+)
+def test_code_that_evidently_writes_nothing(code: str) -> None:
+    assert not may_write(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('a', 'w')",
+        "from pathlib import Path\nPath('/mnt') / 'data'",
+        "import os",
+        "import math, shutil",
+        "x = 1; import tarfile",
+        "if True: import zipfile",
+        "df.to_csv(name)",
+        "df.to_excel(name)",
+        "plt.savefig(name)",
+        "np.save(name, a)",
+        "import json\njson.dump(a, f)",
+        "%%writefile a\nb",
+        "%cd /tmp",
+        "!touch a",
+        "  !touch a",
+        "from reportlab.platypus import SimpleDocTemplate",
+        "getattr(x, y)()",
+        "x.__class__",
+        "exec(y)",
+        "doc.build('a.pdf')",
+        "canvas.render('figure.svg')",
+    ],
+)
+def test_code_that_may_write(code: str) -> None:
+    assert may_write(code)
