@@ -9,7 +9,7 @@ from agent.model.call import ModelMessage, ask
 from agent.model.history import chat_history
 from agent.model.kernel import build_kernel
 from agent.model.parameters import ModelParameters
-from agent.turns.code_interpreter import CodeInterpreter, TurnSession
+from agent.turns.code_interpreter import CodeInterpreter
 from agent.turns.files import InlineFiles
 from agent.turns.session_files import TurnSession
 from agent.turns.turn import TurnServices
