@@ -5,6 +5,7 @@ cold start pays for each import.
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -108,9 +109,9 @@ async def load(name: str) -> Any:
 
 
 def preload(name: str) -> None:
-    """Import the module of a route in the background, for the next caller."""
+    """Import the module of a route in the background, for the next caller, unless it is there."""
     module = _MODULES[name]
-    if module not in _loaded:
+    if module not in sys.modules:
         asyncio.get_running_loop().run_in_executor(None, import_module, module)
 
 

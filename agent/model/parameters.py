@@ -29,12 +29,13 @@ class ModelParameters:
 
     def as_fields(self) -> dict[str, Any]:
         """Those that are set, by the name that they have on the wire."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in values if value is not None}
+        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
 
     def __or__(self, other: Self) -> Self:
         """These, with what `other` sets in place of ours."""
-        return type(self)(**(self.as_fields() | other.as_fields()))
+        changes = other.as_fields()
+        return type(self)(**(self.as_fields() | changes)) if changes else self
 
 
+_NAMES: Final = tuple(field.name for field in fields(ModelParameters))
 UNSET: Final = ModelParameters()
