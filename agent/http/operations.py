@@ -26,13 +26,12 @@ type Body = type[BaseModel] | Json
 # By status, the bodies by media type; none where there is no body.
 type Responses = Mapping[int, Mapping[str, Body]]
 
+# Without a type: some read a stream as a text, others as its events one by one.
 _AGUI_EVENTS: Final[Json] = {
-    "type": "string",
     "description": "Server-sent events, each an event of AG-UI 1.0: RUN_STARTED first, "
     "RUN_FINISHED or RUN_ERROR last. Lines that begin with a colon only keep the connection alive.",
 }
 _CHUNKS: Final[Json] = {
-    "type": "string",
     "description": "Server-sent events, each a chat.completion.chunk; `[DONE]` last, or an object "
     "with `error`. Lines that begin with a colon only keep the connection alive.",
 }
