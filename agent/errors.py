@@ -18,6 +18,8 @@
     ├── ModelError
     │   ├── ModelUnreachableError
     │   ├── ModelFailedError
+    │   ├── ModelAnswerCutError        it ended in the middle
+    │   ├── ModelAnswerInvalidError    it is not what the protocol has
     │   ├── ModelThrottledError
     │   ├── ModelAccessError           a role is missing
     │   ├── DeploymentNotFoundError
@@ -208,6 +210,23 @@ class ModelFailedError(ModelError):
     code = "ModelFailed"
     status = 502
     title = "The model failed."
+
+
+class ModelAnswerCutError(ModelError):
+    """The model's answer ended in the middle: what came of it is not an answer."""
+
+    code = "ModelAnswerCut"
+    status = 502
+    title = "The model's answer broke off."
+    retryable = True
+
+
+class ModelAnswerInvalidError(ModelError):
+    """What answered does not speak the protocol: a page, broken JSON, something else."""
+
+    code = "ModelAnswerInvalid"
+    status = 502
+    title = "The model's answer cannot be read."
 
 
 class ModelThrottledError(ModelError):

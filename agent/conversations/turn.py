@@ -124,7 +124,12 @@ async def _session_of(
     number = conversation.turn_count + 1
     files = ConversationFiles(store, key, sessions, identifier, number)
     return TurnSession(
-        sessions, identifier, files, guid=conversation.session_guid, keeps_files=True
+        sessions,
+        identifier,
+        files,
+        guid=conversation.session_guid,
+        keeps_files=True,
+        addresses={file.name: file.url for turn in conversation.turns for file in turn.files},
     )
 
 

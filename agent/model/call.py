@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 
 import httpx2
 
@@ -14,94 +14,42 @@ from agent.errors import (
     ModelFailedError,
     ModelUnreachableError,
 )
-from agent.events import Usage
 from agent.model.parameters import ModelParameters
 from agent.model.refusals import Refusal, retry_after_s
 from agent.model.sdk import (
-    AuthorRole,
     ChatHistory,
-    ChatMessageContent,
-    FunctionCallContent,
     FunctionChoiceBehavior,
     Kernel,
-    OpenAIChatCompletion,
-    ServiceResponseException,
-    TextContent,
     openai,
 )
-from agent.model.service import ModelSettings
+from agent.model.service import ChatService, ModelSettings
+from agent.model.wire import Answer
 
-
-@dataclass(slots=True)
-class ModelMessage:
-    """The model's reply to one call; filled while it streams.
-
-    Attributes:
-        texts: its text, in the pieces in which it came.
-        calls: the tools it wants called, in order.
-        finish_reason: Azure OpenAI's: `stop`, `length`, `tool_calls` or `content_filter`.
-        usage: tokens of this call.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    calls: list[FunctionCallContent] = field(default_factory=list)
-    finish_reason: str = "stop"
-    usage: Usage = field(default_factory=Usage)
-
-    @property
-    def text(self) -> str:
-        """Its text, whole."""
-        return "".join(self.texts)
-
-    def as_history(self) -> ChatMessageContent:
-        """The message as the next call must see it."""
-        items: list[Any] = list(self.calls)
-        if self.texts:
-            items.insert(0, TextContent(text=self.text))
-        return ChatMessageContent(role=AuthorRole.ASSISTANT, items=items)
-
-    def add(self, piece: ChatMessageContent) -> str:
-        """Take one piece of the stream, or all of it; the value is the text it brought."""
-        if piece.finish_reason is not None:
-            self.finish_reason = piece.finish_reason.value
-        if usage := piece.metadata.get("usage"):
-            self.usage += Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)
-        text = ""
-        for item in piece.items:
-            if isinstance(item, FunctionCallContent):
-                self._add_call(item)
-            elif piece_text := getattr(item, "text", None):
-                text += piece_text
-        if text:
-            self.texts.append(text)
-        return text
-
-    def _add_call(self, piece: FunctionCallContent) -> None:
-        # Pieces of one call share its index; only the first has its id and name.
-        if self.calls and piece.index == self.calls[-1].index and not piece.id:
-            self.calls[-1] = self.calls[-1] + piece
-        else:
-            self.calls.append(piece)
+# An answer that takes longer is slow. One that is not there so long before the deadline is asked
+# for again as a stream, of which there is something to show when time is up. Whole answers cost
+# less CPU time, so that is how they are asked for first.
+SLOW_S: Final = 30
+STREAM_LAST_S: Final = 60
 
 
 async def ask(
-    service: OpenAIChatCompletion,
+    service: ChatService,
     kernel: Kernel,
     history: ChatHistory,
-    message: ModelMessage,
+    answer: Answer,
     *,
     parameters: ModelParameters,
     tools: bool,
     stream: bool,
     deadline: float,
 ) -> AsyncGenerator[str]:
-    """Call the model and yield its text as it comes; `message` then holds all of it.
+    """Call the model and yield its text as it comes; `answer` then holds all of it.
 
     Args:
         service: the model.
         kernel: whose functions are the tools.
         history: what was said so far.
-        message: an empty one, to be filled.
+        answer: an empty one, to be filled.
         parameters: what the model is asked for.
         tools: whether the model may call tools.
         stream: whether the text is wanted as it comes; whole, it costs less CPU.
@@ -109,50 +57,82 @@ async def ask(
 
     Raises:
         ModelError: by what went wrong.
-        DeadlineExceededError: the deadline came first.
+        DeadlineExceededError: the deadline came first; what the model said until then was yielded.
     """
     settings = ModelSettings(
         # The turn calls the tools itself: one after the other, with its own budget.
         function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None,
         **parameters.as_fields(),
     )
-    answer = _in_pieces if stream else _whole
-    with _as_model_errors():
-        async with aclosing(answer(service, kernel, history, settings, deadline)) as pieces:
-            async for piece in pieces:
-                if text := message.add(piece):
-                    yield text
-
-
-async def _in_pieces(
-    service: OpenAIChatCompletion,
-    kernel: Kernel,
-    history: ChatHistory,
-    settings: ModelSettings,
-    deadline: float,
-) -> AsyncGenerator[ChatMessageContent]:
-    stream = service.get_streaming_chat_message_contents(history, settings, kernel=kernel)
-    async with aclosing(stream):
-        while True:
-            async with asyncio.timeout_at(deadline):
-                pieces = await anext(stream, None)
-            if pieces is None:
+    call = _Call(service, kernel, history, settings)
+    yielded = 0
+    try:
+        with _as_model_errors():
+            if not stream and await call.whole(answer, deadline):
+                yield answer.text
                 return
-            for piece in pieces:
-                yield piece
+            settings.fill(answer, stream=True)
+            pieces = call.in_pieces(deadline) if stream else call.gathered(answer, deadline)
+            async with aclosing(pieces) as texts:
+                async for text in texts:
+                    yielded += len(text)
+                    yield text
+    except DeadlineExceededError:
+        if rest := answer.text[yielded:]:
+            yield rest
+        raise
 
 
-async def _whole(
-    service: OpenAIChatCompletion,
-    kernel: Kernel,
-    history: ChatHistory,
-    settings: ModelSettings,
-    deadline: float,
-) -> AsyncGenerator[ChatMessageContent]:
-    async with asyncio.timeout_at(deadline):
-        messages = await service.get_chat_message_contents(history, settings, kernel=kernel)
-    for message in messages:
-        yield message
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call of the model through Semantic Kernel, in the three ways to make it."""
+
+    service: ChatService
+    kernel: Kernel
+    history: ChatHistory
+    settings: ModelSettings
+
+    async def whole(self, answer: Answer, deadline: float) -> bool:
+        """Ask for all at once, if there is time; tells whether the answer is there."""
+        loop = asyncio.get_running_loop()
+        began, until = loop.time(), deadline - STREAM_LAST_S
+        if self.service.is_slow or began + SLOW_S > until:
+            return False
+        self.settings.fill(answer, stream=False)
+        try:
+            async with asyncio.timeout_at(until):
+                await self._complete()
+        except TimeoutError:
+            self.service.found_slow()
+            return False
+        if loop.time() - began > SLOW_S:
+            self.service.found_slow()
+        return True
+
+    async def gathered(self, answer: Answer, deadline: float) -> AsyncGenerator[str]:
+        """Ask for a stream, whose text comes when all of it is there."""
+        async with asyncio.timeout_at(deadline):
+            await self._complete()
+        yield answer.text
+
+    async def in_pieces(self, deadline: float) -> AsyncGenerator[str]:
+        """Ask for a stream and give its text as it comes."""
+        stream = self.service.get_streaming_chat_message_contents(
+            self.history, self.settings, kernel=self.kernel
+        )
+        async with aclosing(stream):
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    pieces = await anext(stream, None)
+                if pieces is None:
+                    return
+                for piece in pieces:
+                    yield piece.content
+
+    async def _complete(self) -> None:
+        await self.service.get_chat_message_contents(
+            self.history, self.settings, kernel=self.kernel
+        )
 
 
 @contextmanager
@@ -164,9 +144,6 @@ def _as_model_errors() -> Iterator[None]:
         raise DeadlineExceededError(
             "The model did not answer before the turn's deadline."
         ) from error
-    except ServiceResponseException as error:
-        # Semantic Kernel wraps what the client raised.
-        raise _error_of(error.__cause__ or error) from error
     except (openai.OpenAIError, httpx2.TransportError) as error:
         raise _error_of(error) from error
 
@@ -180,4 +157,4 @@ def _error_of(error: BaseException) -> AgentError:
             return refusal.as_error(retry_after_s(error.response.headers))
         case openai.APIConnectionError() | httpx2.TransportError():
             return ModelUnreachableError("There is no connection to the model, or it broke.")
-    return ModelFailedError("The model's answer is not a chat completion.")
+    return ModelFailedError("The client of the model failed.")

@@ -8,7 +8,7 @@ import email.utils
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -122,6 +122,14 @@ class Refusal:
             _bounded(str(body.get("param") or ""), CODE_MAX_CHARS),
         )
 
+    @classmethod
+    def in_answer(cls, body: Mapping[str, object]) -> "Refusal":
+        """A refusal that came as an answer, with status 200 or in the middle of a stream."""
+        refusal = cls.read(200, body)
+        if re.fullmatch("[45][0-9]{2}", refusal.code):
+            return replace(refusal, status=int(refusal.code))
+        return refusal
+
     @property
     def quote(self) -> str:
         """Code and message, for people."""
@@ -158,7 +166,7 @@ class Refusal:
                 return self._not_found_error()
         if self.code == "content_filter":
             return ContentFilteredError("Azure OpenAI's content filter refused the prompt.")
-        if self.status in (400, 413) and re.search(_CONTEXT, text, re.IGNORECASE):
+        if self.status in (200, 400, 413) and re.search(_CONTEXT, text, re.IGNORECASE):
             return ContextTooLongError("Shorten the input or start a new conversation.")
         if 300 <= self.status < 400:
             return ModelFailedError(

@@ -9,7 +9,6 @@ from agent.model.lean_imports import lean_imports
 with lean_imports():
     import openai
     from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
-    from openai import BaseModel as OpenAIModel
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
@@ -17,6 +16,7 @@ with lean_imports():
         OpenAIChatCompletion,
         OpenAIChatPromptExecutionSettings,
     )
+    from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
     from semantic_kernel.contents import (
         AuthorRole,
         ChatHistory,
@@ -26,7 +26,6 @@ with lean_imports():
         StreamingChatMessageContent,
         TextContent,
     )
-    from semantic_kernel.exceptions import ServiceResponseException
     from semantic_kernel.functions import kernel_function
 
 __all__ = [
@@ -44,8 +43,7 @@ __all__ = [
     "Kernel",
     "OpenAIChatCompletion",
     "OpenAIChatPromptExecutionSettings",
-    "OpenAIModel",
-    "ServiceResponseException",
+    "PromptExecutionSettings",
     "StreamingChatMessageContent",
     "TextContent",
     "kernel_function",

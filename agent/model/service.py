@@ -3,14 +3,16 @@
 What the two libraries do twice is done once here: a turn costs half the CPU time.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import httpx2
-from pydantic import ValidationError
+from pydantic import PrivateAttr
 
 from agent.model.refusals import retry_after_s
 from agent.model.sdk import (
@@ -20,52 +22,134 @@ from agent.model.sdk import (
     ChatCompletionChunk,
     OpenAIChatCompletion,
     OpenAIChatPromptExecutionSettings,
-    OpenAIModel,
+    PromptExecutionSettings,
 )
+from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
 
 V1: Final = "v1"
 # A longer Retry-After is the caller's to wait for.
 RETRY_WAIT_MAX_S: Final = 5
+DRAIN_TIMEOUT_S: Final = 0.1
 
 
-class _Validated(OpenAIModel):
-    """The model's answer, parsed by pydantic alone.
+class ModelSettings(OpenAIChatPromptExecutionSettings):
+    """The settings of one call of the model, and where its answer goes."""
 
-    The client would walk it along its type hints in Python, which is most of the time that a piece
-    of a stream costs.
+    # The service knows which there are; Semantic Kernel knows three.
+    reasoning_effort: str | None = None  # type: ignore[assignment]
+
+    # No factory for it: pydantic would look up its signature for each call.
+    _answer: Answer | None = PrivateAttr(default=None)
+    _streams: bool = PrivateAttr(default=False)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Semantic Kernel copies settings before it changes them. These are made for one call and
+        # belong to nobody else: a deep copy would be as much work as the kernel of the request.
+        return self.model_copy()
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the call fills; all copies have the same."""
+        return self._answer
+
+    @property
+    def streams(self) -> bool:
+        """Whether the service is asked for a stream, although it is wanted whole."""
+        return self._streams
+
+    def fill(self, answer: Answer, *, stream: bool) -> None:
+        """Let the call fill this one, by a stream or whole."""
+        self._answer = answer
+        self._streams = stream
+
+
+class _Chunks(AsyncStream[ChatCompletionChunk]):
+    """A message as Semantic Kernel reads a stream: its text, in the pieces in which it comes.
+
+    Dropping the iteration closes the connection. The client's own iteration and its stream refer to
+    each other: when a caller hangs up, the model would go on until a garbage collection.
     """
 
-    @classmethod
-    def build(cls, *, response: Any, data: dict[str, Any]) -> Self:
-        """Called by the client, which looks for a method of this name."""
+    answer: Answer
+
+    async def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
         try:
-            return cls.model_validate(data)
-        except ValidationError:
-            # Azure OpenAI leaves out or empties fields that the specification requires.
-            return cls.construct(**data)
-
-
-class _Completion(_Validated, ChatCompletion):
-    pass
-
-
-class _Chunk(_Validated, ChatCompletionChunk):
-    pass
-
-
-class _Chunks(AsyncStream[_Chunk]):
-    """The pieces; dropping the iteration closes the connection.
-
-    The client's own iteration and its stream refer to each other: when a caller hangs up, the model
-    would go on until a garbage collection.
-    """
-
-    async def __aiter__(self) -> AsyncIterator[_Chunk]:
-        try:
-            async for chunk in self._iterator:
-                yield chunk
+            async for _ in read_answer(self.response, self.answer):
+                if text := self.answer.take():
+                    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+                    yield ChatCompletionChunk.model_validate(_CHUNK | {"choices": [choice]})
         finally:
             await self.close()
+
+    async def whole(self) -> ChatCompletion:
+        """The same message as Semantic Kernel reads an answer."""
+        async with aclosing(self):
+            async for _ in read_answer(self.response, self.answer):
+                pass
+        message = {"role": "assistant", "content": self.answer.text}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return ChatCompletion.model_validate(_COMPLETION | {"choices": [choice]})
+
+
+_CHUNK: Final = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
+_COMPLETION: Final = {"id": "", "object": "chat.completion", "created": 0, "model": ""}
+
+
+async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterator[None]:
+    """Fill `answer` with what comes; yields after each part of it.
+
+    It is read by what it is, not by what was asked for: a stream, or one JSON object.
+
+    Raises:
+        ModelAnswerCutError: it ends or breaks before it is whole.
+        ModelAnswerInvalidError: it is something else.
+        AgentError: it is an error of the service.
+    """
+    if "json" in response.headers.get("content-type", ""):
+        with _broken_is_cut():
+            answer.add_data(await response.aread())
+        answer.end()
+        yield
+        return
+    lines, events, start = EventLines(), 0, b""
+    pieces = response.aiter_bytes()
+    with _broken_is_cut():
+        async for piece in pieces:
+            if not events:
+                start += piece
+            for data in lines.feed(piece):
+                events += 1
+                answer.add_data(data)
+            yield
+            if answer.is_done:
+                break
+    await _drain(pieces)
+    for data in lines.end():
+        events += 1
+        answer.add_data(data)
+    if not events and start.strip():
+        # No events: one object after all, or a page.
+        answer.add_data(start)
+    answer.end()
+    yield
+
+
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
+    """Read the end of the body behind `[DONE]`, without which the connection is not used again."""
+    with suppress(TimeoutError, httpx2.TransportError):
+        async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            async for _ in pieces:
+                pass
+
+
+@contextmanager
+def _broken_is_cut() -> Iterator[None]:
+    try:
+        yield
+    except httpx2.DecodingError as error:
+        raise not_a_completion() from error
+    except httpx2.TransportError as error:
+        raise answer_cut() from error
 
 
 class _Completions:
@@ -79,24 +163,64 @@ class _Completions:
         self._client = client
         self._url = url
 
-    async def create(self, **body: Any) -> Any:
-        if not body.get("stream"):
-            return await self._client.post(self._url, body=body, cast_to=_Completion)
-        return await self._client.post(
-            self._url, body=body, cast_to=_Chunk, stream=True, stream_cls=_Chunks
+    async def create(
+        self, *, answer: Answer | None = None, gathered: bool = False, **body: Any
+    ) -> Any:
+        """A completion whose message fills `answer`; as a stream, or when all of it is there.
+
+        Args:
+            answer: an empty one.
+            gathered: ask for a stream and put it together.
+            body: of the request.
+        """
+        streamed = body.get("stream")
+        if gathered:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        chunks = await self._client.post(
+            self._url, body=body, cast_to=ChatCompletionChunk, stream=True, stream_cls=_Chunks
+        )
+        chunks.answer = answer or Answer()
+        return chunks if streamed else await chunks.whole()
+
+
+class ChatService(OpenAIChatCompletion):
+    """Semantic Kernel's chat completion service, with nothing done twice."""
+
+    _is_slow: bool = PrivateAttr(default=False)
+
+    def __init__(self, name: str, client: AsyncOpenAI) -> None:
+        super().__init__(ai_model_id=name, async_client=client)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether an answer took so long that the next one may meet the deadline."""
+        return self._is_slow
+
+    def found_slow(self) -> None:
+        """An answer took long."""
+        self._is_slow = True
+
+    async def _send_request(self, settings: PromptExecutionSettings) -> Any:
+        """Send what Semantic Kernel prepared; errors are the client's and ours."""
+        if not isinstance(settings, ModelSettings):
+            raise TypeError(f"settings must be {ModelSettings.__name__}")
+        completions: Any = self.client.chat.completions
+        return await completions.create(
+            **settings.prepare_settings_dict(), answer=settings.answer, gathered=settings.streams
         )
 
+    def _update_function_choice_settings_callback(self) -> Callable[..., None]:
+        update = super()._update_function_choice_settings_callback()
 
-class ModelSettings(OpenAIChatPromptExecutionSettings):
-    """The settings of one call of the model."""
+        def offer(choice: Any, settings: ModelSettings, type_: Any) -> None:
+            update(choice, settings, type_)
+            for tool, function in zip(
+                settings.tools or (), choice.available_functions or (), strict=True
+            ):
+                # The instructions say this name. Semantic Kernel puts the plugin's before it.
+                tool["function"]["name"] = function.name
 
-    # The service knows which there are; Semantic Kernel knows three.
-    reasoning_effort: str | None = None  # type: ignore[assignment]
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Semantic Kernel copies settings before it changes them. These are made for one call and
-        # belong to nobody else: a deep copy would be as much work as the kernel of the request.
-        return self.model_copy()
+        return offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +257,10 @@ class Deployment:
 class _Client(AsyncOpenAI):
     """The client, which waits for the service only as long as somebody would wait with it."""
 
+    def platform_headers(self) -> dict[str, str]:
+        """Nothing about this machine: six headers cost as much CPU time as the body."""
+        return {}
+
     def _should_retry(self, response: httpx2.Response) -> bool:
         # The client itself would sit out two minutes, twice.
         if (retry_after_s(response.headers) or 0) > RETRY_WAIT_MAX_S:
@@ -142,7 +270,7 @@ class _Client(AsyncOpenAI):
 
 def chat_service(
     deployment: Deployment, token: Callable[[], Awaitable[str]], http: httpx2.AsyncClient
-) -> OpenAIChatCompletion:
+) -> ChatService:
     """The model as Semantic Kernel's chat completion service; one per worker.
 
     Semantic Kernel's own Azure connector would read .env and refuse an http:// endpoint on
@@ -158,4 +286,4 @@ def chat_service(
     completions = _Completions(client, deployment.chat_url)
     # A cached property: what is put there stays. The resource of that name is not even imported.
     client.chat = SimpleNamespace(completions=completions)  # type: ignore[misc, assignment]
-    return OpenAIChatCompletion(ai_model_id=deployment.name, async_client=client)
+    return ChatService(deployment.name, client)

@@ -5,10 +5,11 @@ from typing import Final
 
 from agent.errors import AgentError, ModelFailedError
 from agent.messages import Message
-from agent.model.call import ModelMessage, ask
+from agent.model.call import ask
 from agent.model.history import chat_history
 from agent.model.kernel import build_kernel
 from agent.model.parameters import ModelParameters
+from agent.model.wire import Answer
 from agent.turns.code_interpreter import CodeInterpreter
 from agent.turns.files import InlineFiles
 from agent.turns.session_files import TurnSession
@@ -66,7 +67,7 @@ class ModelProbe:
             build_kernel(services.model, tools),
             # No instructions: they would be most of what it costs.
             chat_history("Answer with one word.", [Message("user", "Hi")]),
-            ModelMessage(),
+            Answer(),
             parameters=services.options.parameters | _ONE_TOKEN,
             tools=bool(tools),
             stream=False,

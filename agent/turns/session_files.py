@@ -3,8 +3,9 @@
 They are brought to the caller after each execution, and put back where the session was replaced.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agent.errors import PoolError
 from agent.events import Event, File, FileCreated, TurnWarning
@@ -29,6 +30,7 @@ class TurnSession:
         guid: which session the conversation had before this turn; None if it had none.
         keeps_files: whether files may be there from turns before, so that every execution is
             followed by a look. A new session is only looked at once code may have written some.
+        addresses: of files that earlier turns made, by name.
     """
 
     sessions: SessionsClient
@@ -36,6 +38,7 @@ class TurnSession:
     files: FileSink
     guid: str | None = None
     keeps_files: bool = False
+    addresses: Mapping[str, str] = MappingProxyType({})
 
 
 class SessionFiles:

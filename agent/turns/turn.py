@@ -6,14 +6,15 @@ encoders of the same stream. Closing it early closes the model's stream and aban
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
-from agent.errors import AgentError
+from agent.errors import AgentError, DeadlineExceededError
 from agent.events import (
     Event,
+    FileCreated,
     FinishReason,
     TextDelta,
     TurnFailed,
@@ -21,16 +22,20 @@ from agent.events import (
     TurnWarning,
     Usage,
 )
-from agent.messages import Message
-from agent.model.call import ModelMessage, ask
-from agent.model.history import chat_history, message_of
+from agent.messages import Message, ToolCall
+from agent.model.call import ask
+from agent.model.history import call_content, chat_history, content_of, result_of
 from agent.model.kernel import build_kernel
 from agent.model.parameters import UNSET, ModelParameters
-from agent.model.sdk import ChatMessageContent, FunctionCallContent, Kernel, OpenAIChatCompletion
+from agent.model.sdk import Kernel
+from agent.model.service import ChatService
+from agent.model.tool_calls import Tool, ToolRequest, read_calls
+from agent.model.wire import Answer
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import log_content, logger, tracer
 from agent.turns.code_interpreter import CodeInterpreter, OutputLimits
 from agent.turns.files import InlineFiles
+from agent.turns.links import SandboxLinks
 from agent.turns.session_files import TurnSession
 
 # The part of a turn's time that is reserved for the model's last answer: no code runs into it.
@@ -47,6 +52,18 @@ _INSTRUCTIONS_WITHOUT_INTERPRETER = _PROMPTS.joinpath(
     "instructions_without_interpreter.md"
 ).read_text("utf-8")
 _NO_MORE_TOOLS = "You cannot run more code in this turn. Answer now with what you have found out."
+_TOOL = Tool(
+    CodeInterpreter.execute_python.__name__,
+    "code",
+    "Python source",
+    aliases=frozenset({"python", "code_interpreter"}),
+)
+_EMPTY_ANSWER = TurnWarning(
+    "EmptyAnswer", "The model ended without saying anything. Ask again, or in other words."
+)
+_ONLY_REASONING = TurnWarning(
+    "EmptyAnswer", "The model gave no answer: what it thought is shown in place of one."
+)
 _NO_INTERPRETER = TurnWarning(
     "CodeInterpreterNotConfigured",
     "No code was run: the app has no session pool. Set POOL_MANAGEMENT_ENDPOINT.",
@@ -93,7 +110,7 @@ class TurnServices:
         in_background: runs a coroutine to its end, after the turn if need be.
     """
 
-    model: OpenAIChatCompletion
+    model: ChatService
     sessions: SessionsClient | None
     options: TurnOptions
     in_background: Callable[[Coroutine[None, None, None]], None]
@@ -225,6 +242,13 @@ class _Turn:
         # What this turn adds to the conversation.
         self._messages = [Message("user", request.question)]
         self._history = chat_history(instructions, [*request.history, *self._messages])
+        self._call_ids = {call.id for said in request.history for call in said.tool_calls}
+        # What the model said, each message that is not empty.
+        self._outputs: list[str] = []
+        self._warnings: list[TurnWarning] = []
+        self._is_late = False
+        # File name → where the caller gets it.
+        self._addresses = dict(session.addresses) if session else {}
         log_content("question", request.question)
 
     @property
@@ -239,60 +263,111 @@ class _Turn:
         functions = [self._interpreter.execute_python] if self._interpreter else []
         kernel = build_kernel(self._services.model, functions)
         usage = Usage()
-        budget: FinishReason | None = None
         for round_ in range(self._services.options.tool_rounds + 1):
             budget = self._used_up(round_)
             tools = self._interpreter is not None and budget is None
             if self._interpreter is not None and not tools:
-                self._history.add_system_message(_NO_MORE_TOOLS)
-            message = ModelMessage()
-            message_id = f"msg-{secrets.token_hex(8)}"
-            answer = ask(
-                self._services.model,
-                kernel,
-                self._history,
-                message,
-                parameters=self._parameters,
-                tools=tools,
-                stream=self._stream,
-                deadline=self._deadline,
-            )
-            async with aclosing(answer):
-                async for text in answer:
-                    yield TextDelta(message_id, text)
-            usage += message.usage
-            if not message.calls or not tools:
+                self._say_that_no_tools_are_left()
+            answer = Answer()
+            texts: list[str] = []
+            async with aclosing(self._ask(kernel, answer, tools=tools)) as deltas:
+                async for delta in deltas:
+                    texts.append(delta.text)
+                    yield delta
+            usage += answer.usage
+            if self._is_late:
+                budget = "deadline"
+            text = "".join(texts)
+            calls = self._calls_of(answer) if tools and not self._is_late else []
+            self._add_answer(text, calls)
+            if not calls:
                 break
-            self._add(message.as_history())
-            for call in message.calls:
+            for call in calls:
                 async with aclosing(self._call_tool(kernel, call)) as events:
                     async for event in events:
                         yield event
-        log_content("answer", message.text)
+        if not text.strip():
+            self._warnings.append(_EMPTY_ANSWER)
+        elif answer.has_only_reasoning:
+            self._warnings.append(_ONLY_REASONING)
+        output = "\n\n".join(self._outputs)
+        log_content("answer", output)
         logger.info(
             "turn finished: %s, %d tokens, %.1f s",
-            budget or message.finish_reason,
+            budget or answer.finish_reason,
             usage.total_tokens,
             self._services.options.timeout_s - self._left_s(),
         )
         yield TurnFinished(
-            output=message.text,
-            finish_reason=budget or _finish_reason(message.finish_reason),
+            output=output,
+            finish_reason=budget or _finish_reason(answer.finish_reason),
             usage=usage,
-            warnings=self._warnings(),
-            messages=(*self._messages, Message("assistant", message.text)),
+            warnings=self._all_warnings(),
+            messages=tuple(self._messages),
             session_guid=self._interpreter.session_guid if self._interpreter else None,
         )
+
+    async def _ask(
+        self, kernel: Kernel, answer: Answer, *, tools: bool
+    ) -> AsyncGenerator[TextDelta]:
+        """One call of the model: the pieces of its message; `answer` then holds the rest."""
+        message_id = f"msg-{secrets.token_hex(8)}"
+        links = SandboxLinks(self._addresses)
+        asked = ask(
+            self._services.model,
+            kernel,
+            self._history,
+            answer,
+            parameters=self._parameters,
+            tools=tools,
+            stream=self._stream,
+            deadline=self._deadline,
+        )
+        try:
+            async with aclosing(asked) as texts:
+                async for text in texts:
+                    if ready := links.feed(text):
+                        yield TextDelta(message_id, ready)
+        except DeadlineExceededError:
+            if not answer.text and not self._outputs:
+                raise
+            # What was said until now is the answer.
+            self._is_late = True
+        if rest := links.end():
+            yield TextDelta(message_id, rest)
+
+    def _calls_of(self, answer: Answer) -> list[ToolRequest]:
+        if answer.finish_reason == "content_filter":
+            return []  # what the filter cut is no call
+        return read_calls(answer, _TOOL, self._call_ids)
 
     def _left_s(self) -> float:
         return self._deadline - asyncio.get_running_loop().time()
 
-    def _add(self, content: ChatMessageContent) -> None:
-        self._history.add_message(content)
-        self._messages.append(message_of(content))
+    def _add_answer(self, text: str, calls: Sequence[ToolRequest]) -> None:
+        """Keep a message of the model, for the caller and for its next call."""
+        if text.strip():
+            self._outputs.append(text)
+        elif not calls:
+            return  # services refuse an empty message
+        wanted = tuple(ToolCall(call.id, call.name, call.arguments) for call in calls)
+        self._add(Message("assistant", text, wanted))
 
-    def _warnings(self) -> tuple[TurnWarning, ...]:
-        return tuple(self._interpreter.warnings) if self._interpreter else (_NO_INTERPRETER,)
+    def _add(self, message: Message) -> None:
+        self._messages.append(message)
+        self._history.add_message(content_of(message))
+
+    def _say_that_no_tools_are_left(self) -> None:
+        """Say it in the last tool result: many models take no second system message."""
+        last = self._messages[-1]
+        if last.role == "tool":
+            told = replace(last, text=f"{last.text}\n\n{_NO_MORE_TOOLS}")
+            self._history.messages[-1] = content_of(told)
+
+    def _all_warnings(self) -> tuple[TurnWarning, ...]:
+        if self._interpreter is None:
+            return (_NO_INTERPRETER, *self._warnings)
+        return (*self._interpreter.warnings, *self._warnings)
 
     def _used_up(self, rounds: int) -> FinishReason | None:
         """The tool budget that is used up."""
@@ -304,23 +379,32 @@ class _Turn:
             return "deadline"
         return None
 
-    async def _call_tool(self, kernel: Kernel, call: FunctionCallContent) -> AsyncGenerator[Event]:
+    async def _call_tool(self, kernel: Kernel, call: ToolRequest) -> AsyncGenerator[Event]:
         """Let Semantic Kernel call the tool and add its result to the history."""
-        task = asyncio.create_task(kernel.invoke_function_call(call, self._history))
+        if call.problem:
+            self._add(Message("tool", call.problem, tool_call_id=call.id))
+            return
+        content = call_content(ToolCall(call.id, call.name, call.arguments))
+        task = asyncio.create_task(kernel.invoke_function_call(content, self._history))
         task.add_done_callback(lambda _: self._outbox.put_nowait(None))
         try:
             while event := await self._outbox.get():
+                if isinstance(event, FileCreated):
+                    self._addresses[event.file.name] = event.file.url
                 yield event
             await task
         finally:
             task.cancel()
-        self._messages.append(message_of(self._history.messages[-1]))
+        self._messages.append(result_of(self._history.messages[-1]))
         if self._interpreter and self._interpreter.failure:
             raise self._interpreter.failure
 
 
 def _finish_reason(reason: str) -> FinishReason:
-    match reason:
-        case "length" | "content_filter":
-            return reason
+    """Why the answer ended, by a service's word for it; words that nobody knows say nothing."""
+    match reason.lower():
+        case "length" | "max_tokens":
+            return "length"
+        case "content_filter":
+            return "content_filter"
     return "stop"

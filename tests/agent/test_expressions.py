@@ -23,6 +23,9 @@ from agent.http.openai.answers import _markdown, _without_contents
 from agent.http.page import routes as page
 from agent.http.problems import operation_id
 from agent.model.refusals import Refusal
+from agent.model.tool_calls import Tool, read_calls
+from agent.model.wire import Answer, CallPieces
+from agent.turns.links import SandboxLinks
 
 AGENT = Path(__file__).parents[2] / "agent"
 LENGTH = 50_000
@@ -49,6 +52,21 @@ def name_in_answer(text: str) -> None:
 
 def read_form(text: str) -> None:
     MultipartParser("B" * 200).write(f"--{'B' * 200}\r\n\r\n{text}".encode())
+
+
+def call_tool(text: str) -> None:
+    tool = Tool("execute_python", "code", "Python source")
+    for call in (CallPieces(0, text, text, [text]), CallPieces(0, pieces=["{'a': '" + text])):
+        answer = Answer()
+        answer.calls.append(call)
+        read_calls(answer, tool, set())
+
+
+def link(text: str) -> None:
+    links = SandboxLinks({})
+    for start in range(0, len(text), 100):
+        links.feed(text[start : start + 100])
+    links.end()
 
 
 # What reads input, by the expressions of ours in it; and pieces that it may find hard, repeated.
@@ -83,6 +101,14 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "model/refusals.py": (
         lambda text: Refusal.read(400, text).as_error(),
         ("a-", "a.", "tools ", "1.", "A_", "0", "https://", "not support "),
+    ),
+    "model/tool_calls.py": (
+        call_tool,
+        ("functions.", "a", "'", '"', '{"', "{'a': '", "\\", "[", "```", "```\n", " ", "}", "' ,}"),
+    ),
+    "turns/links.py": (
+        link,
+        ("sandbox:", "sandbox:/", "(sandbox:/a b", "sandbox:///mnt/data/a ", "(", "a", "s", "sand"),
     ),
     # Of libraries.
     "the header Accept": (

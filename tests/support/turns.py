@@ -3,7 +3,14 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 
-from agent.events import Event, Execution, ExecutionFinished, TurnFailed, TurnFinished
+from agent.events import (
+    Event,
+    Execution,
+    ExecutionFinished,
+    TextDelta,
+    TurnFailed,
+    TurnFinished,
+)
 from local.azure_openai import ChatRequest, Model, ScriptedModel, StandInModel, Step
 
 
@@ -56,6 +63,15 @@ class CollectedTurn:
     def executions(self) -> list[Execution]:
         """What ran, in order."""
         return [e.execution for e in self.events if isinstance(e, ExecutionFinished)]
+
+    @property
+    def texts(self) -> list[str]:
+        """What the model said, message by message."""
+        texts: dict[str, str] = {}
+        for event in self.events:
+            if isinstance(event, TextDelta):
+                texts[event.message_id] = texts.get(event.message_id, "") + event.text
+        return list(texts.values())
 
 
 async def collect(events: AsyncIterator[Event]) -> CollectedTurn:

@@ -52,7 +52,7 @@ def test_the_watched_turns_end_as_they_should(watched: Watched) -> None:
         "throttled": "ModelThrottled",
         "failed": "ModelFailed",
         "prompt filtered": "ContentFiltered",
-        "cut": "ModelUnreachable",
+        "cut": "ModelAnswerCut",
     }
     answers = {name: end for name, end in watched.ended.items() if name not in errors}
     assert {name: watched.ended[name] for name in errors} == errors

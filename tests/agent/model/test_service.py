@@ -7,40 +7,58 @@ import pytest
 from agent.model import service
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
+from local.azure_openai.requests import AssistantMessage
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+# Each is called for a call of the model, whether its answer is read whole or in pieces.
+SHORT_CUTS = {
+    (service.ModelSettings, "__deepcopy__"),
+    (service.ChatService, "_send_request"),
+    (service.ChatService, "_update_function_choice_settings_callback"),
+    (service._Client, "platform_headers"),
+    (service._Completions, "create"),
+}
 
-@pytest.mark.parametrize(
-    ("stream", "replies"), [(False, {"_Completion"}), (True, {"_Chunk"})], ids=["whole", "pieces"]
-)
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "pieces"])
 async def test_the_libraries_call_what_replaces_their_slow_paths(
-    azure: SharedAzure,
-    open_runtime: OpenRuntime,
-    monkeypatch: pytest.MonkeyPatch,
-    stream: bool,
-    replies: set[str],
+    azure: SharedAzure, open_runtime: OpenRuntime, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    built, copied = set[str](), list[object]()
-    build = service._Validated.build.__func__  # type: ignore[attr-defined] # of a classmethod
-    deepcopy = service.ModelSettings.__deepcopy__
+    called: list[str] = []
 
-    def spy_build(cls: type, *, response: Any, data: dict[str, Any]) -> Any:
-        built.add(cls.__name__)
-        return build(cls, response=response, data=data)
+    def watch(owner: type, name: str) -> None:
+        original = getattr(owner, name)
 
-    def spy_deepcopy(settings: Any, memo: dict[int, Any] | None = None) -> Any:
-        copied.append(settings)
-        return deepcopy(settings, memo)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            called.append(name)
+            return original(*args, **kwargs)
 
-    monkeypatch.setattr(service._Validated, "build", classmethod(spy_build))
-    monkeypatch.setattr(service.ModelSettings, "__deepcopy__", spy_deepcopy)
-    with azure.model.script(CallTool(code="1 + 1"), Say("Two.")):
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in SHORT_CUTS:
+        watch(owner, name)
+    with azure.model.script(CallTool(code="1 + 1"), Say("Two.")) as script:
         async with open_runtime() as runtime:
             request = TurnRequest("What is 1 + 1?", stream=stream)
             turn = await collect(stateless_turn(runtime.turns, request))
     assert turn.finished.output == "Two."
-    assert built == replies
-    assert len(copied) == 2, "one copy per model call"
+    assert set(called) == {name for _, name in SHORT_CUTS}
+    assert min(map(called.count, called)) == 2, "once per model call"
+    assert [bool(request.stream) for request in script.requests] == [stream, stream]
+
+
+async def test_the_tool_has_one_name_in_the_instructions_and_on_the_wire(
+    azure: SharedAzure, open_runtime: OpenRuntime
+) -> None:
+    with azure.model.script(CallTool(code="1 + 1"), Say("Two.")) as script:
+        async with open_runtime() as runtime:
+            await collect(stateless_turn(runtime.turns, TurnRequest("What is 1 + 1?")))
+    first, second = script.requests
+    assert [function.name for function in first.callable_tools] == ["execute_python"]
+    assert "`execute_python`" in str(first.messages[0].content)
+    said = second.messages[2]
+    assert isinstance(said, AssistantMessage)
+    assert [call.function.name for call in said.tool_calls or ()] == ["execute_python"]

@@ -65,14 +65,14 @@ TURNS: dict[str, tuple[Step, ...]] = {
     "code that raises": (CallTool(code="1 / 0"), Say("Two.")),
     "a figure": (CallTool(code=FIGURE), Say("Two.")),
     "malformed arguments": (
-        CallTool(name="python-execute_python", arguments="{"),
+        CallTool(name="execute_python", arguments="{"),
         Say("Two."),
     ),
     "wrong arguments": (
-        CallTool(name="python-execute_python", arguments='{"source": 1}'),
+        CallTool(name="execute_python", arguments='{"source": 1}'),
         Say("Two."),
     ),
-    "an unknown tool": (CallTool(name="python-nothing", arguments="{}"), Say("Two.")),
+    "an unknown tool": (CallTool(name="nothing", arguments="{}"), Say("Two.")),
 }
 FAULTS: dict[str, Fault] = {
     "throttled": Throttled(retry_after_s=0),

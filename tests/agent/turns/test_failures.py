@@ -40,7 +40,7 @@ def nobody_listens() -> str:
         (Failed(503), "ModelFailed"),
         (RoleMissing(), "ModelAccessDenied"),
         (PromptFiltered(), "ContentFiltered"),
-        (Cut(after_chunks=2), "ModelUnreachable"),
+        (Cut(after_chunks=2), "ModelAnswerCut"),
     ],
 )
 async def test_each_failure_of_the_model_has_its_code(

@@ -31,7 +31,7 @@ async def test_one_token_is_asked_for_with_the_tool_declared(
             await check(runtime)
     (request,) = model.requests
     assert request.max_completion_tokens == 1
-    assert [tool.function.name for tool in request.tools or ()] == ["python-execute_python"]
+    assert [tool.function.name for tool in request.tools or ()] == ["execute_python"]
     assert sum(len(str(message.content)) for message in request.messages) < 50
 
 

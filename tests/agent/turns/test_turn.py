@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from agent.events import ExecutionStarted, FileCreated, TextDelta
+from agent.events import ExecutionStarted, FileCreated
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Slow, Step
 from tests.conftest import OpenRuntime, SharedAzure
@@ -151,7 +151,7 @@ async def test_a_model_that_does_not_answer_ends_the_turn_at_its_deadline(
 async def test_malformed_arguments_are_told_to_the_model(
     azure: SharedAzure, open_runtime: OpenRuntime
 ) -> None:
-    malformed = CallTool(name="python-execute_python", arguments='{"code": ')
+    malformed = CallTool(name="execute_python", arguments='{"code": ')
     with azure.model.script(malformed, Say("Sorry.")) as script:
         async with open_runtime() as runtime:
             turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
@@ -163,9 +163,7 @@ async def test_malformed_arguments_are_told_to_the_model(
 async def test_the_model_cannot_name_a_session(
     azure: SharedAzure, open_runtime: OpenRuntime
 ) -> None:
-    named = CallTool(
-        name="python-execute_python", arguments={"code": "1", "identifier": "somebody-else"}
-    )
+    named = CallTool(name="execute_python", arguments={"code": "1", "identifier": "somebody-else"})
     with azure.model.script(named, Say("No.")) as script:
         async with open_runtime() as runtime:
             turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
@@ -179,12 +177,8 @@ async def test_the_text_of_each_model_call_is_a_message_of_its_own(
     with azure.model.script(CallTool(code="1", text="Let me see."), Say("One.")):
         async with open_runtime() as runtime:
             turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
-    texts: dict[str, str] = {}
-    for event in turn.events:
-        if isinstance(event, TextDelta):
-            texts[event.message_id] = texts.get(event.message_id, "") + event.text
-    assert list(texts.values()) == ["Let me see.", "One."]
-    assert turn.finished.output == "One."
+    assert turn.texts == ["Let me see.", "One."]
+    assert turn.finished.output == "Let me see.\n\nOne."
 
 
 async def test_an_execution_is_announced_before_it_ends(
