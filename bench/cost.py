@@ -93,8 +93,8 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make cost", description=__doc__)
     parser.add_argument("--turns", type=_count, default=10_000, help="in a month")
     parser.add_argument("--users", type=_count, default=50, help="people who ask")
-    given = parser.parse_args(words)
-    sys.stdout.write(report(given.turns, given.users, json.loads(PRICES.read_text())) + "\n")
+    options = parser.parse_args(words)
+    sys.stdout.write(report(options.turns, options.users, json.loads(PRICES.read_text())) + "\n")
     return 0
 
 

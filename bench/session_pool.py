@@ -185,16 +185,16 @@ def _running_pool() -> Iterator[tuple[Client, float]]:
     with subprocess.Popen(  # noqa: S603 - our own command line
         [*command, "--max-sessions", "400"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
-        said = ""
-        while "Ctrl-C" not in said:
+        output = ""
+        while "Ctrl-C" not in output:
             line = process.stdout.readline() if process.stdout else ""
             if not line:
-                raise RuntimeError(f"the pool did not start: {said}")
-            said += line
+                raise RuntimeError(f"the pool did not start: {output}")
+            output += line
         ready_s = time.perf_counter() - started_s
         drain = ThreadPoolExecutor(1)
         drain.submit(process.stdout.read if process.stdout else bytes)
-        settings = dict(re.findall(r"([A-Z_]+)=(\S+)", said))
+        settings = dict(re.findall(r"([A-Z_]+)=(\S+)", output))
         yield Client(settings["POOL_MANAGEMENT_ENDPOINT"], _token(settings)), ready_s
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -233,11 +233,11 @@ def _private_mib(kernel: KernelProcess) -> float:
 
 def _spaced(call: Callable[[], object], times: int) -> list[float]:
     """Time calls with pauses in which the pool gets new sessions ready."""
-    taken = []
+    durations = []
     for _ in range(times):
         time.sleep(0.06)
-        taken.append(_timed(call))
-    return taken
+        durations.append(_timed(call))
+    return durations
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -254,8 +254,8 @@ def _print_figures(figures: list[Figure]) -> None:
     print(f"\n{'session pool':<44}{'measured':>10}{'target':>10}")
     for figure in figures:
         target = f"<= {figure.at_most:g}" if figure.at_most is not None else ""
-        missed = "" if figure.holds else "  MISSED"
-        print(f"{figure.name:<44}{figure.value:>10.2f}{target:>10}{missed}")
+        mark = "" if figure.holds else "  MISSED"
+        print(f"{figure.name:<44}{figure.value:>10.2f}{target:>10}{mark}")
 
 
 def _print_peers(peers: list[Peer], ours: dict[str, float]) -> None:

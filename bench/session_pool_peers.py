@@ -81,11 +81,11 @@ def _driven(name: str, driver: str, note: str) -> Peer:
             timeout=_TIMEOUT_S,
             check=True,
         )
-        taken: dict[str, float | None] = json.loads(result.stdout.splitlines()[-1])
+        times: dict[str, float | None] = json.loads(result.stdout.splitlines()[-1])
     except (subprocess.SubprocessError, ValueError, IndexError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        return Peer(name, None, None, None, f"does not run here: {said.strip()[-80:]}")
-    return Peer(name, taken["first_print"], taken["warm_print"], taken["first_plot"], note)
+        output = getattr(error, "stderr", None) or str(error)
+        return Peer(name, None, None, None, f"does not run here: {output.strip()[-80:]}")
+    return Peer(name, times["first_print"], times["warm_print"], times["first_plot"], note)
 
 
 def _environment() -> dict[str, str]:

@@ -157,7 +157,7 @@ def _ports(arguments: argparse.Namespace) -> Ports:
 
 
 def _relay() -> Relay | None:
-    """Who answers instead of the stand-in model, if the environment names somebody."""
+    """The model server that replaces the stand-in model, if the environment names one."""
     try:
         return Relay.from_settings(_environment)
     except ValueError as error:
@@ -165,7 +165,7 @@ def _relay() -> Relay | None:
 
 
 def _tell_progress() -> None:
-    """Show what the stand-ins report while they start, and nothing of the libraries below them."""
+    """Show the stand-ins' log lines, and none of the libraries below them."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("local")

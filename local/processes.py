@@ -1,4 +1,4 @@
-"""How processes end: on a signal in good order, and never after the one that started them."""
+"""Ends processes: on a signal in good order, and never later than the parent process."""
 
 import asyncio
 import ctypes

@@ -33,7 +33,7 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class FunctionsHostOptions:
-    """How to start the functions host, and how to call it.
+    """Options to start the functions host, and the way to call it.
 
     Attributes:
         app_dir: the folder with function_app.py.
@@ -49,7 +49,7 @@ class FunctionsHostOptions:
 
     @property
     def url(self) -> str:
-        """What a developer types."""
+        """The address for a browser or curl."""
         return f"http://localhost:{self.port}"
 
     @property
@@ -77,18 +77,18 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
     if not options.port:
         options = dataclasses.replace(options, port=free_port())
     _print(f"{options.url}/api/ui")
-    async with contextlib.AsyncExitStack() as opened:
+    async with contextlib.AsyncExitStack() as resources:
         # The host indexes the app in its own process while the session pool starts in this one, and
         # stops first: what it still answers may need the others. A free port of a stand-in is known
         # only when that has started.
         if not stack.app_settings:
-            await opened.enter_async_context(stack)
+            await resources.enter_async_context(stack)
             host = await _start_host(stack, options)
         else:
             host = await _start_host(stack, options)
-            opened.push_async_callback(_stop, host)
-            await opened.enter_async_context(stack)
-        opened.push_async_callback(_stop, host)
+            resources.push_async_callback(_stop, host)
+            await resources.enter_async_context(stack)
+        resources.push_async_callback(_stop, host)
         await _until_ready(host, options)
         _print(f"\nReady in {time.monotonic() - began_s:.1f} s.\n")
         await _ask(options)

@@ -1,4 +1,4 @@
-"""How every stand-in listens: on loopback only, under a Host header that names loopback."""
+"""Serves every stand-in: on loopback only, under a Host header that names loopback."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class LoopbackHostOnly:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the event loop, and stops at once: a test starts many."""
+    """Leaves signals to the owner of the event loop, and stops at once: a test starts many."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -18,7 +18,7 @@ POOL: Final = PoolOptions(resource_group="rg-local", name="pool-local")
 
 @dataclasses.dataclass(frozen=True)
 class Ports:
-    """Where the stand-ins listen on 127.0.0.1; 0 takes a free port."""
+    """The ports of the stand-ins on 127.0.0.1; 0 takes a free port."""
 
     azure_openai: int = 0
     session_pool: int = 0
@@ -84,7 +84,7 @@ class LocalStack:
             )
         self._has_openai = openai
         self._ports = ports
-        self._opened = contextlib.AsyncExitStack()
+        self._resources = contextlib.AsyncExitStack()
         if all((ports.azure_openai, ports.session_pool, ports.managed_identity)):
             self._settle(*(f"http://127.0.0.1:{port}" for port in dataclasses.astuple(ports)))
 
@@ -118,11 +118,11 @@ class LocalStack:
                 await opening.enter_async_context(self._pool)
                 pool_url = await url_of(self._pool.app, self._ports.session_pool)
             self._settle(openai_url, pool_url, identity_url)
-            self._opened = opening.pop_all()
+            self._resources = opening.pop_all()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self._opened.aclose()
+        await self._resources.aclose()
         if self.script is not None and kind is None:
             self.script.assert_done()
 

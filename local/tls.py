@@ -23,7 +23,7 @@ _ADDRESS = ipaddress.IPv4Address("127.0.0.1")
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Where the certificates are.
+    """The folder of the certificates.
 
     Attributes:
         folder: holds them; its files are written once and used until shortly before they expire.
@@ -54,7 +54,7 @@ class TlsFiles:
 
     @property
     def bundle(self) -> Path:
-        """What clients trust: the authorities of this system, and ours.
+        """The authorities that clients trust: those of this system, and ours.
 
         For SSL_CERT_FILE (httpx, openssl) and REQUESTS_CA_BUNDLE (requests): these replace a
         client's own list, and it may have to reach real servers too.
@@ -72,10 +72,12 @@ class TlsFiles:
         if not all(os.access(file, os.R_OK) for file in files):
             return False
         certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternative_names = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value
         return (
             certificate.not_valid_after_utc - _now() > _RENEW_BEFORE
-            and named.get_values_for_type(x509.DNSName) == self._names
+            and alternative_names.get_values_for_type(x509.DNSName) == self._names
         )
 
     def _make(self) -> None:

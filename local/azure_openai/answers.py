@@ -12,7 +12,7 @@ from local.azure_openai.faults import Slow
 
 
 class HangUps:
-    """How often callers left before their answer was complete."""
+    """Counts the callers that left before their answer was complete."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -24,7 +24,7 @@ class HangUps:
         self._changed.set()
 
     async def wait(self, count: int = 1) -> None:
-        """Until there have been so many; put a timeout around it."""
+        """Wait until there have been so many; put a timeout around it."""
         while self.count < count:
             self._changed.clear()
             await self._changed.wait()
@@ -53,7 +53,7 @@ async def _disconnected(receive: Receive) -> None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How an answer comes.
+    """The pace and form of an answer.
 
     Attributes:
         slow: delays.

@@ -1,4 +1,4 @@
-"""What Azure's content filter writes beside every prompt and every answer.
+"""The annotations of Azure's content filter on every prompt and every answer.
 
 https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter-annotations
 """

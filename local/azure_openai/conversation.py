@@ -1,4 +1,4 @@
-"""What must hold between the fields of a request: the rules that no field shows by itself."""
+"""The rules between the fields of a request, which no field shows by itself."""
 
 from local.azure_openai.errors import InvalidRequestError
 from local.azure_openai.requests import (

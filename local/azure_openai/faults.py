@@ -1,4 +1,4 @@
-"""Failures on demand: what the service can be told to do to the next requests."""
+"""Failures on demand: faults that a test injects into the next requests."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ Fault = Throttled | Failed | RoleMissing | PromptFiltered | AnswerFiltered | Slo
 
 
 def refusal(fault: Fault, object_id: str) -> AzureOpenAIError | None:
-    """How the fault answers a caller; None if it lets the request through to an answer."""
+    """The fault's error for the caller; None if it lets the request through."""
     match fault:
         case Throttled(retry_after_s=retry_after_s):
             return ThrottledError(retry_after_s)
@@ -89,14 +89,14 @@ def refusal(fault: Fault, object_id: str) -> AzureOpenAIError | None:
 @dataclass
 class _Injection:
     faults: tuple[Fault, ...]
-    left: int | None
+    remaining: int | None
 
 
 class Faults:
     """The failures that wait for requests, first in first out."""
 
     def __init__(self) -> None:
-        self._waiting: deque[_Injection] = deque()
+        self._injections: deque[_Injection] = deque()
 
     def inject(self, *faults: Fault, times: int | None = 1) -> None:
         """Let these befall the next requests together.
@@ -106,19 +106,19 @@ class Faults:
                 it: of these faults it knows only those that refuse the request.
             times: how many requests; None until `clear`.
         """
-        self._waiting.append(_Injection(faults, times))
+        self._injections.append(_Injection(faults, times))
 
     def clear(self) -> None:
         """Let everything be fine from now on."""
-        self._waiting.clear()
+        self._injections.clear()
 
     def take(self) -> tuple[Fault, ...]:
-        """What befalls the request that asks; the service calls this once for each."""
-        if not self._waiting:
+        """The faults of the next request; the service calls this once for each."""
+        if not self._injections:
             return ()
-        injection = self._waiting[0]
-        if injection.left is not None:
-            injection.left -= 1
-            if injection.left <= 0:
-                self._waiting.popleft()
+        injection = self._injections[0]
+        if injection.remaining is not None:
+            injection.remaining -= 1
+            if injection.remaining <= 0:
+                self._injections.popleft()
         return injection.faults

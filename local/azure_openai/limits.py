@@ -10,7 +10,7 @@ _WINDOW_S = 60
 
 @dataclass(frozen=True)
 class RateLimits:
-    """What a deployment lets through in a minute; the defaults are out of a laptop's reach."""
+    """The rate limits of a deployment; the defaults are out of a laptop's reach."""
 
     requests_per_minute: int = 1_000_000
     tokens_per_minute: int = 1_000_000_000
@@ -44,7 +44,7 @@ class RateCounter:
         self._tokens += prompt_tokens
 
     def headers(self) -> dict[str, str]:
-        """What is left of the minute."""
+        """The rest of the minute's limits."""
         limits = self._limits
         return {
             "x-ratelimit-limit-requests": str(limits.requests_per_minute),

@@ -22,7 +22,7 @@ _TIMEOUT: Final = httpx2.Timeout(None, connect=5)
 
 @dataclass(frozen=True)
 class Relay:
-    """Where a real model answers.
+    """The address of a real model.
 
     Attributes:
         url: base URL of the server, with or without /chat/completions (LOCAL_MODEL_URL).
@@ -45,7 +45,7 @@ class Relay:
 
     @property
     def chat_url(self) -> str:
-        """Where chat completions are POSTed."""
+        """The URL of chat completions."""
         return self.url.rstrip("/").removesuffix(_PATH) + _PATH
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The body of POST …/chat/completions, read strictly: what is not understood is refused.
+"""The body of POST …/chat/completions, read strictly: unknown fields and values are refused.
 
 https://learn.microsoft.com/azure/ai-foundry/openai/reference#chat-completions
 """
@@ -88,7 +88,7 @@ class AssistantMessage(_Wire):
 
 
 class ToolMessage(_Wire):
-    """What a tool call returned."""
+    """The result of a tool call."""
 
     role: Literal["tool"]
     content: Content
@@ -118,7 +118,7 @@ class Tool(_Wire):
 
 
 class NamedFunction(_Wire):
-    """Which function must be called."""
+    """The function that must be called."""
 
     name: str
 
@@ -165,7 +165,7 @@ class ChatRequest(_Wire):
 
     @property
     def token_limit(self) -> int | None:
-        """How many tokens the answer may have; None when the caller does not say."""
+        """The answer's token limit; None if the request sets none."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
@@ -180,8 +180,8 @@ class ChatRequest(_Wire):
         if self.tool_choice == "none":
             return []
         if isinstance(self.tool_choice, NamedToolChoice):
-            wanted = self.tool_choice.function.name
-            return [function for function in functions if function.name == wanted]
+            name = self.tool_choice.function.name
+            return [function for function in functions if function.name == name]
         return functions
 
     @property

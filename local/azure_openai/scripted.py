@@ -23,24 +23,24 @@ class ScriptedModel:
     def __init__(self, steps: Sequence[Step]) -> None:
         self.requests: list[ChatRequest] = []
         self._steps = list(steps)
-        self._taken = 0
+        self._position = 0
         self._problems: list[str] = []
 
     def __call__(self, request: ChatRequest) -> Step:
         """The next step; a ScriptError becomes a 500 that callers do not retry."""
         self.requests.append(request)
-        if self._taken >= len(self._steps):
+        if self._position >= len(self._steps):
             raise self._problem(
                 f"request {len(self.requests)} comes after the script's last step:"
                 f" {request.messages[-1]!r}"
             )
-        step = self._steps[self._taken]
-        self._taken += 1
+        step = self._steps[self._position]
+        self._position += 1
         if step.expect is not None:
             try:
                 step.expect(request)
             except AssertionError as error:
-                raise self._problem(f"step {self._taken} expected otherwise: {error}") from error
+                raise self._problem(f"step {self._position} expected otherwise: {error}") from error
         return step
 
     def assert_done(self) -> None:
@@ -49,7 +49,7 @@ class ScriptedModel:
         Raises:
             ScriptError: it did not.
         """
-        unused = self._steps[self._taken :]
+        unused = self._steps[self._position :]
         problems = [*self._problems, *(f"unused step: {step!r}" for step in unused)]
         if problems:
             raise ScriptError("; ".join(problems))

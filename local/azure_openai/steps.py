@@ -1,4 +1,4 @@
-"""What a model decides to do next: say something, or call tools."""
+"""The next step of a model: an answer, or tool calls."""
 
 import json
 import uuid
@@ -108,11 +108,11 @@ def reply_to(request: ChatRequest, step: Step) -> Reply:
     if len(calls) > 1 and request.parallel_tool_calls is False:
         raise StepRefusedError("the request forbids parallel tool calls")
     # Azure reports "stop" when the caller itself named the tool to call.
-    named = isinstance(request.tool_choice, NamedToolChoice)
+    forced = isinstance(request.tool_choice, NamedToolChoice)
     return Reply(
         step.text,
         tuple(_tool_call(request, call) for call in calls),
-        "stop" if named else "tool_calls",
+        "stop" if forced else "tool_calls",
     )
 
 

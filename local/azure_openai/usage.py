@@ -43,7 +43,7 @@ class Usage:
 
 
 def prompt_tokens(request: ChatRequest) -> int:
-    """What the request costs, tools included."""
+    """The tokens of the request, tools included."""
     tokens = _TOKENS_PER_MESSAGE  # the answer is primed with a role
     for message in request.messages:
         tokens += _TOKENS_PER_MESSAGE + estimate(text_of(message.content))
@@ -56,7 +56,7 @@ def prompt_tokens(request: ChatRequest) -> int:
 
 
 def completion_tokens(reply: Reply) -> int:
-    """What the answer costs."""
+    """The tokens of the answer."""
     tokens = estimate(reply.text)
     for call in reply.tool_calls:
         tokens += _TOKENS_PER_MESSAGE + estimate(call.name) + estimate(call.arguments)

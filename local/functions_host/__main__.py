@@ -118,7 +118,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _apply(settings: LocalSettings, app_dir: Path, port: int) -> None:
-    """Make the app settings the environment; what is set there already wins, as in Core Tools."""
+    """Make the app settings the environment; existing variables win, as in Core Tools."""
     for name, value in settings.values.items():
         if name in _environment:
             _print(f"Skipping '{name}' from local settings: it is set in the environment.")

@@ -22,25 +22,25 @@ class BodyLimit:
             await _refuse(send)
             return
         received_bytes = 0
-        answered = refused = False
+        response_started = too_large = False
 
         async def receive_counted() -> Message:
-            nonlocal received_bytes, refused
-            if refused:
+            nonlocal received_bytes, too_large
+            if too_large:
                 return {"type": "http.disconnect"}
             message = await receive()
             received_bytes += len(message.get("body", b""))
             if received_bytes > self._max_bytes:
-                refused = True
-                if not answered:
+                too_large = True
+                if not response_started:
                     await _refuse(send)
                 return {"type": "http.disconnect"}  # for the function its caller is gone
             return message
 
         async def send_once(message: Message) -> None:
-            nonlocal answered
-            if not refused:
-                answered = True
+            nonlocal response_started
+            if not too_large:
+                response_started = True
                 await send(message)
 
         await self._app(scope, receive_counted, send_once)

@@ -1,4 +1,4 @@
-"""What keeps a function app from being served."""
+"""The error for a function app that cannot be served."""
 
 
 class FunctionAppError(Exception):

@@ -85,7 +85,7 @@ class FunctionsHost:
             log.info("Executed 'Functions.%s' (%s, Duration=%.0fms)", name, outcome, duration_ms)
 
     def _answer_of_the_host(self, scope: Scope) -> Response | None:
-        """Answer what is asked of the host, not of the app; None if it is for the app."""
+        """Answer a request to the host itself; None if it is for the app."""
         path = scope["path"].rstrip("/").lower()
         if path != "/admin" and not path.startswith("/admin/"):
             return None

@@ -23,7 +23,7 @@ class FunctionKey:
 
     @property
     def is_set(self) -> bool:
-        """Whether a key is asked for."""
+        """Whether callers need a key."""
         return self._key is not None
 
     def admits(self, scope: Scope, level: AuthLevel) -> bool:
@@ -34,5 +34,5 @@ class FunctionKey:
         if self._key is None or level == "anonymous":
             return True
         request = HTTPConnection(scope)
-        given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
-        return hmac.compare_digest(given.encode(), self._key.encode())
+        key = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
+        return hmac.compare_digest(key.encode(), self._key.encode())

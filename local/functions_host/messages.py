@@ -28,7 +28,7 @@ class OneOf(Message):
 
 
 class StatusResult(Message):
-    """How a request to the worker ended."""
+    """The result of a request to the worker."""
 
     Failure = 0
     Success = 1
@@ -111,7 +111,7 @@ class RpcTraceContext(Message):
 
 
 class RetryContext(Message):
-    """Which attempt an invocation is; an HTTP trigger has only one."""
+    """The attempt of an invocation; an HTTP trigger has only one."""
 
     retry_count = 0
     max_retry_count = 0
@@ -119,4 +119,4 @@ class RetryContext(Message):
 
 
 class InvocationResponse(Message):
-    """How an invocation ended: `result`."""
+    """The end of an invocation: `result`."""

@@ -92,10 +92,10 @@ class _Template:
         match = self._pattern.fullmatch(path)
         if match is None:
             return None
-        given = {name: value for name, value in match.groupdict().items() if value}
-        if not all(holds(given[name]) for name, holds in self._constraints if name in given):
+        values = {name: value for name, value in match.groupdict().items() if value}
+        if not all(holds(values[name]) for name, holds in self._constraints if name in values):
             return None
-        return self._defaults | given
+        return self._defaults | values
 
     def _segment(self, segment: str, template: str) -> str:
         parameter = _PARAMETER.fullmatch(segment)

@@ -13,7 +13,7 @@ from local.functions_host.errors import FunctionAppError
 
 @dataclass(frozen=True)
 class HostJson:
-    """What of host.json matters here.
+    """The parts of host.json that this host reads.
 
     https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook#hostjson-settings
     """

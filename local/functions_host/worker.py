@@ -53,7 +53,7 @@ class Worker:
 
     @property
     def version(self) -> str:
-        """Which library this is."""
+        """The name and version of the library."""
         return f"azure-functions-runtime {importlib.metadata.version('azure-functions-runtime')}"
 
     async def load(self, route_prefix: str) -> list[HttpFunction]:

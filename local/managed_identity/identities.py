@@ -1,4 +1,4 @@
-"""Which identities the app has: one assigned by the system, any number assigned by the user."""
+"""The app's identities: one assigned by the system, any number assigned by the user."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,12 +60,12 @@ class AssignedIdentities:
         Raises:
             IdentityError: the query names an identity the app does not have, or more than one.
         """
-        named = [(selector, query[selector]) for selector in SELECTORS if selector in query]
-        if len(named) > 1:
+        selectors = [(selector, query[selector]) for selector in SELECTORS if selector in query]
+        if len(selectors) > 1:
             raise IdentityError(400, f"Name one identity by one of {', '.join(SELECTORS)}.")
-        if named:
+        if selectors:
             for identity in self.user_assigned:
-                if identity.is_named(*named[0]):
+                if identity.is_named(*selectors[0]):
                     return identity
         elif self.system_assigned is not None:
             return self.system_assigned

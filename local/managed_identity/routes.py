@@ -75,11 +75,11 @@ class ManagedIdentity:
 
     @property
     def public_key(self) -> str:
-        """What a service in another process checks its callers' tokens with, as PEM."""
+        """The public key for services in other processes to check tokens with, as PEM."""
         return self._issuer.public_key
 
     def verifier(self, *audiences: str) -> TokenVerifier:
-        """What a service checks its callers' tokens with; it may go by several audiences."""
+        """A verifier for a service's callers; the service may have several audiences."""
         return self._issuer.verifier(audiences)
 
     def mint(
@@ -118,8 +118,8 @@ class ManagedIdentity:
         )
 
     def _check_header(self, request: Request) -> None:
-        given = request.headers.get("x-identity-header", "")
-        if not hmac.compare_digest(given.encode(), self.identity_header.encode()):
+        header = request.headers.get("x-identity-header", "")
+        if not hmac.compare_digest(header.encode(), self.identity_header.encode()):
             raise IdentityError(
                 401, "X-IDENTITY-HEADER is missing or is not the value of IDENTITY_HEADER."
             )

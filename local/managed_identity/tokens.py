@@ -24,7 +24,7 @@ Clock = Callable[[], float]
 
 
 def wall_clock() -> float:
-    """Seconds since the epoch: what the claims of a token are counted in."""
+    """Seconds since the epoch, the unit of a token's claims."""
     return datetime.now(UTC).timestamp()
 
 
@@ -42,7 +42,7 @@ class TokenRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified token says.
+    """The claims of a verified token.
 
     Attributes:
         audience: the resource that it is for, as it was asked for.
@@ -118,8 +118,8 @@ class TokenVerifier:
                 },
             )
         except jwt.InvalidAudienceError as error:
-            wanted = " or ".join(self._audiences[: len(self._audiences) // 2])
-            raise TokenRefusedError(f"the token is not for {wanted}") from error
+            audiences = " or ".join(self._audiences[: len(self._audiences) // 2])
+            raise TokenRefusedError(f"the token is not for {audiences}") from error
         except jwt.InvalidTokenError as error:
             raise TokenRefusedError(f"the token is not valid: {error}") from error
         return claims

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    """Do what a parser with `add_arguments` read; the value is the exit code."""
+    """Run the command that a parser with `add_arguments` read; the value is the exit code."""
     try:
         options = _options(arguments)
     except ValueError as error:
@@ -164,14 +164,14 @@ async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
     await asyncio.to_thread(prepare_session_image, _say, arguments.requirements)
     identity = ManagedIdentity()
     identity.identity_header = defaults.IDENTITY_HEADER
-    async with contextlib.AsyncExitStack() as opened:
-        identity_url = await opened.enter_async_context(
+    async with contextlib.AsyncExitStack() as resources:
+        identity_url = await resources.enter_async_context(
             serve(identity.app, arguments.identity_port)
         )
-        pool = await opened.enter_async_context(
+        pool = await resources.enter_async_context(
             SessionPool(identity.verifier(*defaults.SESSION_POOL_AUDIENCES), options)
         )
-        pool_url = await opened.enter_async_context(
+        pool_url = await resources.enter_async_context(
             serve(pool.app, arguments.pool_port, tls_files=tls_files, host_name=arguments.host_name)
         )
         if arguments.host_name:

@@ -1,4 +1,4 @@
-"""What the service answers instead of a result.
+"""The service's errors.
 
 PoolError
 ├── UnauthorizedError               401, empty body: token, audience, unknown api-version

@@ -1,4 +1,4 @@
-"""How a pool is set up."""
+"""The options of a pool."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

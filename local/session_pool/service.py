@@ -60,7 +60,7 @@ class SessionPool:
         self.app: ASGIApp = self._app
         self.kernels = ""
         self._pool: Pool | None = None
-        self._opened = contextlib.AsyncExitStack()
+        self._resources = contextlib.AsyncExitStack()
 
     def __repr__(self) -> str:
         state = f"{len(self._pool.sessions())} sessions" if self._pool else "not started"
@@ -70,7 +70,7 @@ class SessionPool:
         try:
             async with contextlib.AsyncExitStack() as opening:
                 await self._open(opening)
-                self._opened = opening.pop_all()
+                self._resources = opening.pop_all()
         except (
             BubblewrapMissingError,
             ImagePreparationError,
@@ -88,7 +88,7 @@ class SessionPool:
         traceback: TracebackType | None,
     ) -> None:
         self._pool = self._app.services = None
-        await self._opened.aclose()
+        await self._resources.aclose()
 
     async def _open(self, opening: contextlib.AsyncExitStack) -> None:
         options = self._options

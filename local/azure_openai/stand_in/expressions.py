@@ -1,4 +1,4 @@
-"""How a formula from a question gets into code: as a string literal that SymPy reads.
+"""Puts a formula from a question into code: as a string literal that SymPy reads.
 
 The text of a question is never a piece of the program. What passes `formula` is quoted with repr,
 and read by SymPy's parser inside the sandbox.
@@ -20,7 +20,7 @@ _WORDS: Final = frozenset(
         *("factorial", "binomial", "gcd", "lcm", "max", "min"),
     )
 )
-_SPOKEN: Final = (
+_WORDS_TO_SYMBOLS: Final = (
     (re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)\s+of\s+", re.I), r"\1/100*"),
     (re.compile(r"(?:the\s+)?square root of\s+([\w.]+)", re.I), r"sqrt(\1)"),
     (re.compile(r"\s+(?:times|multiplied by)\s+|\N{MULTIPLICATION SIGN}", re.I), "*"),
@@ -54,8 +54,8 @@ def read(text):
 def formula(text: str) -> str | None:
     """The text if it may be read as a formula, tidied; None if not."""
     tidy = text[: _MAX_CHARS + 1].strip().rstrip("?.,;: ")
-    for spoken, written in _SPOKEN:
-        tidy = spoken.sub(written, tidy)
+    for phrase, symbols in _WORDS_TO_SYMBOLS:
+        tidy = phrase.sub(symbols, tidy)
     if not tidy or len(tidy) > _MAX_CHARS or not _FORMULA.fullmatch(tidy):
         return None
     words = {word.lower() for word in re.findall(r"[A-Za-z]{2,}", tidy)}

@@ -1,4 +1,4 @@
-"""Which topic a question belongs to, and what the stand-in says about the outcome."""
+"""Chooses the topic of a question, and words the outcome."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -66,8 +66,8 @@ class StandInModel:
 
 
 def _last_question(request: ChatRequest) -> int | None:
-    asked = [i for i, message in enumerate(request.messages) if isinstance(message, UserMessage)]
-    return asked[-1] if asked else None
+    indexes = [i for i, message in enumerate(request.messages) if isinstance(message, UserMessage)]
+    return indexes[-1] if indexes else None
 
 
 def _plan(request: ChatRequest, asked_at: int) -> Plan | None:
@@ -85,7 +85,7 @@ def _plan(request: ChatRequest, asked_at: int) -> Plan | None:
 
 
 def _last_results(request: ChatRequest) -> list[str]:
-    """What the tools returned since anybody spoke; instructions may have been added after it."""
+    """The tool results that end the conversation; instructions may follow them."""
     results: list[str] = []
     for message in reversed(request.messages):
         if isinstance(message, ToolMessage):

@@ -1,4 +1,4 @@
-"""What a tool returned, as far as its text tells: output, result, errors, and whether it failed."""
+"""The outcome of a tool call, read from its text: output, result, errors, and whether it failed."""
 
 import re
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ def read_outcome(text: str) -> Outcome:
     status = fields.get("status", "")
     error = fields.get("error", "")
     failed = status.lower() not in _GOOD or bool(error)
-    told = [fields.get(name, "") for name in ("stdout", "result", "outputs", "note")]
-    output = "\n".join(part for part in told if part)
+    texts = [fields.get(name, "") for name in ("stdout", "result", "outputs", "note")]
+    output = "\n".join(part for part in texts if part)
     because = [error, fields.get("stderr", ""), fields.get("note", "")]
     return Outcome(failed, output, "\n".join(part for part in because if part))
 

@@ -1,4 +1,4 @@
-"""What the stand-in intends to do about a question: code to run, and how to tell its outcome."""
+"""The stand-in's plan for a question: code to run, and the words for its outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Question:
-    """What a topic looks at.
+    """The question that a topic reads.
 
     Attributes:
         text: the last user message.

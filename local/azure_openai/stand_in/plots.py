@@ -6,7 +6,7 @@ from typing import Final
 from local.azure_openai.stand_in.expressions import MAX_QUESTION_CHARS, READER, formula, only_letter
 from local.azure_openai.stand_in.plans import Plan, Question
 
-_ASKED: Final = re.compile(
+_PLOT_QUESTION: Final = re.compile(
     r"(?:please\s+|can you\s+|could you\s+)*(?:plot|draw|graph|sketch|chart)\s+"
     r"(?:me\s+)?(?:a\s+|the\s+)?(?:graph of\s+|plot of\s+|function\s+|curve of\s+)?"
     r"(?:y\s*=\s*|f\(x\)\s*=\s*)?(?P<formula>.+?)"
@@ -36,7 +36,7 @@ def plan(question: Question) -> Plan | None:
     """Draws 500 points; from -10 to 10 unless the question says otherwise."""
     if len(question.text) > MAX_QUESTION_CHARS:
         return None
-    match = _ASKED.fullmatch(" ".join(question.text.split()))
+    match = _PLOT_QUESTION.fullmatch(" ".join(question.text.split()))
     if match is None:
         return None
     expression = formula(match["formula"])

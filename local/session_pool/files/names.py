@@ -1,4 +1,4 @@
-"""Which names and paths the service takes for files.
+"""The names and paths of files that the service accepts.
 
 https://learn.microsoft.com/azure/container-apps/sessions-code-interpreter#file-naming
 """

@@ -203,13 +203,13 @@ class SessionFiles:
 
         The session may end meanwhile, and its descriptor become that of another session.
         """
-        held = os.dup(root)
+        duplicate = os.dup(root)
 
         def hold() -> T:
             try:
-                return work(held)
+                return work(duplicate)
             finally:
-                os.close(held)
+                os.close(duplicate)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, hold)
 

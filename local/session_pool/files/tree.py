@@ -67,7 +67,7 @@ def make_folders(root: int, folder: str) -> int:
 
 
 def entries_of(folder: int, directory: str, recursive: bool, depth: int) -> Iterator[FileEntry]:
-    """Yield what is in a folder (a descriptor), and below it if `recursive`."""
+    """Yield the entries of a folder (a descriptor), and those below it if `recursive`."""
     with os.scandir(folder) as found:
         for each in found:
             name = each.name
@@ -93,7 +93,7 @@ def entries_of(folder: int, directory: str, recursive: bool, depth: int) -> Iter
 
 
 def entry_of(name: str, directory: str, found: os.stat_result) -> FileEntry | None:
-    """None for what is neither a file nor a folder: links, pipes, sockets are not served."""
+    """The entry, or None if it is neither file nor folder: links, pipes, sockets are not served."""
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         return None
     seconds = min(max(found.st_mtime, 0), 253402300799)  # a session sets what it likes
@@ -192,7 +192,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def missing_is_ours(name: str) -> Iterator[None]:
-    """What cannot be reached is missing, for whatever reason: the caller learns nothing else."""
+    """Report an unreachable file as missing for any reason: the caller learns nothing else."""
     try:
         yield
     except OSError as error:
@@ -201,7 +201,7 @@ def missing_is_ours(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_is_ours(name: str) -> Iterator[None]:
-    """What does not fit, or may not be written, becomes an error of the service."""
+    """Turn a full disk or a missing permission into an error of the service."""
     try:
         yield
     except OSError as error:

@@ -48,8 +48,8 @@ class PoolApp:
             response, code = self._error_response(error, trace_id), error.code
         except KernelDiedError:
             # The session ended between its allocation and its use.
-            lost = SessionNotFoundError(request.query_params.get("identifier", ""))
-            response, code = self._error_response(lost, trace_id), lost.code
+            missing = SessionNotFoundError(request.query_params.get("identifier", ""))
+            response, code = self._error_response(missing, trace_id), missing.code
         except ClientDisconnect:
             return
         except DroppedConnectionError:

@@ -1,4 +1,4 @@
-"""Who may call: what the pool needs from whoever verifies tokens."""
+"""The interface of the token verifier that the pool needs."""
 
 from typing import Protocol
 

@@ -25,7 +25,7 @@ class _StatusError(PoolError):
 
 @dataclass
 class Faults:
-    """What goes wrong with the next requests; each method adds to what is asked for already.
+    """Faults for the next requests; each method adds to those already set.
 
     Attributes:
         retry_after_s: header of a 429 that was asked for; None leaves it out, as the service does.

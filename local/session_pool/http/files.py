@@ -12,9 +12,9 @@ from local.session_pool.pool.session import Session
 async def list_files(call: Call) -> Response:
     """List a folder; the old generation lists every file below /mnt/data."""
     folder = split_path(call.request.query_params.get("path"), strict=False)
-    asked = call.request.query_params.get("recursive", "").lower() == "true"
+    is_recursive = call.request.query_params.get("recursive", "").lower() == "true"
     session = await call.allocated_session()
-    recursive = not call.version.is_flat or (asked and call.version.lists_deep)
+    recursive = not call.version.is_flat or (is_recursive and call.version.lists_deep)
     entries = await call.services.files.list_folder(
         session.kernel.data_directory, folder, recursive=recursive
     )
@@ -27,11 +27,11 @@ async def upload(call: Call) -> Response:
     folder = split_path(call.request.query_params.get("path"), strict=strict)
     identifier = call.identifier()
     async with read_upload(call.request) as file:
-        given, name = _split(file.filename or "")
+        subfolder, name = _split(file.filename or "")
         check_name(name, strict=strict)
         session = await call.services.pool.allocate(identifier)
         entry = await call.services.files.write(
-            session.kernel.data_directory, _joined(folder, given), name, file.file
+            session.kernel.data_directory, _joined(folder, subfolder), name, file.file
         )
     return json_response(call.wire.uploaded(entry))
 
@@ -52,7 +52,7 @@ async def download(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """Delete one file, or a folder with what is in it."""
+    """Delete one file, or a folder with its content."""
     session, folder, name = await _target(call)
     try:
         await call.services.files.delete(session.kernel.data_directory, folder, name)
@@ -64,14 +64,14 @@ async def delete(call: Call) -> Response:
 async def _target(call: Call) -> tuple[Session, str, str]:
     """Return the session, the folder and the name that a path means."""
     folder = split_path(call.request.query_params.get("path"), strict=False)
-    given, name = _split(call.found["name"])
+    subfolder, name = _split(call.found["name"])
     # Code in the session calls its files as it likes: only uploads are held to documented names.
     check_name(name, strict=False)
-    return await call.allocated_session(), _joined(folder, given), name
+    return await call.allocated_session(), _joined(folder, subfolder), name
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Split what a client gave as a file name into folder and name, both below /mnt/data."""
+    """Split a client's file name into folder and name, both below /mnt/data."""
     folder, _, name = path.removeprefix(f"{DATA_ROOT}/").rpartition("/")
     return split_path(folder, strict=False), name
 

@@ -1,4 +1,4 @@
-"""Which identifiers the service takes. Its sources disagree.
+"""The identifiers that the service accepts. Its sources disagree.
 
 Documentation: 4-128 alphanumeric characters and ``|-&^%$#(){}[];<>``.
 Specification 2024-10-02: 1-256 of ``A-Za-z0-9-_``.

@@ -1,4 +1,4 @@
-"""What the pool tells about itself."""
+"""The pool's metadata."""
 
 import importlib.metadata
 import platform

@@ -36,7 +36,7 @@ class Operations:
     """The operations of a pool."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Operation] = OrderedDict()
+        self._operations: OrderedDict[str, Operation] = OrderedDict()
 
     def start(
         self, session: Session, request: ExecutionRequest, operation_id: str | None
@@ -45,9 +45,9 @@ class Operations:
         operation_id = operation_id or str(uuid.uuid4())
         task = asyncio.create_task(session.execute(request))
         operation = Operation(operation_id, session.guid, request, task, time.monotonic())
-        self._kept[operation_id] = operation
-        while len(self._kept) > _MAX_KEPT:
-            self._kept.popitem(last=False)
+        self._operations[operation_id] = operation
+        while len(self._operations) > _MAX_KEPT:
+            self._operations.popitem(last=False)
         return operation
 
     def get(self, session: Session, operation_id: str) -> Operation:
@@ -56,14 +56,14 @@ class Operations:
         Raises:
             ExecutionNotFoundError: none was started under this id, here.
         """
-        operation = self._kept.get(operation_id)
+        operation = self._operations.get(operation_id)
         if operation is None or operation.session_guid != session.guid:
             raise ExecutionNotFoundError(operation_id)
         return operation
 
     async def close(self) -> None:
         """Give up what still runs."""
-        tasks = [operation.task for operation in self._kept.values()]
+        tasks = [operation.task for operation in self._operations.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

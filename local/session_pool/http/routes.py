@@ -1,4 +1,4 @@
-"""Which path leads to which operation, in which API version."""
+"""Maps path and API version to an operation."""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -23,7 +23,7 @@ from local.session_pool.pool.session import Session
 
 @dataclass(frozen=True)
 class Services:
-    """What every operation works on.
+    """The services that every operation uses.
 
     Attributes:
         base: path of the pool.
@@ -73,8 +73,8 @@ class Call:
 
     def identifier(self) -> str:
         """Return the session's identifier; raises `ValidationFailedError`."""
-        given = self.request.query_params.get("identifier")
-        return check_identifier(given, strict=self.services.strict)
+        identifier = self.request.query_params.get("identifier")
+        return check_identifier(identifier, strict=self.services.strict)
 
     async def allocated_session(self) -> Session:
         """Return the identifier's session, a new one if it has none."""

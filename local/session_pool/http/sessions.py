@@ -42,7 +42,7 @@ async def list_sessions(call: Call) -> Response:
 
 
 async def get_metadata(call: Call) -> Response:
-    """Answer with what the pool is made of."""
+    """Answer with the pool's metadata."""
     return json_response(call.services.metadata.describe())
 
 

@@ -1,4 +1,4 @@
-"""One execution: what was asked and what came of it."""
+"""One execution: its request and its outcome."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ class ExecutionRequest:
 
     @property
     def variables(self) -> str:
-        """Which set of variables it works on.
+        """The set of variables that it works on.
 
         The service's image has a kernel for each of these; they share files, not variables.
         """
@@ -54,7 +54,7 @@ class ExecutionRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an execution came to.
+    """The outcome of an execution.
 
     Attributes:
         succeeded: False when the code raised, ran out of time or lost its kernel.

@@ -41,13 +41,13 @@ class Pool:
         self._sessions: dict[str, Session] = {}
         self._allocating: dict[str, asyncio.Future[Session]] = {}
         self._ready: deque[KernelProcess] = deque()
-        self._wanted = asyncio.Event()
+        self._refill_needed = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Fill the ready kernels and keep them filled."""
-        self._wanted.set()
+        self._refill_needed.set()
         self._keepers = [
             asyncio.create_task(self._refill()),
             asyncio.create_task(self._sweep_regularly()),
@@ -130,7 +130,7 @@ class Pool:
         while self._ready:
             kernel = self._ready.popleft()
             # The caller's request comes first: starting another takes a processor for a while.
-            asyncio.get_running_loop().call_later(_REFILL_DELAY_S, self._wanted.set)
+            asyncio.get_running_loop().call_later(_REFILL_DELAY_S, self._refill_needed.set)
             if not kernel.died.is_set():
                 return kernel
             kernel.close()
@@ -186,8 +186,8 @@ class Pool:
 
     async def _refill(self) -> None:
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._refill_needed.wait()
+            self._refill_needed.clear()
             while len(self._ready) < self._options.ready_sessions:
                 try:
                     self._ready.append(await self._source.spawn())

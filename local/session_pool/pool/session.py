@@ -63,7 +63,7 @@ class Session:
 
     @property
     def expire_at(self) -> datetime:
-        """When it ends if nobody calls."""
+        """The time at which it ends if nobody calls."""
         return self.last_accessed_at + self._cooldown
 
     def is_expired(self, now: datetime) -> bool:

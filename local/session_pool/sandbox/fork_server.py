@@ -38,7 +38,7 @@ class ForkServerKernels:
         control, guest_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)
         read, write = os.pipe()
-        said = OutputStream(read)
+        output = OutputStream(read)
         try:
             self._process = await self._starter.start(
                 self._starter.runtime.command("fork_server", guest_control.fileno()),
@@ -59,17 +59,17 @@ class ForkServerKernels:
         }
         try:
             control.send(json.dumps(configuration).encode())
-            await self._until_ready(control, said)
+            await self._until_ready(control, output)
         except BaseException:
             control.close()
             await self._stop()
             raise
         finally:
-            said.close()
+            output.close()
         self._control = control
 
     @staticmethod
-    async def _until_ready(control: socket.socket, said: OutputStream) -> None:
+    async def _until_ready(control: socket.socket, output: OutputStream) -> None:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 ready = await asyncio.get_running_loop().sock_recv(control, 4096)
@@ -79,7 +79,7 @@ class ForkServerKernels:
             ready = b""
         if not ready:
             await asyncio.sleep(0.05)  # what it says comes after it is gone
-            raise KernelStartError(said.take(2000).text.strip() or "the fork server ended")
+            raise KernelStartError(output.take(2000).text.strip() or "the fork server ended")
 
     async def spawn(self) -> KernelProcess:
         """See `KernelSource`."""

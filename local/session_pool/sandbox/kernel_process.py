@@ -52,7 +52,7 @@ class KernelProcess:
         self._pending: tuple[int, asyncio.Future[Reply]] | None = None
         self._executions = 0
         self._closed = False
-        self._gone: asyncio.Future[None] | None = None
+        self._end: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.pids = (0, 0)
 
@@ -87,8 +87,8 @@ class KernelProcess:
             for descriptor in descriptors:
                 os.close(descriptor)
             await asyncio.sleep(0.05)  # what it says on stderr comes after it is gone
-            said = self.stderr.take(2000).text.strip()
-            raise KernelStartError(said or f"the kernel ended before it was ready ({len(data)})")
+            words = self.stderr.take(2000).text.strip()
+            raise KernelStartError(words or f"the kernel ended before it was ready ({len(data)})")
         self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
         self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
         self._loop.add_reader(self._channel, self._on_readable)
@@ -159,13 +159,13 @@ class KernelProcess:
         init = self._descriptors.get("init")
         if init is None or self._closed:
             return
-        if self._gone is None:
-            self._gone = self._loop.create_future()
+        if self._end is None:
+            self._end = self._loop.create_future()
             self._loop.add_reader(init, self._on_gone)
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(init, signal.SIGKILL)
         # Several may wait for the same end.
-        await asyncio.shield(self._gone)
+        await asyncio.shield(self._end)
 
     def close(self) -> None:
         """Free every descriptor; the files of the session vanish with the last of them."""
@@ -185,8 +185,8 @@ class KernelProcess:
 
     def _on_gone(self) -> None:
         self._loop.remove_reader(self._descriptors["init"])
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
 
     def _die(self) -> None:
         if self._channel.fileno() >= 0:

@@ -1,4 +1,4 @@
-"""Where kernels come from: the fork server, or a bubblewrap of its own for each."""
+"""The sources of kernels: the fork server, or a bubblewrap of its own for each."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""How much one session may take."""
+"""The limits of one session."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -22,7 +22,7 @@ _CONTINUING = bytes(range(0x80, 0xC0))
 
 @dataclass(frozen=True)
 class StreamText:
-    """What an execution wrote to one stream.
+    """The text that an execution wrote to one stream.
 
     Attributes:
         text: its head.
@@ -41,7 +41,7 @@ class StreamText:
 
 
 class OutputStream:
-    """Collects what the session writes between two calls of `take`."""
+    """Collects the session's output between two calls of `take`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

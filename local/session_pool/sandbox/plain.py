@@ -44,11 +44,11 @@ class PlainKernels:
         except BaseException as error:
             if isinstance(error, OSError):
                 await asyncio.sleep(0.05)  # what it says comes after it is gone
-            said = kernel.stderr.take(2000).text.strip()
+            output = kernel.stderr.take(2000).text.strip()
             process.kill()
             kernel.close()
             if isinstance(error, OSError):
-                raise KernelStartError(said or str(error)) from error
+                raise KernelStartError(output or str(error)) from error
             raise
         return kernel
 

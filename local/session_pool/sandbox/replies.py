@@ -1,4 +1,4 @@
-"""What a kernel answers, read as bytes that nobody vouches for."""
+"""A kernel's replies, read as untrusted bytes."""
 
 import json
 import os
@@ -96,7 +96,7 @@ class Blob:
 
     @property
     def missing_bytes(self) -> int:
-        """How much has not arrived yet."""
+        """The number of bytes that have not arrived yet."""
         return self.size_bytes - self._written_bytes
 
     def write(self, data: bytes | bytearray) -> None:
@@ -131,7 +131,7 @@ class Reply:
 
     @property
     def value(self) -> Any:
-        """The value of the last expression; None if what the kernel calls so is no JSON."""
+        """The value of the last expression; None if the kernel sent no JSON."""
         if self.frame.value_blob is None:
             return self.frame.value
         try:

@@ -1,4 +1,4 @@
-"""Which Python runs inside the sandbox, and under which paths it is found there."""
+"""The Python that runs inside the sandbox, and its paths there."""
 
 import sys
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ class SandboxNotEnforcedError(Exception):
 
 
 class Findings(BaseModel):
-    """What the probe saw: the name of each control and whether it holds."""
+    """The probe's results: the name of each control and whether it holds."""
 
     controls: dict[str, bool]
 
@@ -90,8 +90,8 @@ async def prove(source: KernelSource) -> None:
         await kernel.execute(probe.CODE)
         findings = Findings.model_validate(json.loads(kernel.stdout.take(1 << 16).text))
     except (KernelDiedError, ValidationError, ValueError) as error:
-        said = kernel.stderr.take(1000).text
-        raise SandboxNotEnforcedError(f"the sandbox's self-test did not run: {said}") from error
+        output = kernel.stderr.take(1000).text
+        raise SandboxNotEnforcedError(f"the sandbox's self-test did not run: {output}") from error
     finally:
         await kernel.kill()
         kernel.close()
@@ -104,9 +104,9 @@ async def prove(source: KernelSource) -> None:
         )
 
 
-def explain(said: str) -> str:
+def explain(output: str) -> str:
     """Why no session starts, and which option or setting helps, where the words are known."""
     for words, remedy in _REMEDIES:
-        if words in said:
-            return f"sessions cannot be isolated here: {remedy} ({said[-300:]})"
-    return f"sessions cannot be isolated here: {said[-1000:]}"
+        if words in output:
+            return f"sessions cannot be isolated here: {remedy} ({output[-300:]})"
+    return f"sessions cannot be isolated here: {output[-1000:]}"

@@ -1,4 +1,4 @@
-"""What both ways of starting kernels share: filter, user, options, and a thread that stays."""
+"""Shared by both ways of starting kernels: filter, user, options, and a thread that stays."""
 
 import asyncio
 import os
@@ -57,9 +57,9 @@ class SandboxStarter:
                 seccomp_descriptor=filter_descriptor,
             )
             start = launcher.Launch(self._bubblewrap, options, command, self.uid, relocated)
-            kept = [*inherit] if filter_descriptor is None else [*inherit, filter_descriptor]
+            descriptors = [*inherit] if filter_descriptor is None else [*inherit, filter_descriptor]
             try:
-                return start.start(inherit=kept, stdout=stdout, stderr=stderr)
+                return start.start(inherit=descriptors, stdout=stdout, stderr=stderr)
             finally:
                 if filter_descriptor is not None:
                     os.close(filter_descriptor)

@@ -1,4 +1,4 @@
-"""As root, a sandbox runs as a user who owns nothing.
+"""A user without any files, for sandboxes that root starts.
 
 bubblewrap maps the user inside to the one who started it. For root that leaves uid 0 of the host on
 files such as /proc/sys/kernel/core_pattern, and processes without a limit on their number.

@@ -1,4 +1,4 @@
-"""How much a session takes, read from outside."""
+"""Measures a session's memory and storage from outside."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ def memory_bytes(pids: list[int], *, above: int) -> int:
 
 
 def files_bytes(folders: list[int]) -> int:
-    """Return what is stored in the file systems of the folders (descriptors): memory as well."""
+    """Return the bytes stored in the file systems of the folders (descriptors): memory as well."""
     used = 0
     for folder in folders:
         status = os.fstatvfs(folder)

@@ -39,20 +39,22 @@ def outputs_json(outcome: Outcome, shape: JupyterFormat) -> Iterator[bytes]:
 
 
 def _outputs(outcome: Outcome) -> Iterator[Iterator[bytes]]:
-    """Yield each output; what was printed between two of them is an output of its own."""
+    """Yield each output; text printed between two of them is an output of its own."""
     reply = outcome.reply
     shown = reply.frame.outputs if reply is not None else []
     texts = _texts(outcome)
-    done = _first_piece(outcome, len(texts))
+    position = _first_piece(outcome, len(texts))
     for output in shown:
-        yield from _streams(texts[done : output.mark])
-        done = max(done, output.mark)
+        yield from _streams(texts[position : output.mark])
+        position = max(position, output.mark)
         if _is_on_stderr(output):
-            yield from _streams([(out, "") for out, _ in texts[done : done + 1]])
-            done += 1
+            yield from _streams([(out, "") for out, _ in texts[position : position + 1]])
+            position += 1
         if reply is not None:
-            yield _error(reply, output) if output.output_type == "error" else _shown(reply, output)
-    yield from _streams(texts[done:])
+            yield (
+                _error(reply, output) if output.output_type == "error" else _display(reply, output)
+            )
+    yield from _streams(texts[position:])
     words = _words_of_the_service(outcome)
     if words:
         named = {"ename": "ExecutionFailed", "evalue": words, "traceback": [words]}
@@ -60,7 +62,7 @@ def _outputs(outcome: Outcome) -> Iterator[Iterator[bytes]]:
 
 
 def _texts(outcome: Outcome) -> list[tuple[str, str]]:
-    """What was written to stdout and stderr: before the first mark, between two, after the last."""
+    """The texts of stdout and stderr: before the first mark, between two, after the last."""
     if outcome.streams is None:
         return []
     stdout, stderr = (stream.pieces for stream in outcome.streams)
@@ -71,7 +73,7 @@ def _texts(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _first_piece(outcome: Outcome, count: int) -> int:
-    """Which pieces of the streams are left after `clear_output`."""
+    """The index of the first piece of the streams that `clear_output` left."""
     if outcome.reply is None:
         return 0
     frame = outcome.reply.frame
@@ -87,7 +89,7 @@ def _streams(texts: list[tuple[str, str]]) -> Iterator[Iterator[bytes]]:
             yield iter([_json({"output_type": "stream", "name": name, "text": text})])
 
 
-def _shown(reply: Reply, output: OutputFrame) -> Iterator[bytes]:
+def _display(reply: Reply, output: OutputFrame) -> Iterator[bytes]:
     head: dict[str, Any] = {"output_type": output.output_type, "metadata": output.metadata}
     if output.output_type == "execute_result":
         head["execution_count"] = output.execution_count
@@ -133,11 +135,11 @@ def _is_on_stderr(output: OutputFrame) -> bool:
 
 
 def _words_of_the_service(outcome: Outcome) -> str:
-    """What stderr says beyond the code's own words: out of time, or the kernel was lost."""
+    """The pool's own words on stderr: out of time, or the kernel was lost."""
     if outcome.succeeded:
         return ""
-    written = outcome.streams[1].text if outcome.streams is not None else ""
-    words = outcome.stderr.removeprefix(written).strip("\n")
+    stderr = outcome.streams[1].text if outcome.streams is not None else ""
+    words = outcome.stderr.removeprefix(stderr).strip("\n")
     traceback = outcome.reply.frame.traceback if outcome.reply is not None else ""
     return "" if words == traceback.strip("\n") else words
 

@@ -1,4 +1,4 @@
-"""What both API generations share on the wire."""
+"""Values that both API generations share on the wire."""
 
 import json
 import mimetypes
@@ -43,7 +43,7 @@ def content_type(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as JSON can carry it: what is not UTF-8 becomes a replacement character."""
+    """A file name for JSON: bytes that are not UTF-8 become replacement characters."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""How a session of the fork server locks itself in: own namespaces inside the outer ones."""
+"""Isolates a session of the fork server: own namespaces inside the outer ones."""
 
 import ctypes
 import fcntl

@@ -1,4 +1,4 @@
-"""What a session must not be able to do, tried from inside. Runs as the first code of a sandbox."""
+"""Tries, from inside, the actions that a session must not be able to do: a sandbox's first code."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What an execution leaves behind: its value, all that it displayed, its errors."""
+"""The results of an execution: its value, all that it displayed, its errors."""
 
 import contextlib
 import json
@@ -256,7 +256,7 @@ class ResultCollector:
 
     @staticmethod
     def _fit(output: _Output, taken_bytes: int) -> None:
-        """Leave out what is too large for the answer, and say so."""
+        """Leave out parts that are too large for the answer, and say so."""
         for media_type, part in [*output.data.items()]:
             size = len(part) if isinstance(part, bytes) else len(part.encode())
             if taken_bytes + size + 200 > MAX_BLOBS_BYTES:

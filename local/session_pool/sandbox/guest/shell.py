@@ -29,7 +29,7 @@ from .tracebacks import ShownError, prepare, shortened
 
 
 class _Collected:
-    """Where the hooks below put what they see; IPython builds them itself, so this is shared."""
+    """Shared by the hooks below, which IPython builds itself."""
 
     results = ResultCollector()
     # The error that was shown last, until it is known whether it ends the cell; the one that did.

@@ -1,4 +1,4 @@
-"""What an error's text holds: no frames of the sandbox, and no more than an answer can."""
+"""The text of an error: no frames of the sandbox, and no more than an answer can hold."""
 
 import inspect
 import os

@@ -115,6 +115,6 @@ def small_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def say(line: str) -> None:
-    """Tell what is left out, on stderr."""
+    """Name the omitted parts, on stderr."""
     with contextlib.suppress(Exception):  # the code may have replaced or closed it
         print(line, file=sys.stderr, flush=True)
