@@ -3,7 +3,7 @@ import { highlighted } from "./code";
 import { copyButton, h, icon } from "./dom";
 import { figure, fileRow, isImage } from "./files";
 import { count, duration, plain } from "./format";
-import { htmlFrame, tablesOf } from "./markdown";
+import { htmlFrame, render, tablesOf } from "./markdown";
 import { outputsOf, type RunPart, type Turn } from "./turn";
 import type { FileEntry, Output } from "./types";
 
@@ -93,13 +93,18 @@ export class RunView {
     if (output.type === "image") {
       return file ? figure(this.api, file) : h("p", { class: "note" }, `[image: ${output.file}]`);
     }
+    if (output.type === "text" && output.media_type === "text/markdown") {
+      return h("div", { class: "output prose" }, render(output.text, () => undefined));
+    }
     if (output.type === "text") return textOutput(output.text, "Result");
     const place = h("div", { class: "html-output" });
     if (!file) {
       place.append(textOutput(output.text, "Result"));
       return place;
     }
-    const view = h("div", {}, textOutput(output.text || "…", "Result"));
+    // The plain form of a page without one is only a name of Python's.
+    const plainForm = output.text && !/^<[\w.]+ object[^<]*>$/.test(output.text);
+    const view = h("div", {}, plainForm ? textOutput(output.text, "Result") : "");
     place.append(view, fileRow(this.api, file));
     void this.#showHtml(view, file);
     return place;

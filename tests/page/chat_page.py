@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from playwright.async_api import ConsoleMessage, Locator, Page, Request
 
 WAIT_MS = 15_000
+# What Chromium reports while DOMPurify reads HTML in a document without scripts, and takes it out.
+INERT = ("Executing inline event", "Applying inline style", "Setting the document's base URI")
 
 
 class ChatPage:
@@ -14,6 +16,7 @@ class ChatPage:
     Attributes:
         page: Playwright's.
         faults: exceptions and violations of the policy that nobody expected.
+        inert: violations in HTML that is only being cleaned.
         requests: every address that the tab asked for.
     """
 
@@ -21,6 +24,7 @@ class ChatPage:
         self.page = page
         self.url = url
         self.faults: list[str] = []
+        self.inert: list[str] = []
         self.requests: list[Request] = []
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -33,7 +37,8 @@ class ChatPage:
     def _read_console(self, message: ConsoleMessage) -> None:
         # A refused request is reported too; what the page makes of it is tested.
         if message.type == "error" and "Failed to load resource" not in message.text:
-            self.faults.append(message.text)
+            found = self.inert if message.text.startswith(INERT) else self.faults
+            found.append(message.text)
 
     async def load(self, fragment: str = "") -> None:
         """Open the page and wait until it knows what the app can do."""

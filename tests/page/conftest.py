@@ -79,9 +79,7 @@ async def open_chat(
 
         yield open_it
         for chat in chats:
-            # Tables of pandas have styles, which Chromium reports while DOMPurify takes them out.
-            faults = [f for f in chat.faults if not f.startswith("Applying inline style")]
-            assert faults == [], "the page reported errors"
+            assert chat.faults == [], "the page reported errors"
 
 
 async def _close(chat: ChatPage) -> None:

@@ -152,6 +152,7 @@ def stream_of(text: str, pages: int) -> str:
         "duration_ms": 1,
         "outputs": [
             {"type": "text", "media_type": "text/plain", "text": text},
+            {"type": "text", "media_type": "text/markdown", "text": text},
             *({"type": "html", "media_type": "text/html", "text": text, "file": n} for n in names),
             {"type": "image", "media_type": "image/png", "file": text},
         ],
@@ -258,7 +259,7 @@ async def test_a_hostile_text_is_text(hostile: Hostile, name: str) -> None:
     turn = await show(hostile, hostile.text)
     await check(hostile, turn)
     # Not even the policy had anything to refuse.
-    assert hostile.chat.faults == []
+    assert (hostile.chat.faults, hostile.chat.inert) == ([], [])
 
 
 async def test_hostile_html_that_code_displayed_does_nothing(hostile: Hostile) -> None:
@@ -279,10 +280,8 @@ async def test_hostile_html_that_code_displayed_does_nothing(hostile: Hostile) -
     for frame in hostile.chat.page.main_frame.child_frames:
         await frame.wait_for_url("about:srcdoc")
     await check(hostile, turn)
-    # Chromium reports these while DOMPurify reads them in a document without scripts.
-    inert = ("Executing inline event", "Applying inline style", "Setting the document's base URI")
-    assert [fault for fault in hostile.chat.faults if not fault.startswith(inert)] == []
-    hostile.chat.faults.clear()
+    assert hostile.chat.faults == []
+    hostile.chat.inert.clear()
 
 
 async def test_a_page_without_walls_shows_that_the_probe_would_be_noticed(browser: Browser) -> None:
