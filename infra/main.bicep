@@ -57,7 +57,7 @@ param location string
 @description('Object id of a developer who runs the app with `az login`: may call the model, run sessions and read conversations, as the app may. Empty: nobody but the app.')
 param developerPrincipalId string = ''
 
-@description('What that developer is.')
+@description('What DEVELOPER_PRINCIPAL_ID belongs to.')
 param developerPrincipalType principalKind = 'User'
 
 // The model
@@ -165,7 +165,7 @@ param appSettings settingMap = {}
 
 // Access
 
-@description('Reach storage and a new Azure OpenAI account over private endpoints only. The session pool has none: a token and a role guard it.')
+@description('Reach storage and a new Azure OpenAI account over private endpoints only; for the first deployment of an environment only. The session pool has none: a token and a role guard it.')
 param privateNetworking bool = false
 
 @description('Client id of an Entra app registration that callers must sign in to (App Service Authentication); nobody needs a function key then. Empty: function keys, and a sign-in that was there before is switched off.')

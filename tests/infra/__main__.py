@@ -1,15 +1,16 @@
-"""`python -m tests.infra`: write the snapshots anew, after a change to infra/ that was meant."""
+"""`python -m tests.infra`: write the snapshots and the table of options in docs/deploy.md anew."""
 
 import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.infra.options import DEPLOY_PAGE, options_table, with_table
 from tests.support.bicep import CONFIGURATIONS, HOW_TO_GET_IT, INFRA, Bicep, find_compiler
 
 
 def main() -> int:
-    """Write every snapshot; print what failed."""
+    """Write every snapshot and the table; print what failed."""
     compiler = find_compiler()
     if compiler is None:
         sys.stderr.write(f"{HOW_TO_GET_IT}\n")
@@ -19,6 +20,8 @@ def main() -> int:
     if compiled.returncode != 0:
         sys.stderr.write(compiled.stderr)
         return 1
+    table = options_table(json.loads(compiled.stdout))
+    DEPLOY_PAGE.write_text(with_table(DEPLOY_PAGE.read_text(), table))
     with TemporaryDirectory() as folder:
         results = bicep.predict_all(compiled.stdout, Path(folder))
         for configuration in CONFIGURATIONS:
@@ -26,8 +29,8 @@ def main() -> int:
             snapshot = configuration.with_suffix(".snapshot.json")
             if result.returncode == 0:
                 _write_in_order((Path(folder) / snapshot.name).read_text(), snapshot)
-            told = "written" if result.returncode == 0 else f"{result.stdout}{result.stderr}"
-            sys.stdout.write(f"{configuration.stem}: {told}\n")
+            outcome = "written" if result.returncode == 0 else f"{result.stdout}{result.stderr}"
+            sys.stdout.write(f"{configuration.stem}: {outcome}\n")
     return max(result.returncode for result in results.values())
 
 
