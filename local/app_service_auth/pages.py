@@ -24,7 +24,7 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 26rem; margin: 12vh aut
 button {{ display: block; width: 100%; margin: .6rem 0; padding: .7rem 1rem; font: inherit;
   text-align: start; border: 1px solid #8888; border-radius: .5rem; cursor: pointer }}
 small {{ display: block; opacity: .75 }}
-</style></head><body><h1>{title}</h1>{body}</body></html>
+</style></head><body><main><h1>{title}</h1>{body}</main></body></html>
 """
 
 

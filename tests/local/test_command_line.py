@@ -143,6 +143,27 @@ def test_run_asks_the_question_and_serves_until_it_is_interrupted(orphans: Orpha
     assert orphans() == []
 
 
+def test_run_serves_people_who_sign_in_and_says_how_a_script_does() -> None:
+    [port] = free_ports(1)
+    with command("run", "--sign-in", f"--port={port}", *stack_ports()) as run:
+        run.wait_for("Ctrl-C stops all.")
+        assert re.search(r"Answer \(\d+\.\d s\): .*20\d\d", run.output)
+        assert "Anyone on this machine may call" not in run.output
+        url = f"http://localhost:{port}/api"
+        assert httpx2.get(f"{url}/chat?input=Hello").status_code == 401
+        assert "data-sign-in" in httpx2.get(f"{url}/ui").text
+        script = run.output.split("Go on:")[1].split("Ctrl-C")[0]
+        done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+        assert "1267650600228229401496703205376" in done.stdout
+
+
+@pytest.mark.parametrize(("setting", "given"), [("1", True), ("0", False), ("", False)])
+def test_make_run_takes_sign_in(setting: str, given: bool) -> None:
+    command_line = ["make", "-n", "run", f"SIGN_IN={setting}"]
+    shown = subprocess.run(command_line, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert ("local run --sign-in" in shown.stdout) is given
+
+
 def assert_in_order(example: str, output: str) -> None:
     """Each line of the example is in the output, after the one before; numbers and dates differ."""
 

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from tests.conftest import SharedAzure
 from tests.page.chat_page import ChatPage
 from tests.support import PROJECT
 from tests.support.functions_host import HostProcess, host_process
@@ -35,6 +36,18 @@ async def browser() -> AsyncIterator[Browser]:
 def locked_host(settings: dict[str, str]) -> Iterator[HostProcess]:
     """The app on a host that asks for a function key."""
     with host_process(PROJECT, environment=settings | {"LOCAL_FUNCTION_KEY": KEY}) as started:
+        started.wait_until_ready()
+        yield started
+
+
+@pytest.fixture(scope="session")
+def guarded(azure: SharedAzure, settings: dict[str, str]) -> Iterator[HostProcess]:
+    """The app behind the local App Service Authentication, as `make run SIGN_IN=1` starts it."""
+    sign_in = {
+        "SIGN_IN_REQUIRED": "true",
+        "LOCAL_IDENTITY_PUBLIC_KEY": azure.stack.identity.public_key,
+    }
+    with host_process(PROJECT, "--sign-in", environment=settings | sign_in) as started:
         started.wait_until_ready()
         yield started
 

@@ -10,6 +10,7 @@ from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
 from tests.page.chat_page import ChatPage
 from tests.page.conftest import OpenChat
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,6 +99,7 @@ async def test_the_main_states_look_as_they_did(
     browser: Browser,
     open_chat: OpenChat,
     azure: SharedAzure,
+    guarded: HostProcess,
     scheme: str,
 ) -> None:
     chat = await open_chat(color_scheme=scheme, viewport={"width": 1100, "height": 860})
@@ -117,6 +119,10 @@ async def test_the_main_states_look_as_they_did(
     with azure.model.script(CallTool(code="open('sales.csv')"), Say("There is no such file.")):
         await chat.ask("Read it.")
     wrong.append(await compare(browser, chat, f"failed-{scheme}"))
+    stranger = await open_chat(guarded.url, color_scheme=scheme)
+    await stranger.load()
+    await expect(stranger.page.get_by_role("link", name="Sign in")).to_have_count(2)
+    wrong.append(await compare(browser, stranger, f"sign-in-{scheme}"))
     assert list(filter(None, wrong)) == []
 
 

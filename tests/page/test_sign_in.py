@@ -1,7 +1,6 @@
 """People who sign in: the whole way through App Service Authentication, on the page."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from playwright.async_api import Locator, Route, expect
@@ -10,24 +9,12 @@ from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
 from tests.page.chat_page import ChatPage
 from tests.page.conftest import OpenChat
-from tests.support import PROJECT
-from tests.support.functions_host import HostProcess, host_process
+from tests.page.test_everybody import violations
+from tests.support.functions_host import HostProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ADA, CHARLES = "Ada Lovelace", "Charles Babbage"
-
-
-@pytest.fixture(scope="module")
-def guarded(azure: SharedAzure, settings: dict[str, str]) -> Iterator[HostProcess]:
-    """The app behind the local App Service Authentication, as `make run SIGN_IN=1` starts it."""
-    sign_in = {
-        "SIGN_IN_REQUIRED": "true",
-        "LOCAL_IDENTITY_PUBLIC_KEY": azure.stack.identity.public_key,
-    }
-    with host_process(PROJECT, "--sign-in", environment=settings | sign_in) as started:
-        started.wait_until_ready()
-        yield started
 
 
 def account(chat: ChatPage) -> Locator:
@@ -214,3 +201,15 @@ async def test_where_the_list_cannot_be_had_the_page_says_so(
     await choose(chat, ADA)
     alert = chat.page.get_by_role("navigation").get_by_role("alert")
     await expect(alert).to_contain_text("The store cannot be reached.")
+
+
+async def test_axe_finds_nothing_on_the_way_in(open_chat: OpenChat, guarded: HostProcess) -> None:
+    chat = await open_chat(guarded.url)
+    await chat.load()
+    await expect(account(chat).get_by_role("link", name="Sign in")).to_be_visible()
+    assert await violations(chat) == [], "nobody is signed in"
+    await account(chat).get_by_role("link", name="Sign in").click()
+    await chat.page.get_by_role("button", name=ADA).wait_for()
+    assert await violations(chat) == [], "the sign-in"
+    await choose(chat, ADA)
+    assert await violations(chat) == [], "somebody is signed in"
