@@ -1,4 +1,4 @@
-"""What tests share: the local Azure, its model told what to do by each test; the running app."""
+"""Shared by tests: the local Azure, its model scripted by each test; the running app."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass

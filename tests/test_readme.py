@@ -50,8 +50,8 @@ async def test_its_commands_work(block: str, host: HostProcess) -> None:
 
 
 def test_its_settings_are_those_that_the_app_reads() -> None:
-    told = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("App settings")}
-    assert told == {name.upper(): default_of(f) for name, f in Settings.model_fields.items()}
+    documented = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("App settings")}
+    assert documented == {name.upper(): default_of(f) for name, f in Settings.model_fields.items()}
 
 
 def default_of(field: FieldInfo) -> str:
@@ -63,14 +63,14 @@ def default_of(field: FieldInfo) -> str:
 
 
 def test_its_routes_are_those_of_the_app() -> None:
-    told = {
+    documented = {
         path.partition("?")[0].removeprefix("/api/")
         for cells in rows("Routes")
         for path in re.findall(r"/api/[^`\s]+", cells[0])
     }
     functions = function_app.app.get_functions()
     triggers = [function.get_trigger() for function in functions]
-    assert told == {trigger.get_dict_repr()["route"] for trigger in triggers if trigger}
+    assert documented == {trigger.get_dict_repr()["route"] for trigger in triggers if trigger}
 
 
 def test_its_example_settings_file_has_only_known_names() -> None:

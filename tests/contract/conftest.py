@@ -30,7 +30,7 @@ class Session:
 if ON_AZURE:
 
     @pytest_asyncio.fixture(loop_scope="session")
-    async def opened() -> AsyncIterator[Runtime]:
+    async def runtime() -> AsyncIterator[Runtime]:
         """The agent's clients, with the app settings of the environment."""
         async with Runtime(Settings.load()) as runtime:
             yield runtime
@@ -38,7 +38,7 @@ if ON_AZURE:
 else:
 
     @pytest_asyncio.fixture(loop_scope="session")
-    async def opened(  # type: ignore[misc] # the same fixture, made of something else
+    async def runtime(  # type: ignore[misc] # the same fixture, made of something else
         open_runtime: OpenRuntime,
     ) -> AsyncIterator[Runtime]:
         """The agent's clients, on the local Azure."""
@@ -47,8 +47,8 @@ else:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def session(opened: Runtime) -> AsyncIterator[Session]:
-    pool = opened.turns.sessions
+async def session(runtime: Runtime) -> AsyncIterator[Session]:
+    pool = runtime.turns.sessions
     assert pool is not None, "set POOL_MANAGEMENT_ENDPOINT"
     session = Session(pool, f"contract-{secrets.token_hex(16)}")
     yield session

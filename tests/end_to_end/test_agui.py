@@ -179,9 +179,9 @@ async def test_a_front_end_brings_its_own_history_and_context(
     with azure.model.script(Say("Ada.")) as script:
         events = await streamed(api, "/agui", json=run)
     assert (events[0]["threadId"], events[0]["runId"]) == ("thread-7", "run-9")
-    system, *said = script.requests[0].messages
+    system, *messages = script.requests[0].messages
     assert str(system.content).endswith("Answer in French.\n\nPage: Home")
-    assert [(m.role, m.content) for m in said] == [
+    assert [(m.role, m.content) for m in messages] == [
         ("user", "I am Ada."),
         ("assistant", "Enchantée."),
         ("user", "Who am I?"),
@@ -204,8 +204,8 @@ async def test_a_thread_that_is_kept_goes_on_with_what_is_kept(
     assert events[-1]["result"]["conversation_id"] == id_
     (result,) = [e["content"] for e in events if e["type"] == "TOOL_CALL_RESULT"]
     assert json.loads(result)["result"] == "1"
-    said = [m.content for m in script.requests[0].messages if m.role == "user"]
-    assert said == ["Remember 1.", "What was it?"]
+    messages = [m.content for m in script.requests[0].messages if m.role == "user"]
+    assert messages == ["Remember 1.", "What was it?"]
     turns = (await api.get(f"/conversations/{id_}")).json()["turns"]
     assert [turn["output"] for turn in turns] == ["Kept.", "1"]
 
@@ -230,18 +230,21 @@ async def test_the_official_client_shows_text_code_and_result(
             ],
         )
     assert report["errors"] == []
-    asked, called, told, answered, asked_again, answered_again = report["messages"]
-    assert [asked["content"], asked_again["content"]] == ["What is 6 times 7?", "What did I ask?"]
-    assert called["content"] == "Let me see."
-    (call,) = called["toolCalls"]
+    question, calling, result, answer, second_question, second_answer = report["messages"]
+    assert [question["content"], second_question["content"]] == [
+        "What is 6 times 7?",
+        "What did I ask?",
+    ]
+    assert calling["content"] == "Let me see."
+    (call,) = calling["toolCalls"]
     assert json.loads(call["function"]["arguments"]) == {"code": "6 * 7"}
-    assert told["toolCallId"] == call["id"]
-    assert json.loads(told["content"])["result"] == "42"
-    assert answered["content"] == "It is 42."
-    assert answered_again["content"] == "You asked that."
+    assert result["toolCallId"] == call["id"]
+    assert json.loads(result["content"])["result"] == "42"
+    assert answer["content"] == "It is 42."
+    assert second_answer["content"] == "You asked that."
     assert [result["finish_reason"] for result in report["results"]] == ["stop", "stop"]
-    said = [(m.role, m.content) for m in script.requests[2].messages[1:]]
-    assert said == [
+    messages = [(m.role, m.content) for m in script.requests[2].messages[1:]]
+    assert messages == [
         ("user", "What is 6 times 7?"),
         ("assistant", "Let me see."),
         ("assistant", "It is 42."),

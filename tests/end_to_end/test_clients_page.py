@@ -42,8 +42,8 @@ async def test_its_python_runs(azure: SharedAzure, host: HostProcess) -> None:
 
 async def test_its_table_has_every_parameter() -> None:
     rows = re.findall(r"^\| (`.*?) \| ([^|]*) \|$", PAGE.split("| Parameter |")[1], re.MULTILINE)
-    told = {reason: set(re.findall(r"`(\w+)`", names)) for names, reason in rows}
-    used, tuning, unused, refused = told.values()
+    names_by_reason = {reason: set(re.findall(r"`(\w+)`", names)) for names, reason in rows}
+    used, tuning, unused, refused = names_by_reason.values()
     assert refused == UNSUPPORTED.keys()
     known = CompletionRequest.model_fields.keys() - {"model", "messages"}
     assert tuning - {"max_tokens"} == set(ModelParameters.__slots__) - {"reasoning_effort"}

@@ -49,8 +49,8 @@ async def test_a_conversation_keeps_its_variables_and_its_history(
     assert answer["conversation_id"] == conversation_id
     assert answer["executions"][0]["result"] == "42"
     assert answer["warnings"] == []
-    said = [message.role for message in script.requests[0].messages]
-    assert said == ["system", "user", "assistant", "tool", "assistant", "user"]
+    roles = [message.role for message in script.requests[0].messages]
+    assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
 async def test_a_conversation_can_be_read_and_deleted(api: httpx2.AsyncClient, ask: Ask) -> None:

@@ -81,15 +81,15 @@ async def test_the_conversation_is_what_the_caller_sends(
         answer = first.choices[0].message
         assert answer.content is not None
         assert answer.content.startswith("![image-1.png](data:image/png;base64,iVBOR")
-        said: list[ChatCompletionMessageParam] = [
+        request_messages: list[ChatCompletionMessageParam] = [
             *messages,
             {"role": "assistant", "content": answer.content},
             {"role": "user", "content": "What did you plot?"},
         ]
-        await client.chat.completions.create(model=DEPLOYMENT, messages=said)
-    system, *told = script.requests[2].messages
+        await client.chat.completions.create(model=DEPLOYMENT, messages=request_messages)
+    system, *history = script.requests[2].messages
     assert str(system.content).endswith("Be brief.")
-    assert [(m.role, m.content) for m in told] == [
+    assert [(m.role, m.content) for m in history] == [
         ("user", "Plot."),
         ("assistant", "[image-1.png, shown to the user]\n\nHere."),
         ("user", "What did you plot?"),

@@ -114,10 +114,10 @@ def test_both_hosts_get_the_same_values() -> None:
 
 def test_each_setting_of_an_operator_has_a_parameter_whose_value_arrives() -> None:
     configuration = (INFRA.parent / "tests/infra/operator-settings.bicepparam").read_text()
-    given = dict(re.findall(r"^param (\w+) = '(.*)'$", configuration, re.MULTILINE))
+    values = dict(re.findall(r"^param (\w+) = '(.*)'$", configuration, re.MULTILINE))
 
     for settings in PREDICTIONS["operator-settings"].settings().values():
-        assert {OPERATOR[name]: given[name] for name in OPERATOR}.items() <= settings.items()
+        assert {OPERATOR[name]: values[name] for name in OPERATOR}.items() <= settings.items()
         assert settings["CONVERSATION_MAX_CHARS"] == "100000"
 
 

@@ -87,8 +87,8 @@ def outcomes(bicep: Bicep, folder: Path) -> dict[str, Outcome]:
     """What the compiler says of each configuration; snapshots are in `folder`."""
     cases = ACCEPTED | {name: parameters for name, (parameters, _) in REFUSED.items()}
     for name, parameters in cases.items():
-        given = {"environmentName": "odd", "location": "eastus2"} | dict(parameters)
-        lines = [f"param {key} = {_literal(value)}" for key, value in given.items()]
+        values = {"environmentName": "odd", "location": "eastus2"} | dict(parameters)
+        lines = [f"param {key} = {_literal(value)}" for key, value in values.items()]
         (folder / f"{name}.bicepparam").write_text("\n".join(["using 'main.json'", *lines]))
     return bicep.predict(folder / f"{name}.bicepparam" for name in cases)
 
@@ -104,12 +104,12 @@ def test_what_does_not_fit_is_refused_with_what_to_do(
     outcomes: dict[str, Outcome], name: str
 ) -> None:
     outcome = outcomes[name]
-    said = outcome.stdout + outcome.stderr
+    output = outcome.stdout + outcome.stderr
 
     assert outcome.returncode != 0
     for words in REFUSED[name][1]:
-        assert words in said
-    assert "   at " not in said, "a stack trace"
+        assert words in output
+    assert "   at " not in output, "a stack trace"
 
 
 @pytest.fixture(params=ACCEPTED)

@@ -62,8 +62,8 @@ async def test_the_page_is_never_stored_and_its_assets_are_kept_for_ever(
 ) -> None:
     assert (await anybody.get("/api/ui")).headers["cache-control"] == "no-store"
     for path in await assets_of(anybody):
-        kept = (await anybody.get(path)).headers["cache-control"]
-        assert kept == "public, max-age=31536000, immutable"
+        cache_control = (await anybody.get(path)).headers["cache-control"]
+        assert cache_control == "public, max-age=31536000, immutable"
 
 
 async def test_who_has_the_content_already_is_not_sent_it_again(

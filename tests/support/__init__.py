@@ -1,4 +1,4 @@
-"""What tests share: processes, clients, emulators, and what must be installed for them."""
+"""Shared by tests: processes, clients, emulators, and the installation of their packages."""
 
 from pathlib import Path
 

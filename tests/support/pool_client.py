@@ -46,9 +46,9 @@ class PoolClient:
         }
         headers = {"authorization": f"Bearer {self.identity.mint(AUDIENCE)}"}
         headers |= arguments.pop("headers", {})
-        given = {name: value for name, value in query.items() if value is not None}
+        parameters = {name: value for name, value in query.items() if value is not None}
         return await self.http.request(
-            method, f"{self.pool.path}/{path}", params=given, headers=headers, **arguments
+            method, f"{self.pool.path}/{path}", params=parameters, headers=headers, **arguments
         )
 
     async def execute(self, code: str, **body: Any) -> dict[str, Any]:

@@ -62,8 +62,8 @@ async def served_pool(options: PoolOptions, folder: Path) -> AsyncIterator[Serve
 
 async def run_driver(name: str, served: ServedPool) -> dict[str, Any]:
     """Run a program of drivers/ against the pool; the value is what it prints as JSON."""
-    said = await run_program([sys.executable, str(_DRIVERS / f"{name}.py")], served)
-    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+    output = await run_program([sys.executable, str(_DRIVERS / f"{name}.py")], served)
+    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answer
 
 

@@ -1,4 +1,4 @@
-"""What tests share: a model that can be told what to do, and a way to collect a turn."""
+"""Shared by tests: a model that follows a test's script, and a way to collect a turn."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,7 +61,7 @@ class CollectedTurn:
 
     @property
     def executions(self) -> list[Execution]:
-        """What ran, in order."""
+        """The executions of the turn, in order."""
         return [e.execution for e in self.events if isinstance(e, ExecutionFinished)]
 
     @property
@@ -80,5 +80,5 @@ async def collect(events: AsyncIterator[Event]) -> CollectedTurn:
 
 
 def tool_results(request: ChatRequest) -> list[str]:
-    """What the model was told about its tool calls, in order."""
+    """The tool results that the model read, in order."""
     return [str(m.content) for m in request.messages if m.role == "tool"]

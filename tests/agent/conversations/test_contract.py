@@ -291,9 +291,9 @@ async def test_long_outputs_are_shortened_so_that_the_turn_fits(worker: OpenStor
     conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(turn(printed="x" * 1_000_000))
-        kept = held.conversation
-    assert await store.get(ALICE, conversation.id) == kept
-    stdout = kept.turns[0].executions[0].stdout
+        stored = held.conversation
+    assert await store.get(ALICE, conversation.id) == stored
+    stdout = stored.turns[0].executions[0].stdout
     assert "characters left out" in stdout
     assert len(stdout) <= 20_000
 

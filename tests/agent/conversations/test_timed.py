@@ -147,10 +147,10 @@ async def test_a_turn_ends_by_its_deadline_with_a_store_that_hangs(
 ) -> None:
     store = HangingStore(tmp_path, hanging)
     timeout_s = TIMEOUT_WITH_CODE_S if WRITE in steps else TIMEOUT_S
-    kept = services(runtime, store, timeout_s)
+    store_services = services(runtime, store, timeout_s)
     with azure.model.script(*steps), in_time(timeout_s):
         try:
-            turn = await start_turn(kept, ANONYMOUS, None, TurnRequest("Hi"))
+            turn = await start_turn(store_services, ANONYMOUS, None, TurnRequest("Hi"))
             async for event in turn:
                 last = event
             assert isinstance(last, TurnFailed)

@@ -83,7 +83,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def told(last: Event) -> str:
+def end_of(last: Event) -> str:
     """How a turn ended."""
     match last:
         case TurnFinished():
@@ -105,14 +105,14 @@ async def main() -> None:
                     turn = await collect(
                         stateless_turn(runtime.turns, TurnRequest("What is 1 + 1?", stream=True))
                     )
-                ended[name] = told(turn.events[-1])
+                ended[name] = end_of(turn.events[-1])
             for name, fault in FAULTS.items():
                 azure.openai.faults.inject(fault, times=None)
                 turn = await collect(
                     stateless_turn(runtime.turns, TurnRequest("What is 1 + 1?", stream=True))
                 )
                 azure.openai.faults.clear()
-                ended[name] = told(turn.events[-1])
+                ended[name] = end_of(turn.events[-1])
     report = {
         "ended": ended,
         "while_importing": used[:imported],

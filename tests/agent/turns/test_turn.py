@@ -87,10 +87,10 @@ async def test_a_figure_reaches_the_caller_and_only_its_name_the_model(
     file = next(e.file for e in turn.events if isinstance(e, FileCreated))
     assert (file.name, file.media_type) == ("image-1.png", "image/png")
     assert file.url.startswith("data:image/png;base64,iVBOR")
-    told = tool_results(script.requests[1])[0]
-    assert "[image: image-1.png, " in told
-    assert "base64" not in told
-    assert len(told) < 500
+    result = tool_results(script.requests[1])[0]
+    assert "[image: image-1.png, " in result
+    assert "base64" not in result
+    assert len(result) < 500
 
 
 async def test_the_model_reads_head_and_tail_of_long_output(
@@ -100,11 +100,11 @@ async def test_the_model_reads_head_and_tail_of_long_output(
     with azure.model.script(CallTool(code=code), Say("done")) as script:
         async with open_runtime(model_output_max_chars=300) as runtime:
             turn = await collect(stateless_turn(runtime.turns, TurnRequest("Print.", stream=True)))
-    told = json.loads(tool_results(script.requests[1])[0])["stdout"]
-    assert told.startswith("first")
-    assert told.endswith("last\n")
-    assert "characters left out" in told
-    assert len(told) == 300
+    result = json.loads(tool_results(script.requests[1])[0])["stdout"]
+    assert result.startswith("first")
+    assert result.endswith("last\n")
+    assert "characters left out" in result
+    assert len(result) == 300
     assert len(turn.executions[0].stdout) == 5012
 
 

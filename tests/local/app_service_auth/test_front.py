@@ -102,9 +102,9 @@ async def test_no_other_path_is_open(browser: httpx2.AsyncClient, path: str) -> 
 
 async def test_the_app_is_told_who_signed_in(browser: httpx2.AsyncClient) -> None:
     await sign_in(browser)
-    told = seen_by_app(await browser.get("/api/chat", headers=FORGED))
-    principal = json.loads(base64.b64decode(told.pop("x-ms-client-principal")))
-    assert told == {
+    headers_seen = seen_by_app(await browser.get("/api/chat", headers=FORGED))
+    principal = json.loads(base64.b64decode(headers_seen.pop("x-ms-client-principal")))
+    assert headers_seen == {
         "x-ms-client-principal-id": ADA.object_id,
         "x-ms-client-principal-idp": "aad",
         "x-ms-client-principal-name": "ada@example.com",
@@ -295,10 +295,10 @@ async def test_another_site_signs_nobody_in(browser: httpx2.AsyncClient) -> None
 async def test_a_script_comes_in_with_a_token(browser: httpx2.AsyncClient, audience: str) -> None:
     # A token belongs to whoever sends it: no other site can make a browser do that.
     headers = FORGED | {"authorization": f"Bearer {IDENTITY.mint(audience)}", "origin": EVIL}
-    told = seen_by_app(await browser.get("/api/chat", headers=headers))
-    assert told["x-ms-client-principal-id"] == SYSTEM_ASSIGNED.object_id
-    assert told["x-ms-client-principal-idp"] == "aad"
-    assert "x-ms-client-principal-name" not in told
+    headers_seen = seen_by_app(await browser.get("/api/chat", headers=headers))
+    assert headers_seen["x-ms-client-principal-id"] == SYSTEM_ASSIGNED.object_id
+    assert headers_seen["x-ms-client-principal-idp"] == "aad"
+    assert "x-ms-client-principal-name" not in headers_seen
 
 
 TOKENS = {

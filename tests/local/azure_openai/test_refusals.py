@@ -25,7 +25,7 @@ def service(verifier: TokenVerifier) -> AzureOpenAI:
 
 
 @pytest.mark.parametrize(
-    ("body", "param", "told"),
+    ("body", "param", "words"),
     [
         ({}, "messages", "Missing required parameter"),
         ({"messages": []}, "messages", "at least 1 item"),
@@ -92,7 +92,7 @@ def service(verifier: TokenVerifier) -> AzureOpenAI:
     ],
 )
 async def test_bad_body_is_refused_with_the_field_that_is_wrong(
-    service: AzureOpenAI, call: Connect, body: dict[str, Any], param: str | None, told: str
+    service: AzureOpenAI, call: Connect, body: dict[str, Any], param: str | None, words: str
 ) -> None:
     async with call(service) as client:
         response = await client.post(CHAT, json=body)
@@ -100,7 +100,7 @@ async def test_bad_body_is_refused_with_the_field_that_is_wrong(
     assert response.status_code == 400
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
-    assert told in error["message"]
+    assert words in error["message"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe"])

@@ -177,15 +177,15 @@ async def test_stream_that_breaks_at_the_server_breaks_here(
 
 
 @pytest.mark.parametrize(
-    ("url", "name", "told"),
+    ("url", "name", "words"),
     [
         ("127.0.0.1:11434", "llama3", "LOCAL_MODEL_URL"),
         ("http://h/v1", "", "LOCAL_MODEL_NAME"),
         ("", "llama3", "LOCAL_MODEL_URL"),
     ],
 )
-def test_wrong_setting_is_named(url: str, name: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_wrong_setting_is_named(url: str, name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         Relay.from_settings({"LOCAL_MODEL_URL": url, "LOCAL_MODEL_NAME": name})
 
 

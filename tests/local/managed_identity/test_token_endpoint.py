@@ -77,7 +77,7 @@ async def test_identity_that_the_app_does_not_have_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("changes", "status", "told"),
+    ("changes", "status", "words"),
     [
         ({"api_version": None}, 400, "use 2019-08-01"),
         ({"api_version": "2017-09-01"}, 400, "'2017-09-01' is not supported"),
@@ -96,13 +96,13 @@ async def test_bad_query_is_refused_in_the_shape_of_app_service(
     identity: ManagedIdentity,
     changes: dict[str, str | None],
     status: int,
-    told: str,
+    words: str,
 ) -> None:
     response = await ask(client, identity, **changes)
     body = response.json()
     assert response.status_code == status
     assert body["statusCode"] == status
-    assert told in body["message"]
+    assert words in body["message"]
     assert set(body) == {"statusCode", "message"}
 
 

@@ -84,8 +84,8 @@ async def test_files_are_kept_on_request(open_pool: OpenPool, tmp_path: Path) ->
         await client.request("DELETE", "session")
         other = client.of()
         await other.upload("stopped.txt", b"two")
-    kept = {path.name: path.read_bytes() for path in texts_below(tmp_path)}
-    assert kept == {"deleted.txt": b"one", "stopped.txt": b"two"}
+    contents = {path.name: path.read_bytes() for path in texts_below(tmp_path)}
+    assert contents == {"deleted.txt": b"one", "stopped.txt": b"two"}
 
 
 def texts_below(folder: Path) -> list[Path]:

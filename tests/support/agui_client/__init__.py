@@ -14,9 +14,9 @@ def install() -> Path:
     return npm_packages("agui-client", Path(__file__).parent, files) / "run.mjs"
 
 
-async def run_client(script: Path, **given: object) -> dict[str, Any]:
-    """Let the client run; what `given` may be, and the report, is said in run.mjs."""
-    report: dict[str, Any] = json.loads(await run_node(script, json.dumps(given)))
+async def run_client(script: Path, **options: object) -> dict[str, Any]:
+    """Let the client run; run.mjs describes `options` and the report."""
+    report: dict[str, Any] = json.loads(await run_node(script, json.dumps(options)))
     return report
 
 

@@ -46,26 +46,26 @@ async def test_the_lease_of_a_dead_worker_expires_and_that_of_a_living_one_does_
 ) -> None:
     lease_s = 15  # the shortest there is
     store = BlobStore(container.open(), lease_s=lease_s)
-    left, kept = await new_conversation(store), await new_conversation(store)
-    async with store.hold(ALICE, kept.id) as held:
+    first, second = await new_conversation(store), await new_conversation(store)
+    async with store.hold(ALICE, second.id) as held:
         # All that a worker leaves that is killed in the middle of a turn.
-        await BlobLeaseClient(history(container, left.id)).acquire(lease_duration=lease_s)
+        await BlobLeaseClient(history(container, first.id)).acquire(lease_duration=lease_s)
         with pytest.raises(ConversationBusyError):
-            async with store.hold(ALICE, left.id):
+            async with store.hold(ALICE, first.id):
                 pass
         async with asyncio.timeout(lease_s + 10):
             while True:
                 try:
-                    async with store.hold(ALICE, left.id) as next_turn:
+                    async with store.hold(ALICE, first.id) as next_turn:
                         await next_turn.append(turn("Next"))
                     break
                 except ConversationBusyError:
                     await asyncio.sleep(0.5)
         with pytest.raises(ConversationBusyError):
-            async with store.hold(ALICE, kept.id):
+            async with store.hold(ALICE, second.id):
                 pass
         await held.append(turn())
-    assert [turn.input for turn in (await store.get(ALICE, left.id)).turns] == ["Next"]
+    assert [turn.input for turn in (await store.get(ALICE, first.id)).turns] == ["Next"]
 
 
 async def test_a_worker_that_lost_its_lease_cannot_append(

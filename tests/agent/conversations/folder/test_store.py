@@ -61,16 +61,16 @@ async def test_nothing_is_lost_when_a_worker_is_killed_in_the_middle_of_turns(
     for kill_after in (0, 3, 10):
         with start_worker(tmp_path, conversation) as worker:
             assert worker.stdout
-            said = [int(worker.stdout.readline()) for _ in range(kill_after + 1)]
+            counts = [int(worker.stdout.readline()) for _ in range(kill_after + 1)]
             with pytest.raises(ConversationBusyError):
                 async with store.hold(ALICE, conversation.id):
                     pass
             worker.send_signal(signal.SIGKILL)
-            said += [int(line) for line in worker.stdout]
-        assert said[0] == turns
+            counts += [int(line) for line in worker.stdout]
+        assert counts[0] == turns
         async with asyncio.timeout(5), store.hold(ALICE, conversation.id) as held:
             # Every turn that was reported, and perhaps the one that was being written.
-            assert held.conversation.turn_count - said[-1] in (0, 1)
+            assert held.conversation.turn_count - counts[-1] in (0, 1)
             await held.append(turn("Next"))
             turns = held.conversation.turn_count
     read = await store.get(ALICE, conversation.id)
@@ -177,9 +177,9 @@ async def test_only_the_app_reads_what_people_said(tmp_path: Path) -> None:
     store = FolderStore(root)
     await store.identifier_key()
     await new_conversation(store)
-    kept = list(root.rglob("*"))
-    assert len(kept) > 3
-    for path in kept:
+    paths = list(root.rglob("*"))
+    assert len(paths) > 3
+    for path in paths:
         reachable = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
         private_folder = (path.parent.stat().st_mode & 0o777) == 0o700
         assert not reachable or private_folder, path

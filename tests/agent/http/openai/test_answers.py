@@ -300,8 +300,8 @@ def test_a_stream_that_fails_ends_with_the_error() -> None:
     ],
 )
 def test_errors_that_openai_has_too_carry_its_code(error: AgentError, kind: str, code: str) -> None:
-    told = envelope(error).error
-    assert (told.type, told.code) == (kind, code)
+    body = envelope(error).error
+    assert (body.type, body.code) == (kind, code)
 
 
 @pytest.mark.parametrize(

@@ -215,8 +215,8 @@ async def test_an_identifier_that_is_no_file_name_keeps_its_files(
         session = client.of(identifier="#" * 120)
         await session.upload("a.txt", b"kept")
         assert (await session.request("DELETE", "session")).status_code == 204
-    kept = await asyncio.to_thread(lambda: [f.read_bytes() for f in tmp_path.glob("*/a.txt")])
-    assert kept == [b"kept"]
+    contents = await asyncio.to_thread(lambda: [f.read_bytes() for f in tmp_path.glob("*/a.txt")])
+    assert contents == [b"kept"]
 
 
 async def test_an_operation_id_with_a_slash_can_be_polled(session: PoolClient) -> None:

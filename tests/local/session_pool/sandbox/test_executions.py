@@ -154,8 +154,8 @@ async def test_a_kernel_that_ends_is_replaced_and_files_stay(session: PoolClient
     assert answer["status"] == "Failed"
     assert answer["result"]["stderr"].startswith("Kernel restarted")
     assert (await session.execute("x"))["status"] == "Failed"
-    kept = await session.result("open('/mnt/data/kept.txt').read()")
-    assert kept["executionResult"] == "kept"
+    content = await session.result("open('/mnt/data/kept.txt').read()")
+    assert content["executionResult"] == "kept"
     assert (await session.request("GET", "session")).json()["etag"] == guid
 
 

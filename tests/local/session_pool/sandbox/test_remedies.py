@@ -6,7 +6,7 @@ from local.session_pool.sandbox.self_test import explain
 
 
 @pytest.mark.parametrize(
-    ("said", "remedy"),
+    ("words", "remedy"),
     [
         # podman, its own seccomp profile
         (
@@ -44,10 +44,10 @@ from local.session_pool.sandbox.self_test import explain
     ],
 )
 def test_what_a_container_forbids_is_answered_with_the_option_that_allows_it(
-    said: str, remedy: str
+    words: str, remedy: str
 ) -> None:
-    assert remedy in explain(said)
-    assert said in explain(said)
+    assert remedy in explain(words)
+    assert words in explain(words)
 
 
 def test_unknown_words_are_shown_as_they_are() -> None:

@@ -146,13 +146,13 @@ class _Source:
     name = "broken"
     uid: int | None = None
 
-    def __init__(self, said: str) -> None:
-        self._said = said
+    def __init__(self, words: str) -> None:
+        self._words = words
 
     async def start(self) -> None: ...
 
     async def spawn(self) -> KernelProcess:
-        raise KernelStartError(self._said)
+        raise KernelStartError(self._words)
 
     async def close(self) -> None: ...
 
@@ -161,7 +161,7 @@ class TestSelfTest:
     """No sandbox, no session."""
 
     @pytest.mark.parametrize(
-        ("said", "remedy"),
+        ("words", "remedy"),
         [
             ("bwrap: setting up uid map: Permission denied", "apparmor_restrict"),
             ("bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted", "AppArmor"),
@@ -172,9 +172,9 @@ class TestSelfTest:
             ("something else", "something else"),
         ],
     )
-    async def test_what_bubblewrap_says_becomes_a_remedy(self, said: str, remedy: str) -> None:
+    async def test_what_bubblewrap_says_becomes_a_remedy(self, words: str, remedy: str) -> None:
         with pytest.raises(SandboxNotEnforcedError, match=remedy):
-            await prove(_Source(said))
+            await prove(_Source(words))
 
     def test_the_probe_sees_that_it_is_outside(self) -> None:
         # In a process of its own: outside, an attempt may succeed.
@@ -207,9 +207,9 @@ class TestSessionImage:
 
     def test_a_second_preparation_installs_nothing(self) -> None:
         first = prepare_session_image()
-        said: list[str] = []
-        assert prepare_session_image(said.append) == first
-        assert said == []
+        lines: list[str] = []
+        assert prepare_session_image(lines.append) == first
+        assert lines == []
         assert (first / "matplotlib").is_dir()
         assert list((first / "packages" / "numpy" / "__pycache__").glob("*.pyc"))
 

@@ -34,18 +34,18 @@ def _is_closed(folder: Path) -> bool:
 
 def _uncover(closed: Path, folder: Path) -> None:
     """Cover `closed` by an empty folder that is open to all and shows only `folder`."""
-    kept = Path("/mnt")
-    _mount("tmpfs", str(kept), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
-    (kept / "it").mkdir()
-    _mount(str(folder), str(kept / "it"), "", _MS_BIND)
+    mount_point = Path("/mnt")
+    _mount("tmpfs", str(mount_point), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
+    (mount_point / "it").mkdir()
+    _mount(str(folder), str(mount_point / "it"), "", _MS_BIND)
     _mount("tmpfs", str(closed), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
     folder.mkdir(parents=True)
-    _mount(str(kept / "it"), str(folder), "", _MS_BIND)
+    _mount(str(mount_point / "it"), str(folder), "", _MS_BIND)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    given = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags))
-    if _libc.mount(*given, options.encode()) != 0:
+    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags))
+    if _libc.mount(*arguments, options.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount {target}")
 
 

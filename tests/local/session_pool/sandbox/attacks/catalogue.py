@@ -49,8 +49,8 @@ def _system_call(
 ) -> Attack:
     """A call by its numbers on x86_64 and aarch64."""
     number = f"{dict(zip(('x86_64', 'aarch64'), numbers, strict=True))}[platform.machine()]"
-    given = ", ".join([number, *map(str, arguments)])
-    return Attack(name, f"{_SYSCALL}\nwon = allowed({given})", may_lose)
+    parameters = ", ".join([number, *map(str, arguments)])
+    return Attack(name, f"{_SYSCALL}\nwon = allowed({parameters})", may_lose)
 
 
 ROOT_ONLY = "only root may do this outside as well"
