@@ -52,7 +52,8 @@ async def files(req: Request) -> Response:
     return await _answer("files", req)
 
 
-@app.route("conversations/{conversation_id}/files/{name}", methods=METHODS)
+# A file in a folder has slashes in its name.
+@app.route("conversations/{conversation_id}/files/{*name}", methods=METHODS)
 async def file(req: Request) -> Response:
     """Download or delete a file of a conversation."""
     return await _answer("file", req)

@@ -1,13 +1,16 @@
 """The files of a conversation: in its session while that lives, in the store for good."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Final
 from urllib.parse import quote
 
 from agent.conversations.owner import Owner
+from agent.conversations.records import StoredFile
 from agent.conversations.store import ConversationStore
 from agent.errors import (
     FileNotStoredError,
@@ -25,6 +28,13 @@ from agent.turns.files import Prepared, in_chunks
 # A file that code made is stored up to here, so that it outlives the session; a larger one is
 # available as long as the session is.
 STORED_FILE_MAX_BYTES: Final = 16 * 1024**2
+# All files of a conversation: a session has to hold them, and what code makes of them.
+FILES_MAX_BYTES: Final = 200 * 1024**2
+FILES_MAX: Final = 1000
+# What cells showed and did not save: kept for the caller, of no use in a session.
+_SHOWN: Final = re.compile(r"(?:image|output)-\d+-\d+\.(?:png|jpeg|gif|webp|svg|html)")
+# Two clocks may differ by so much.
+_CLOCKS_DIFFER: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +46,16 @@ class ConversationKey:
 
     def file_url(self, name: str) -> str:
         """The address at which the caller gets one of its files."""
-        return f"/api/conversations/{self.id}/files/{quote(name, safe='')}"
+        return f"/api/conversations/{self.id}/files/{quote(name, safe='/')}"
 
 
 class ConversationFiles:
     """The files of a conversation, in its session and in its store: the sink of its turns."""
 
-    limits: Final = "A figure or a file that is kept has up to 16 MB: make it smaller."
+    limits: Final = (
+        "A conversation keeps figures and files of up to 16 MB, together 200 MB and 1,000: make it "
+        "smaller, or delete others."
+    )
 
     def __init__(
         self,
@@ -62,10 +75,10 @@ class ConversationFiles:
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> Prepared:
         """Upload the stored files that the session lacks."""
-        names = {file.name for file in present}
+        there = {file.name: file for file in present}
         stored = await self._store.list_files(self._key.owner, self._key.id)
         self._stored = {file.name: file.size_bytes for file in stored}
-        missing = [file for file in stored if file.name not in names]
+        missing = [file for file in stored if _is_missing(file, there.get(file.name))]
         moves: list[tuple[str, str]] = []
         failed: list[str] = []
         for file in missing:
@@ -78,6 +91,15 @@ class ConversationFiles:
             else:
                 moves += [move] if move else []
         return Prepared(len(missing) - len(failed), tuple(moves), tuple(failed))
+
+    def _has_room(self, name: str, size_bytes: int) -> bool:
+        others = sum(self._stored.values()) - self._stored.get(name, 0)
+        count = len(self._stored.keys() | {name})
+        return (
+            size_bytes <= STORED_FILE_MAX_BYTES
+            and others + size_bytes <= FILES_MAX_BYTES
+            and count <= FILES_MAX
+        )
 
     async def forget(self, names: Collection[str]) -> None:
         """Remove files that code removed."""
@@ -109,9 +131,10 @@ class ConversationFiles:
 
     async def take_output(self, name: str, media_type: str, content: bytes) -> File | None:
         """Store a figure or a page, if it is not too large."""
-        if len(content) > STORED_FILE_MAX_BYTES:
+        if not self._has_room(name, len(content)):
             return None
         await self._store.put_file(self._key.owner, self._key.id, name, in_chunks(content))
+        self._stored[name] = len(content)
         return File(name, media_type, len(content), self._key.file_url(name))
 
     async def take_file(self, file: SessionFile, *, deadline: float) -> File | None:
@@ -130,3 +153,16 @@ class ConversationFiles:
             except InvalidRequestError:
                 return reference  # a name that the pool lists and its upload would refuse
         return replace(reference, size_bytes=stored.size_bytes)
+
+
+def _is_missing(stored: StoredFile, there: SessionFile | None) -> bool:
+    """Whether a session lacks a file, or has an older one: its upload did not get through."""
+    if _SHOWN.fullmatch(stored.name):
+        return False
+    if there is None:
+        return True
+    return (
+        there.size_bytes != stored.size_bytes
+        and stored.modified_at is not None
+        and stored.modified_at > there.modified_at + _CLOCKS_DIFFER
+    )

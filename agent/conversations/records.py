@@ -4,7 +4,7 @@ Pydantic reads them from bytes by these very classes, so what holds here holds f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
@@ -97,11 +97,19 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file that was uploaded to a conversation, kept so that a lost session can be restored."""
+    """A file that was uploaded to a conversation, kept so that a lost session can be restored.
+
+    Attributes:
+        name: a path, see `file_names`.
+        size_bytes: of its content.
+        media_type: by its name.
+        modified_at: when it was kept, by the store's clock; None if the store did not say.
+    """
 
     name: str
     size_bytes: int
     media_type: str
+    modified_at: datetime | None = field(default=None, compare=False)
 
 
 def _check_order(messages: Sequence[Message]) -> None:

@@ -82,6 +82,23 @@ class HeldConversation(Protocol):
         ...
 
 
+class ArrivedFile(Protocol):
+    """A file whose content the store has, and which is not yet one of the conversation's."""
+
+    @property
+    def file(self) -> StoredFile:
+        """What it will be."""
+        ...
+
+    async def keep(self) -> None:
+        """Make it one of the conversation's, in place of one of that name."""
+        ...
+
+    async def discard(self) -> None:
+        """Let go of it, if it was not kept."""
+        ...
+
+
 class ConversationStore(Protocol):
     """Conversations, shared by all workers that open the same store.
 
@@ -126,13 +143,24 @@ class ConversationStore(Protocol):
         """
         ...
 
+    async def receive_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> ArrivedFile:
+        """Take the content of a file, to be kept or discarded.
+
+        Raises:
+            InvalidRequestError: no file may be called so.
+            PayloadTooLargeError: the content is longer than a file may be.
+        """
+        ...
+
     async def put_file(
         self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
     ) -> StoredFile:
         """Keep a file, in place of one of that name; the old one stays until all has arrived.
 
         Raises:
-            InvalidRequestError: the name is not one that the session pool takes.
+            InvalidRequestError: no file may be called so.
             PayloadTooLargeError: the content is longer than a file may be.
         """
         ...

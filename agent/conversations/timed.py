@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.conversations.owner import IdentifierKey, Owner
 from agent.conversations.records import Conversation, StoredFile, Turn
-from agent.conversations.store import ConversationStore, HeldConversation
+from agent.conversations.store import ArrivedFile, ConversationStore, HeldConversation
 from agent.errors import AgentError, DeadlineExceededError
 from agent.telemetry import logger
 
@@ -63,6 +63,12 @@ class TimedStore:
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
         await self._in_time(self._store.delete(owner, conversation_id))
+
+    async def receive_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> ArrivedFile:
+        """See ConversationStore."""
+        return await self._in_time(self._store.receive_file(owner, conversation_id, name, content))
 
     async def put_file(
         self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]

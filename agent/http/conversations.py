@@ -1,7 +1,8 @@
 """The routes of a conversation: read it, delete it, and its files."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -11,10 +12,24 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from agent.conversations.files import ConversationFiles, ConversationKey
+from agent.conversations.file_names import checked_name
+from agent.conversations.files import (
+    FILES_MAX,
+    FILES_MAX_BYTES,
+    ConversationFiles,
+    ConversationKey,
+)
 from agent.conversations.owner import owner_of, pool_identifier
+from agent.conversations.shielding import shielded
+from agent.conversations.store import ArrivedFile
 from agent.conversations.turn import ConversationServices
-from agent.errors import AgentError, FileNotStoredError, PoolNotFoundError
+from agent.errors import (
+    AgentError,
+    FileNotStoredError,
+    PayloadTooLargeError,
+    PoolError,
+    PoolNotFoundError,
+)
 from agent.http.bodies import json_response
 from agent.http.dispatch import Route
 from agent.http.schemas import (
@@ -27,6 +42,7 @@ from agent.http.uploads import uploads
 from agent.media_types import media_type_of
 from agent.runtime import get_runtime
 from agent.session_pool.client import SessionsClient
+from agent.session_pool.names import name_of
 from agent.telemetry import logger
 
 # For a question about the session.
@@ -123,9 +139,14 @@ async def _list_files(request: Request) -> Response:
     key = conversation.key
     stored = await conversation.services.store.list_files(key.owner, key.id)
     sizes = {file.name: file.size_bytes for file in stored}
-    if sessions := await conversation.live_session():
-        live = await sessions.list_files(conversation.identifier, deadline=_in(SESSION_TIMEOUT_S))
-        sizes |= {file.name: file.size_bytes for file in live}
+    try:
+        if sessions := await conversation.live_session():
+            deadline = _in(SESSION_TIMEOUT_S)
+            live = await sessions.list_files(conversation.identifier, deadline=deadline)
+            sizes |= {file.name: file.size_bytes for file in live}
+    except PoolError as error:
+        # The kept ones are all that outlives the session.
+        logger.warning("files of the session not listed: %s", error.code)
     entries = [_entry(key, name, size) for name, size in sorted(sizes.items())]
     return json_response(FileListSchema(files=entries))
 
@@ -133,21 +154,59 @@ async def _list_files(request: Request) -> Response:
 async def _upload(request: Request) -> Response:
     conversation = await _Conversation.of(request)
     store, key = conversation.services.store, conversation.key
-    entries: list[ConversationFileSchema] = []
-    form = uploads(request.headers.get("content-type", ""), request.stream())
-    async for upload in form:
-        stored = await store.put_file(key.owner, key.id, upload.name, upload.content)
-        entries.append(_entry(key, stored.name, stored.size_bytes))
-    if sessions := await conversation.live_session():
-        files = ConversationFiles(store, key, sessions, conversation.identifier, 0)
-        for entry in entries:
-            await files.upload(entry.name, entry.size_bytes, deadline=_in(TRANSFER_TIMEOUT_S))
+    kept = {file.name: file.size_bytes for file in await store.list_files(key.owner, key.id)}
+    arrived: list[ArrivedFile] = []
+    try:
+        # All of the form or nothing: none is kept before the last one is there.
+        async for upload in uploads(request.headers.get("content-type", ""), request.stream()):
+            name = name_of(upload.name.encode("utf-8", "surrogatepass"))
+            kept.pop(name, None)
+            content = _within(upload.content, name, kept)
+            arrived.append(await store.receive_file(key.owner, key.id, name, content))
+            kept[name] = arrived[-1].file.size_bytes
+        for each in arrived:
+            await each.keep()
+    except BaseException:
+        for each in arrived:
+            await shielded(each.discard())
+        raise
+    files = {each.file.name: each.file for each in arrived}
+    entries = [_entry(key, file.name, file.size_bytes) for file in files.values()]
+    try:
+        if sessions := await conversation.live_session():
+            session = ConversationFiles(store, key, sessions, conversation.identifier, 0)
+            for entry in entries:
+                await session.upload(entry.name, entry.size_bytes, deadline=_in(TRANSFER_TIMEOUT_S))
+    except PoolError as error:
+        # They are kept; the next turn gives them to its session.
+        logger.warning("a file not uploaded to the session: %s", error.code)
     return json_response(FileListSchema(files=entries), status=201)
+
+
+async def _within(
+    content: AsyncIterator[bytes], name: str, others: Mapping[str, int]
+) -> AsyncIterator[bytes]:
+    """The same content, as far as the conversation has room for it."""
+    room = FILES_MAX_BYTES - sum(others.values())
+    if len(others) >= FILES_MAX:
+        raise PayloadTooLargeError(
+            f"A conversation may have {FILES_MAX:,} files: delete some before you upload {name}.",
+            field="file",
+        )
+    async for chunk in content:
+        room -= len(chunk)
+        if room < 0:
+            raise PayloadTooLargeError(
+                f"All files of a conversation may have {FILES_MAX_BYTES:,} bytes: delete some "
+                f"before you upload {name}.",
+                field="file",
+            )
+        yield chunk
 
 
 async def _download(request: Request) -> Response:
     conversation = await _Conversation.of(request)
-    name = request.path_params["name"]
+    name = _name_of(request)
     async with AsyncExitStack() as resources:
         size_bytes, chunks = await _open_file(conversation, name, resources)
         return FileResponse(name, size_bytes, chunks, resources.pop_all())
@@ -179,23 +238,25 @@ async def _open_file(
 
 async def _delete_file(request: Request) -> Response:
     conversation = await _Conversation.of(request)
-    name, key = request.path_params["name"], conversation.key
-    missing: FileNotStoredError | None = None
-    try:
-        await conversation.services.store.delete_file(key.owner, key.id, name)
-    except FileNotStoredError as error:
-        missing = error
+    name, key = _name_of(request), conversation.key
+    missing = True
+    # The session first: if it fails nothing is deleted, which is what the caller is told.
     if sessions := await conversation.live_session():
-        try:
+        with contextlib.suppress(PoolNotFoundError):
             await sessions.delete_file(
                 conversation.identifier, name, deadline=_in(SESSION_TIMEOUT_S)
             )
-            missing = None
-        except PoolNotFoundError:
-            pass
-    if missing is not None:
-        raise missing
+            missing = False
+    try:
+        await conversation.services.store.delete_file(key.owner, key.id, name)
+    except FileNotStoredError:
+        if missing:
+            raise
     return Response(status_code=204)
+
+
+def _name_of(request: Request) -> str:
+    return checked_name(request.path_params.get("name") or "")
 
 
 def _entry(key: ConversationKey, name: str, size_bytes: int) -> ConversationFileSchema:

@@ -3,11 +3,15 @@
 https://www.rfc-editor.org/rfc/rfc7578
 """
 
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import (
@@ -23,6 +27,43 @@ MEDIA_TYPE: Final = "multipart/form-data"
 _HEADERS_MAX_BYTES: Final = 8 * 1024
 # Each costs the store some calls, and all together have the time of one request.
 FILES_MAX: Final = 1000
+_PARAMETER: Final = re.compile(
+    rb';[ \t]*([\w!#$&+.^`|~-]+\*?)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;]*)'
+)
+# RFC 2047, as .NET's HttpClient writes a name that is not ASCII.
+_ENCODED_WORD: Final = re.compile(r"=\?[\w.:*-]+\?[BbQq]\?[^?\s]*\?=")
+# What browsers write for what cannot stand in quotes: https://url.spec.whatwg.org and RFC 7578.
+_BY_BROWSERS: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+
+
+def file_name_of(disposition: bytes) -> str | None:
+    """The name of the file in a Content-Disposition; None if the part is no file.
+
+    `filename*` (RFC 5987) is taken before `filename`, which may be UTF-8 or, as .NET's HttpClient
+    sends it, an encoded word of RFC 2047.
+    """
+    options = {name.lower(): value for name, value in _PARAMETER.findall(disposition)}
+    extended = options.get(b"filename*")
+    if extended is not None:
+        charset, _, rest = extended.strip(b'" ').partition(b"'")
+        try:
+            raw = unquote_to_bytes(rest.partition(b"'")[2])
+            return raw.decode(charset.decode("ascii") or "utf-8")
+        except (LookupError, UnicodeDecodeError):
+            pass
+    value = options.get(b"filename")
+    if value is None:
+        return None if extended is None else ""
+    value = value.strip()
+    if value.startswith(b'"'):
+        value = re.sub(rb'\\(["\\])', rb"\1", value[1:-1])
+    name = value.decode("utf-8", "replace")
+    if _ENCODED_WORD.search(name):
+        try:
+            return str(make_header(decode_header(name)))
+        except (HeaderParseError, LookupError, ValueError):
+            return name
+    return re.sub("%22|%0[AD]", lambda found: _BY_BROWSERS[found[0].upper()], name, flags=re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +105,8 @@ async def uploads(content_type: str, body: AsyncIterator[bytes]) -> AsyncGenerat
             count += 1
             if count > FILES_MAX:
                 raise InvalidRequestError(
-                    f"A form may have {FILES_MAX:,} files. The first {FILES_MAX:,} are uploaded; "
-                    "send the others in another one.",
+                    f"A form may have {FILES_MAX:,} files. None is uploaded; send them in more "
+                    "than one.",
                     field="file",
                 )
             yield Upload(piece, _content(pieces))
@@ -153,9 +194,7 @@ class _Form:
 
     def _end_header(self) -> None:
         if bytes(self._header_name).lower() == b"content-disposition":
-            _, options = parse_options_header(bytes(self._header_value))
-            if b"filename" in options:
-                self._name = options[b"filename"].decode("utf-8", "replace")
+            self._name = file_name_of(bytes(self._header_value))
         self._header_name.clear()
         self._header_value.clear()
 

@@ -1,7 +1,8 @@
 r"""Names of files in a session: any bytes there, text that names each of them here.
 
-A name is a path relative to /mnt/data. A byte that is not UTF-8 is shown as `\xNN`; so that no two
-files have one name, a backslash before what looks like such an escape is shown as `\x5c`.
+A name is a path relative to /mnt/data. A byte that is not UTF-8 and a control
+character are shown as `\xNN`; so that no two files have one name, a backslash before what looks
+like such an escape is shown as `\x5c`.
 """
 
 import re
@@ -9,14 +10,17 @@ import unicodedata
 from typing import Final
 
 _MARKS: Final = "-_ .@$&=;,#%^()"
-_LOOKS_ESCAPED: Final = re.compile(r"\\(?=x(?:5c|[89a-f][0-9a-f]))")
-_ESCAPED: Final = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
+_BYTE: Final = "(5c|[01][0-9a-f]|7f|[89a-f][0-9a-f])"
+_LOOKS_ESCAPED: Final = re.compile(rf"\\(?=x{_BYTE})")
+_ESCAPED: Final = re.compile(rf"\\x{_BYTE}")
+# Controls, which no address and no list can have, and what is not UTF-8.
+_TO_ESCAPE: Final = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
 
 
 def name_of(path: bytes) -> str:
     """How a path in a session is called here."""
     text = _LOOKS_ESCAPED.sub(r"\\x5c", path.decode("utf-8", "surrogateescape"))
-    return "".join(f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+    return _TO_ESCAPE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def path_of(name: str) -> bytes:

@@ -105,7 +105,7 @@ class _Template:
         catch_all = bool(parameter["catch_all"])
         # ASP.NET's RoutePrecedence: literal 1, constrained 2, parameter 3, catch-all 5.
         self.precedence.append((5 if catch_all else 3) - bool(parameter["constraints"]))
-        pattern = f"/(?P<{parameter['name']}>{'.*' if catch_all else '[^/]+'})"
+        pattern = f"/(?P<{parameter['name']}>{'(?s:.*)' if catch_all else '[^/]+'})"
         if parameter["default"] is not None:
             self._defaults[parameter["name"]] = parameter["default"]
         may_be_absent = catch_all or parameter["optional"] or parameter["default"] is not None

@@ -219,7 +219,7 @@ async def test_an_unknown_conversation_is_not_made(
     assert reply.status_code == status, reply.text
 
 
-@pytest.mark.parametrize("name", ["a/b.txt", "..", "x" * 300, "bad|name"])
+@pytest.mark.parametrize("name", ["a//b.txt", "..", "x" * 300, "a/../b"])
 async def test_a_file_name_that_the_pool_does_not_take_is_refused(
     api: httpx2.AsyncClient, ask: Ask, name: str
 ) -> None:

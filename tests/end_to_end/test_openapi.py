@@ -61,7 +61,8 @@ async def test_every_route_is_described_and_nothing_else(
     served = set(re.findall(r"^\t\w+: \[\S+\] \S+?/api(/\S+)$", host.output, re.MULTILINE))
     # A page for people is no operation of the API.
     served -= {"/ui", "/ui/{asset}"}
-    assert document["paths"].keys() == served
+    # The name of a file may have slashes, for which OpenAPI has no notation.
+    assert document["paths"].keys() == {path.replace("{*", "{") for path in served}
 
 
 async def test_only_the_probe_for_life_needs_no_key(document: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ https://learn.microsoft.com/rest/api/storageservices/append-block
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -25,7 +26,7 @@ from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient,
 
 from agent.conversations.blob.errors import blob_call, code_of
 from agent.conversations.blob.lease import LEASE_S, append, leased
-from agent.conversations.file_names import checked_name
+from agent.conversations.file_names import checked_name, name_of_stored, stored_name
 from agent.conversations.jsonl import (
     ConversationWriter,
     Line,
@@ -195,9 +196,9 @@ class BlobStore:
             async with blob_call():
                 await blob.delete_blob(lease=lease)
 
-    async def put_file(
+    async def receive_file(
         self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
-    ) -> StoredFile:
+    ) -> "_ArrivedFile":
         """See ConversationStore."""
         name = checked_name(name)
         await self._check_exists(owner, conversation_id)
@@ -213,17 +214,17 @@ class BlobStore:
                 await blob.stage_block(block_id, data, len(data))
             blocks.append(BlobBlock(block_id))
             size_bytes += len(data)
-        settings = ContentSettings(content_type=media_type_of(name))
-        async with blob_call():
-            await blob.commit_block_list(blocks, content_settings=settings)
-        try:
-            await self._check_exists(owner, conversation_id)
-        except Exception:
-            # Deleted meanwhile: the file would stay for ever.
-            async with blob_call():
-                await blob.delete_blob()
-            raise
-        return StoredFile(name, size_bytes, media_type_of(name))
+        file = StoredFile(name, size_bytes, media_type_of(name))
+        check = partial(self._check_exists, owner, conversation_id)
+        return _ArrivedFile(blob, blocks, file, check)
+
+    async def put_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """See ConversationStore."""
+        arrived = await self.receive_file(owner, conversation_id, name, content)
+        await arrived.keep()
+        return arrived.file
 
     async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
         """See ConversationStore."""
@@ -285,8 +286,11 @@ class BlobStore:
         folder = f"{owner.folder}/{conversation_id}/files/"
         async with blob_call():
             blobs = [blob async for blob in self._container.list_blobs(name_starts_with=folder)]
-        names = ((blob.name.removeprefix(folder), blob.size) for blob in blobs)
-        return [StoredFile(name, size, media_type_of(name)) for name, size in names]
+        return [
+            StoredFile(name, blob.size, media_type_of(name), blob.last_modified)
+            for blob in blobs
+            for name in [name_of_stored(blob.name.removeprefix(folder))]
+        ]
 
     def _history(self, owner: Owner, conversation_id: str) -> BlobClient:
         check_conversation_id(conversation_id)
@@ -294,7 +298,40 @@ class BlobStore:
 
     def _file(self, owner: Owner, conversation_id: str, name: str) -> BlobClient:
         check_conversation_id(conversation_id)
-        return self._container.get_blob_client(f"{owner.folder}/{conversation_id}/files/{name}")
+        path = f"{owner.folder}/{conversation_id}/files/{stored_name(name)}"
+        return self._container.get_blob_client(path)
+
+
+class _ArrivedFile:
+    """See store.ArrivedFile."""
+
+    def __init__(
+        self,
+        blob: BlobClient,
+        blocks: list[BlobBlock],
+        file: StoredFile,
+        check_exists: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.file = file
+        self._blob = blob
+        self._blocks = blocks
+        self._check_exists = check_exists
+
+    async def keep(self) -> None:
+        """See ArrivedFile."""
+        settings = ContentSettings(content_type=self.file.media_type)
+        async with blob_call():
+            await self._blob.commit_block_list(self._blocks, content_settings=settings)
+        try:
+            await self._check_exists()
+        except Exception:
+            # Deleted meanwhile: the file would stay for ever.
+            async with blob_call():
+                await self._blob.delete_blob()
+            raise
+
+    async def discard(self) -> None:
+        """See ArrivedFile."""
 
 
 async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line, ...], int]:

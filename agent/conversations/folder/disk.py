@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
+from agent.conversations.file_names import name_of_stored, stored_name
 from agent.conversations.store import conversation_busy, file_not_stored, no_such_conversation
 from agent.errors import StoreAccessError, StoreError
 
 _BLOCK_BYTES: Final = 64 * 1024
+# Of one component, with room for a mark.
+_PART_MAX_BYTES: Final = 250
 # An upload does not take that long: what is older belongs to a process that died.
 _ABANDONED_AFTER_S: Final = 24 * 3600
 
@@ -160,8 +163,10 @@ class ConversationFolder:
             arrival.flush()
             os.fsync(arrival.fileno())
             arrival.close()
-            Path(arrival.name).rename(self._files / name)
-            _flush_folder(self._files)
+            place = self._path_of(name)
+            place.parent.mkdir(exist_ok=True, parents=place.parent != self._files)
+            Path(arrival.name).rename(place)
+            _flush_folder(place.parent)
 
     def discard(self, arrival: BinaryIO) -> None:
         """Remove a file that was not taken in."""
@@ -170,21 +175,44 @@ class ConversationFolder:
         with contextlib.suppress(OSError):
             Path(arrival.name).unlink()
 
-    def files(self) -> list[tuple[str, int]]:
-        """Names and lengths of the files, by name."""
-        with as_store_errors(), _or_no_conversation(), os.scandir(self._files) as entries:
-            return sorted((entry.name, entry.stat().st_size) for entry in entries)
+    def files(self) -> list[tuple[str, int, datetime]]:
+        """Names and lengths of the files and when they were kept, by name."""
+        with as_store_errors(), _or_no_conversation():
+            return sorted(self._files_in(self._files, ""))
+
+    def _files_in(self, folder: Path, stored: str) -> Iterator[tuple[str, int, datetime]]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield from self._files_in(Path(entry), stored + entry.name[:-1])
+                else:
+                    found = entry.stat()
+                    modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield name_of_stored(stored + entry.name), found.st_size, modified_at
+
+    def _path_of(self, name: str) -> Path:
+        """One component, or as many as the file system needs to hold a name that is longer.
+
+        A folder's name ends with `%`, which that of no file does: it stands before two digits.
+        """
+        place, part = self._files, ""
+        for char in stored_name(name):
+            if len((part + char).encode()) > _PART_MAX_BYTES:
+                place, part = place / f"{part}%", ""
+            part += char
+        return place / part
 
     def open_file(self, name: str) -> BinaryIO:
         """The file of that name."""
         with as_store_errors(), self._or_no_file():
-            return (self._files / name).open("rb")
+            return self._path_of(name).open("rb")
 
     def delete_file(self, name: str) -> None:
         """Remove the file of that name."""
         with as_store_errors(), self._or_no_file():
-            (self._files / name).unlink()
-            _flush_folder(self._files)
+            place = self._path_of(name)
+            place.unlink()
+            _flush_folder(place.parent)
 
     @contextlib.contextmanager
     def _or_no_file(self) -> Iterator[None]:

@@ -139,9 +139,9 @@ class FolderStore:
             await in_thread(lock.acquire)
             await in_thread(folder.delete)
 
-    async def put_file(
+    async def receive_file(
         self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
-    ) -> StoredFile:
+    ) -> "_ArrivedFile":
         """See ConversationStore."""
         name = checked_name(name)
         folder = self._folder(owner, conversation_id)
@@ -151,17 +151,31 @@ class FolderStore:
             async for block in in_blocks(content, _BLOCK_BYTES, self._limits.file_max_bytes):
                 await in_thread(partial(folder.write, arrival, block))
                 size_bytes += len(block)
-            await in_thread(lambda: folder.take_in(arrival, name))
         except BaseException:
             await in_thread(lambda: folder.discard(arrival))
             raise
-        return StoredFile(name, size_bytes, media_type_of(name))
+        return _ArrivedFile(folder, arrival, StoredFile(name, size_bytes, media_type_of(name)))
+
+    async def put_file(
+        self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """See ConversationStore."""
+        arrived = await self.receive_file(owner, conversation_id, name, content)
+        try:
+            await arrived.keep()
+        except BaseException:
+            await arrived.discard()
+            raise
+        return arrived.file
 
     async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
         files = await in_thread(folder.files)
-        return [StoredFile(name, size_bytes, media_type_of(name)) for name, size_bytes in files]
+        return [
+            StoredFile(name, size_bytes, media_type_of(name), modified_at)
+            for name, size_bytes, modified_at in files
+        ]
 
     @contextlib.asynccontextmanager
     async def open_file(
@@ -183,6 +197,23 @@ class FolderStore:
     def _folder(self, owner: Owner, conversation_id: str) -> ConversationFolder:
         check_conversation_id(conversation_id)
         return ConversationFolder(self._root / owner.folder / conversation_id)
+
+
+class _ArrivedFile:
+    """See store.ArrivedFile."""
+
+    def __init__(self, folder: ConversationFolder, arrival: BinaryIO, file: StoredFile) -> None:
+        self.file = file
+        self._folder = folder
+        self._arrival = arrival
+
+    async def keep(self) -> None:
+        """See ArrivedFile."""
+        await in_thread(lambda: self._folder.take_in(self._arrival, self.file.name))
+
+    async def discard(self) -> None:
+        """See ArrivedFile."""
+        await in_thread(lambda: self._folder.discard(self._arrival))
 
 
 async def _read(
