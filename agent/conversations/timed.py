@@ -15,6 +15,7 @@ from agent.conversations.records import Conversation, StoredFile, Turn
 from agent.conversations.store import ArrivedFile, ConversationStore, HeldConversation
 from agent.errors import AgentError, DeadlineExceededError
 from agent.telemetry import logger
+from agent.telemetry.calls import store_time
 
 type InBackground = Callable[[Coroutine[None, None, None]], None]
 type WaitFor = Callable[[asyncio.Future[Any]], Awaitable[None]]
@@ -108,7 +109,8 @@ class TimedStore:
 
     async def _wait_for(self, task: asyncio.Future[Any]) -> None:
         try:
-            await asyncio.wait({task}, timeout=self._left_s())
+            with store_time():
+                await asyncio.wait({task}, timeout=self._left_s())
             if not task.done():
                 raise _out_of_time()
         finally:

@@ -17,8 +17,10 @@ from agent.conversations.owner import Owner, pool_identifier
 from agent.conversations.records import Conversation, Turn
 from agent.conversations.store import ConversationStore, HeldConversation
 from agent.conversations.timed import TimedStore
+from agent.errors import AgentError
 from agent.events import Event, TurnFailed, TurnFinished
 from agent.session_pool.client import SessionsClient
+from agent.telemetry.turns import TurnTelemetry
 from agent.turns.result import TurnRecord
 from agent.turns.session_files import TurnSession
 from agent.turns.turn import TurnRequest, TurnServices, run_turn, with_terminal_event
@@ -92,6 +94,28 @@ async def start_turn(
         ConversationBusyError: another turn holds it.
         DeadlineExceededError: the store took all of the turn's time.
     """
+    telemetry = TurnTelemetry()
+    telemetry.begin()
+    if conversation_id:
+        telemetry.belongs_to(conversation_id)
+    try:
+        with telemetry.current():
+            return await _start_turn(services, owner, conversation_id, request, telemetry)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            known = error if isinstance(error, AgentError) else AgentError.unexpected()
+            telemetry.failed(known.code, known.detail)
+        telemetry.end()
+        raise
+
+
+async def _start_turn(
+    services: ConversationServices,
+    owner: Owner,
+    conversation_id: str | None,
+    request: TurnRequest,
+    telemetry: TurnTelemetry,
+) -> StartedTurn:
     asked_at = datetime.now(UTC)
     timeout_s = services.turns.options.timeout_s
     deadline = asyncio.get_running_loop().time() + timeout_s
@@ -107,7 +131,11 @@ async def start_turn(
         reserve_s = min(STORE_RESERVE_S, timeout_s * STORE_RESERVE_SHARE)
         turn = run_turn(services.turns, request, session, deadline=deadline - reserve_s)
         stored = _stored(turn, held, request.question, asked_at)
-        events = await resources.enter_async_context(aclosing(with_terminal_event(stored)))
+        telemetry.belongs_to(conversation.id)
+        # Also of a turn whose events nobody asks for.
+        resources.callback(telemetry.end)
+        recorded = with_terminal_event(stored, telemetry)
+        events = await resources.enter_async_context(aclosing(recorded))
         return StartedTurn(conversation.id, events, resources.pop_all())
 
 

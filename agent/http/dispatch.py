@@ -17,8 +17,9 @@ from starlette.responses import Response
 from agent.conversations.owner import owner_of
 from agent.errors import AgentError, CrossSiteRequestError, MethodNotAllowedError
 from agent.http.disconnect import DisconnectedError
-from agent.http.problems import ErrorBody, error_response, problem_body
+from agent.http.problems import ErrorBody, error_response, operation_id, problem_body
 from agent.telemetry import logger
+from agent.telemetry.turns import request_context
 
 # Route, as function_app.py names it → the module whose ROUTES have it.
 _MODULES: Final = {
@@ -89,7 +90,8 @@ async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Res
         handler = route.handlers.get(request.method)
         if handler is None:
             raise MethodNotAllowedError(f"Use {' or '.join(route.handlers)}.")
-        return await handler(request)
+        with request_context(request.headers, operation_id(request)):
+            return await handler(request)
     except AgentError as error:
         return _failed(request, route, error)
     except (DisconnectedError, ClientDisconnect):  # while it waited, or while it sent its body

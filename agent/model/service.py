@@ -25,6 +25,8 @@ from agent.model.sdk import (
     PromptExecutionSettings,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
+from agent.telemetry.calls import count_retry
+from agent.telemetry.recording import outgoing_headers
 
 V1: Final = "v1"
 # A longer Retry-After is the caller's to wait for.
@@ -177,7 +179,12 @@ class _Completions:
         if gathered:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         chunks = await self._client.post(
-            self._url, body=body, cast_to=ChatCompletionChunk, stream=True, stream_cls=_Chunks
+            self._url,
+            body=body,
+            options={"headers": headers} if (headers := outgoing_headers()) else {},
+            cast_to=ChatCompletionChunk,
+            stream=True,
+            stream_cls=_Chunks,
         )
         chunks.answer = answer or Answer()
         return chunks if streamed else await chunks.whole()
@@ -190,6 +197,11 @@ class ChatService(OpenAIChatCompletion):
 
     def __init__(self, name: str, client: AsyncOpenAI) -> None:
         super().__init__(ai_model_id=name, async_client=client)
+
+    @property
+    def host(self) -> str:
+        """Where the model is."""
+        return self.client.base_url.host
 
     @property
     def is_slow(self) -> bool:
@@ -265,7 +277,10 @@ class _Client(AsyncOpenAI):
         # The client itself would sit out two minutes, twice.
         if (retry_after_s(response.headers) or 0) > RETRY_WAIT_MAX_S:
             return False
-        return super()._should_retry(response)
+        retries = super()._should_retry(response)
+        if retries:
+            count_retry("model")
+        return retries
 
 
 def chat_service(

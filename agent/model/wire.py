@@ -94,6 +94,8 @@ class Answer:
         reasoning: what the model thought, where the server keeps that apart.
         has_only_reasoning: whether that is all there is, so that it is the text too.
         is_done: whether the server said that this is all.
+        id: by which the service knows it; empty where it has none.
+        model: which answered; empty where the service does not say.
     """
 
     def __init__(self) -> None:
@@ -107,6 +109,8 @@ class Answer:
         self._half = ""  # of a surrogate pair, whose other half comes with the next piece
         self._choice: object = None
         self.is_done = False
+        self.id = ""
+        self.model = ""
 
     @property
     def text(self) -> str:
@@ -154,6 +158,8 @@ class Answer:
             raise Refusal.in_answer(event).as_error()
         if isinstance(usage := event.get("usage"), dict):
             self._count(usage)
+        self.id = self.id or _text(event.get("id"))
+        self.model = self.model or _text(event.get("model"))
         choices = event.get("choices")
         if not isinstance(choices, list):
             if isinstance(event.get("message") or event.get("detail"), str):
@@ -314,3 +320,7 @@ def answer_cut() -> ModelAnswerCutError:
     return ModelAnswerCutError(
         "The connection to the model ended before its answer did. Ask again."
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -38,6 +38,7 @@ from agent.session_pool.survey import (
 )
 from agent.session_pool.transport import ContentOpener, PoolCalls, TokenProvider, out_of_time
 from agent.telemetry import logger
+from agent.telemetry.calls import annotate_execution
 
 # The service ends an execution after 220 s, whatever was asked for.
 EXECUTION_TIMEOUT_CEILING_S = 220
@@ -169,6 +170,7 @@ class SessionsClient:
         except ValidationError as error:
             raise _not_the_protocol("an execution") from error
         result = parsed.result or _ExecutionResult()
+        annotate_execution(parsed.status, round(result.duration_ms), reply.headers)
         cell = self._outputs(result.result, jupyter=jupyter)
         return SessionExecution(
             status=parsed.status,

@@ -24,6 +24,8 @@ from agent.errors import (
     PoolUnreachableError,
 )
 from agent.telemetry import logger
+from agent.telemetry.calls import HttpSpan, count_retry
+from agent.telemetry.recording import outgoing_headers
 
 API_VERSION = "2025-10-02-preview"
 CONNECT_TIMEOUT_S = 10
@@ -123,18 +125,22 @@ class PoolCalls:
                 for attempt in itertools.count(1):
                     token = await self._token()
                     authorization = {"Authorization": f"Bearer {token}"}
-                    sending = self._http.request(
-                        method,
-                        url,
-                        headers={**(headers or {}), **authorization},
-                        json=json,
-                        data=open_body() if open_body else None,
-                        timeout=timeout,
-                        # A redirect could lead the token elsewhere.
-                        allow_redirects=False,
+                    span = HttpSpan(
+                        "pool", method, _template(path), url.host or "", attempt=attempt
                     )
                     try:
-                        return await _reply_to(sending, stream=stream, once=once)
+                        with span:
+                            sending = self._http.request(
+                                method,
+                                url,
+                                headers={**(headers or {}), **authorization, **outgoing_headers()},
+                                json=json,
+                                data=open_body() if open_body else None,
+                                timeout=timeout,
+                                # A redirect could lead the token elsewhere.
+                                allow_redirects=False,
+                            )
+                            return await _reply_to(sending, span, stream=stream, once=once)
                     except _TokenRefusedError:
                         if attempt == ATTEMPTS or not await self._token.renew(token):
                             raise
@@ -145,6 +151,7 @@ class PoolCalls:
                         if not error.retryable or attempt == ATTEMPTS or pause_s >= left_s:
                             raise
                         logger.info("pool: %s, attempt %d of %d", error.code, attempt, ATTEMPTS)
+                        count_retry("pool")
                     await asyncio.sleep(pause_s)
         except TimeoutError as error:
             raise out_of_time() from error
@@ -157,12 +164,21 @@ class PoolCalls:
         return url.update_query(parameters)
 
 
+def _template(path: str) -> str:
+    """The path without the name of a file or the page of a list."""
+    first, *more = path.partition("?")[0].split("/")
+    if first == "files" and more:
+        return "files/{name}/content" if more[-1] == "content" else "files/{name}"
+    return first
+
+
 async def _reply_to(
-    sending: Awaitable[aiohttp.ClientResponse], *, stream: bool, once: bool
+    sending: Awaitable[aiohttp.ClientResponse], span: HttpSpan, *, stream: bool, once: bool
 ) -> aiohttp.ClientResponse:
     """One attempt, in our errors; the body is read, but for that of a stream."""
     try:
         reply = await sending
+        span.answered(reply.status)
         succeeded = 200 <= reply.status < 300
         if not (stream and succeeded):
             await reply.read()

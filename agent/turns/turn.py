@@ -32,7 +32,9 @@ from agent.model.service import ChatService
 from agent.model.tool_calls import Tool, ToolRequest, read_calls
 from agent.model.wire import Answer
 from agent.session_pool.client import SessionsClient
-from agent.telemetry import log_content, logger, tracer
+from agent.telemetry import log_content, logger
+from agent.telemetry.calls import ModelSpan, ToolSpan
+from agent.telemetry.turns import TurnTelemetry
 from agent.turns.code_interpreter import CodeInterpreter, OutputLimits
 from agent.turns.files import InlineFiles
 from agent.turns.links import SandboxLinks
@@ -131,26 +133,40 @@ def stateless_turn(services: TurnServices, request: TurnRequest) -> AsyncGenerat
     return with_terminal_event(run_turn(services, request, session, give_back=True))
 
 
-async def with_terminal_event(events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+def with_terminal_event(
+    events: AsyncGenerator[Event], telemetry: TurnTelemetry | None = None
+) -> AsyncGenerator[Event]:
     """The same events; an error on the way becomes the last of them, `TurnFailed`.
 
-    It opens the span of the turn, so each turn passes through it once.
+    Each turn passes through it once, so that each is recorded for the operator.
+
+    Args:
+        events: of the turn.
+        telemetry: of the turn, where it began before.
     """
-    span = tracer.start_span("turn")
+    return _with_terminal_event(events, telemetry or TurnTelemetry())
+
+
+async def _with_terminal_event(
+    events: AsyncGenerator[Event], telemetry: TurnTelemetry
+) -> AsyncGenerator[Event]:
+    failed: TurnFailed | None = None
     try:
-        async with aclosing(events):
-            async for event in events:
-                yield event
-    except AgentError as error:
-        logger.warning("turn failed: %s: %s", error.code, error.detail)
-        span.set_attribute("error.type", error.code)
-        yield TurnFailed(error)
-    except Exception:
-        logger.exception("turn failed")
-        span.set_attribute("error.type", AgentError.code)
-        yield TurnFailed(AgentError.unexpected())
+        async with aclosing(telemetry.within(events)) as steps:
+            try:
+                async for event in steps:
+                    telemetry.add(event)
+                    yield event
+            except AgentError as error:
+                failed = TurnFailed(error)
+            except Exception:
+                logger.exception("turn failed")
+                failed = TurnFailed(AgentError.unexpected())
+        if failed:
+            telemetry.add(failed)
+            yield failed
     finally:
-        span.end()
+        telemetry.end()
 
 
 async def run_turn(
@@ -292,12 +308,6 @@ class _Turn:
             self._warnings.append(_ONLY_REASONING)
         output = "\n\n".join(self._outputs)
         log_content("answer", output)
-        logger.info(
-            "turn finished: %s, %d tokens, %.1f s",
-            budget or answer.finish_reason,
-            usage.total_tokens,
-            self._services.options.timeout_s - self._left_s(),
-        )
         yield TurnFinished(
             output=output,
             finish_reason=budget or _finish_reason(answer.finish_reason),
@@ -313,8 +323,9 @@ class _Turn:
         """One call of the model: the pieces of its message; `answer` then holds the rest."""
         message_id = f"msg-{secrets.token_hex(8)}"
         links = SandboxLinks(self._addresses)
+        model = self._services.model
         asked = ask(
-            self._services.model,
+            model,
             kernel,
             self._history,
             answer,
@@ -324,10 +335,17 @@ class _Turn:
             deadline=self._deadline,
         )
         try:
-            async with aclosing(asked) as texts:
-                async for text in texts:
-                    if ready := links.feed(text):
-                        yield TextDelta(message_id, ready)
+            with ModelSpan(model.ai_model_id, model.host, stream=self._stream) as span:
+                async with aclosing(span.within(asked)) as texts:
+                    async for text in texts:
+                        if ready := links.feed(text):
+                            yield TextDelta(message_id, ready)
+                span.answered(
+                    finish_reason=answer.finish_reason,
+                    usage=answer.usage,
+                    response_id=answer.id,
+                    model=answer.model,
+                )
         except DeadlineExceededError:
             if not answer.text and not self._outputs:
                 raise
@@ -340,9 +358,6 @@ class _Turn:
         if answer.finish_reason == "content_filter":
             return []  # what the filter cut is no call
         return read_calls(answer, _TOOL, self._call_ids)
-
-    def _left_s(self) -> float:
-        return self._deadline - asyncio.get_running_loop().time()
 
     def _add_answer(self, text: str, calls: Sequence[ToolRequest]) -> None:
         """Keep a message of the model, for the caller and for its next call."""
@@ -384,8 +399,7 @@ class _Turn:
         if call.problem:
             self._add(Message("tool", call.problem, tool_call_id=call.id))
             return
-        content = call_content(ToolCall(call.id, call.name, call.arguments))
-        task = asyncio.create_task(kernel.invoke_function_call(content, self._history))
+        task = asyncio.create_task(self._invoke(kernel, call))
         task.add_done_callback(lambda _: self._outbox.put_nowait(None))
         try:
             while event := await self._outbox.get():
@@ -398,6 +412,13 @@ class _Turn:
         self._messages.append(result_of(self._history.messages[-1]))
         if self._interpreter and self._interpreter.failure:
             raise self._interpreter.failure
+
+    async def _invoke(self, kernel: Kernel, call: ToolRequest) -> None:
+        content = call_content(ToolCall(call.id, call.name, call.arguments))
+        with ToolSpan(call.name, call.id) as span:
+            await kernel.invoke_function_call(content, self._history)
+            if self._interpreter and self._interpreter.failure:
+                span.failed(self._interpreter.failure.code)
 
 
 def _finish_reason(reason: str) -> FinishReason:

@@ -234,7 +234,7 @@ async def test_the_log_has_no_question_code_or_output(
         reply = await api.post("/chat", json={"input": "question-31d0"})
     assert reply.json()["executions"][0]["stdout"] == "output-8f2c\n"
     wait_until(lambda: "Executed 'Functions.chat' (Succeeded" in host.output)
-    assert "turn finished: stop, " in host.output
+    assert "turn outcome=stop operation_id=" in host.output
     for private in ("question-31d0", "output-8f2c", "put-8f2c", "answer-77aa"):
         assert private not in host.output
 

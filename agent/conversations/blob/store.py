@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
@@ -52,6 +53,7 @@ from agent.conversations.store import (
 )
 from agent.errors import FileNotStoredError
 from agent.media_types import media_type_of
+from agent.telemetry.calls import HttpSpan
 
 FORMAT: Final = "1"
 # Most histories are read by the first call; a longer one costs a second call for its end.
@@ -59,6 +61,9 @@ _FIRST_READ_BYTES: Final = 256 * 1024
 # What of a file is in memory at once.
 _BLOCK_BYTES: Final = 4 * 1024**2
 _CONNECTION_TIMEOUT_S: Final = 20
+_OPERATIONS: Final = frozenset(
+    {"appendblock", "block", "blocklist", "lease", "list", "metadata", "properties"}
+)
 
 type Transport = AsyncHttpTransport[Any, Any]
 
@@ -93,13 +98,29 @@ def open_transport(ca_file: str | None = None) -> Transport:
         ca_file: certificates to trust instead of the usual ones, for an emulator.
     """
     # azure-core loads its transports by name, so that their types are not known.
-    transport: Transport = AsyncioRequestsTransport(
+    transport: Transport = _RecordedTransport(
         connection_timeout=_CONNECTION_TIMEOUT_S,
         connection_verify=ca_file or True,
         # A hop to a thread per block: the default of 4 KB makes 32,000 of them of 128 MB.
         connection_data_block_size=1024**2,
     )
     return transport
+
+
+class _RecordedTransport(AsyncioRequestsTransport):  # type: ignore[misc]  # see open_transport
+    """The transport, each of whose requests is a span: the client's own would carry whole URLs."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """Called by the client for each attempt."""
+        url = urlsplit(request.url)
+        # What is asked of a blob or a container: `lease`, `appendblock`; nothing of the caller's.
+        operation = dict(parse_qsl(url.query)).get("comp", "")
+        template = "/{container}/{blob}" if url.path.count("/") > 1 else "/{container}"
+        template += f"?comp={operation}" if operation in _OPERATIONS else ""
+        with HttpSpan("store", request.method, template, url.hostname or "") as span:
+            response = await super().send(request, **options)
+            span.answered(response.status_code)
+            return response
 
 
 @contextlib.asynccontextmanager

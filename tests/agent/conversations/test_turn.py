@@ -1,21 +1,17 @@
-"""A turn of a conversation: its hold, its history and its span."""
+"""A turn of a conversation: its hold and its history."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from opentelemetry import trace
 
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.turn import start_turn
 from agent.errors import ConversationBusyError
 from agent.events import ExecutionFinished, ExecutionStarted, TextDelta, TurnFinished
 from agent.runtime import Runtime
-from agent.turns import turn as turn_module
 from agent.turns.turn import TurnRequest
 from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
@@ -52,39 +48,6 @@ async def test_a_turn_that_nobody_reads_leaves_the_conversation_free(runtime: Ru
     await turn.aclose()
     again = await start_turn(services, ANONYMOUS, turn.conversation_id, TurnRequest("Hi"))
     await again.aclose()
-
-
-class CountingTracer(trace.NoOpTracer):
-    """Counts the spans that are started, by name."""
-
-    def __init__(self) -> None:
-        self.started: Counter[str] = Counter()
-
-    def start_span(
-        self,
-        name: str,
-        context: Any = None,
-        kind: trace.SpanKind = trace.SpanKind.INTERNAL,
-        attributes: Any = None,
-        links: Sequence[trace.Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-    ) -> trace.Span:
-        self.started[name] += 1
-        return trace.INVALID_SPAN
-
-
-async def test_a_turn_of_a_conversation_has_one_span(
-    azure: SharedAzure, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tracer = CountingTracer()
-    monkeypatch.setattr(turn_module, "tracer", tracer)
-    services = await runtime.conversations()
-    with azure.model.script(Say("One.")):
-        events = [e async for e in await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))]
-    assert isinstance(events[-1], TurnFinished)
-    assert tracer.started == {"turn": 1}
 
 
 async def test_a_caller_who_stops_endless_code_and_asks_again_waits_less_than_two_seconds(

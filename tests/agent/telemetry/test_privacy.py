@@ -1,0 +1,128 @@
+"""What is exported holds nothing of what people asked, wrote, ran or own."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from agent.conversations.owner import ANONYMOUS, pool_identifier
+from agent.conversations.turn import start_turn
+from agent.http.chat import ROUTES
+from agent.runtime import close_runtime
+from agent.telemetry.turns import request_context
+from agent.turns.turn import TurnRequest, stateless_turn
+from local.azure_openai import CallTool, ChatRequest, Failed, Say, Step
+from tests.conftest import OpenRuntime, SharedAzure
+from tests.support.telemetry import Recorded, recorded
+from tests.support.turns import collect, tool_results
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+QUESTION, CODE, OUTPUT, ANSWER = "q-5f1e77", "c-90ab31", "o-77de02", "a-13c9f4"
+FILE, ERROR = "f-44b0aa.txt", "e-b2c881"
+PRIVATE = (QUESTION, CODE, OUTPUT, ANSWER, FILE, ERROR)
+RUNS = (
+    f"x = '{CODE}'; print('o-77' + 'de02'); open('/mnt/data/{FILE}', 'w').write('o-77de02')\n"
+    "import os; os.environ.get('IDENTITY_HEADER')"
+)
+FAILS = f"raise ValueError('{ERROR}')  # {CODE}"
+
+
+def exported(taken: Recorded) -> str:
+    """All that leaves the process, as text: spans with resource, events and links; metrics."""
+    spans = [span.to_json(indent=None) for span in taken.spans]
+    return "\n".join([*spans, json.dumps(taken.measurements, default=str)])
+
+
+def answers(request: ChatRequest) -> Step:
+    """Run code that works, code that fails, and answer; call a tool by a name with a secret."""
+    match len(tool_results(request)):
+        case 0:
+            return CallTool(code=RUNS)
+        case 1:
+            return CallTool(code=FAILS)
+        case 2:
+            return CallTool(name=f"tool-{CODE}", arguments=f'{{"code": "{CODE}"}}')
+    return Say(ANSWER)
+
+
+async def test_no_byte_of_many_turns_is_private(
+    azure: SharedAzure, open_runtime: OpenRuntime, tmp_path: Path
+) -> None:
+    secrets: set[str] = set()
+    with recorded() as taken, azure.model.using(answers):
+        async with open_runtime(conversations_url=tmp_path.as_uri()) as runtime:
+            services = await runtime.conversations()
+            turn = await start_turn(services, ANONYMOUS, None, TurnRequest(QUESTION))
+            conversation = turn.conversation_id
+            assert (await collect(aiter(turn))).finished.output.endswith(ANSWER)
+            for number in range(3):
+                again = TurnRequest(f"{QUESTION}-{number}", stream=bool(number % 2))
+                await collect(aiter(await start_turn(services, ANONYMOUS, conversation, again)))
+                await collect(stateless_turn(runtime.turns, again))
+        # Without an interpreter a turn is cheap.
+        with azure.model.using(lambda _: Say(ANSWER)):
+            async with open_runtime(pool_management_endpoint=None) as runtime:
+                for number in range(190):
+                    asked = TurnRequest(f"{QUESTION}-{number}", stream=bool(number % 2))
+                    await collect(stateless_turn(runtime.turns, asked))
+                azure.stack.openai.faults.inject(Failed(status=404))
+                await collect(stateless_turn(runtime.turns, TurnRequest(QUESTION)))
+    secrets |= {conversation, azure.stack.app_settings["IDENTITY_HEADER"], "Bearer ", "eyJ"}
+    key = await services.store.identifier_key()
+    secrets |= {pool_identifier(key, ANONYMOUS, conversation), key.secret.hex()}
+    text = exported(taken)
+    assert len(taken.named("invoke_agent code-interpreter")) >= 198
+    assert taken.named("execute_tool execute_python")
+    assert taken.named("POST executions")
+    for private in (*PRIVATE, *secrets):
+        assert private not in text, private
+
+
+async def test_the_query_of_a_request_is_on_no_span(
+    azure: SharedAzure, identity_endpoint: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in azure.stack.app_settings.items():
+        monkeypatch.setenv(name, value)
+    query = str(QueryParams({"input": QUESTION}))
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/chat",
+        "query_string": query.encode(),
+        "headers": [],
+    }
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError("the caller stays")
+
+    try:
+        with recorded() as taken, azure.model.script(Say(ANSWER)), request_context({}, ""):
+            response = await ROUTES["chat"].handlers["GET"](Request(scope, receive))
+    finally:
+        await close_runtime()
+    assert ANSWER in bytes(response.body).decode()
+    assert taken.named("invoke_agent code-interpreter")
+    assert QUESTION not in exported(taken)
+
+
+async def test_the_operators_switch_puts_content_on_spans(
+    azure: SharedAzure, open_runtime: OpenRuntime
+) -> None:
+    with recorded(content=True) as taken, azure.model.script(CallTool(code=RUNS), Say(ANSWER)):
+        async with open_runtime() as runtime:
+            await collect(stateless_turn(runtime.turns, TurnRequest(QUESTION)))
+    (agent,) = taken.named("invoke_agent code-interpreter")
+    (tool,) = taken.named("execute_tool execute_python")
+    assert agent.attributes
+    assert tool.attributes
+    asked = [{"role": "user", "parts": [{"type": "text", "content": QUESTION}]}]
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": ANSWER}]}]
+    assert json.loads(str(agent.attributes["gen_ai.input.messages"])) == asked
+    assert json.loads(str(agent.attributes["gen_ai.output.messages"])) == said
+    assert json.loads(str(tool.attributes["gen_ai.tool.call.arguments"])) == {"code": RUNS}
+    assert json.loads(str(tool.attributes["gen_ai.tool.call.result"])) == f"{OUTPUT}\n"
