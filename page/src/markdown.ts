@@ -2,6 +2,7 @@ import DOMPurify from "dompurify";
 import { Marked, type Token, type Tokens } from "marked";
 import { codeBlock } from "./code";
 import { h } from "./dom";
+import { isOwnFile } from "./format";
 
 /*
  * Text of the model is hostile: a web page or a file that its code read may have dictated it. Three
@@ -26,20 +27,24 @@ const marked = new Marked({
     html: ({ text }) =>
       text.replace(/<[^>]*>?|[^<]+/g, (piece) => (HARMLESS_HTML.test(piece) ? piece : escape(piece))),
     // An image is a file of this turn or nothing: an address would tell another server what was read.
-    image: ({ href, text }) => `<a data-name="${escape(fileName(href))}" title="${escape(href)}">${escape(text || href)}</a>`,
+    image: ({ href, text }) => `<a data-name="${escape(fileOf(href))}" title="${escape(href)}">${escape(text || href)}</a>`,
     link({ href, title, tokens }) {
       const text = this.parser.parseInline(tokens);
-      return `<a href="${escape(href)}" data-name="${escape(fileName(href))}" title="${escape(title ?? href)}">${text}</a>`;
+      return `<a href="${escape(href)}" data-name="${escape(fileOf(href))}" title="${escape(title ?? href)}">${text}</a>`;
     },
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
     code: ({ text, lang }) => `<pre><code class="language-${escape(lang ?? "")}">${escape(text)}</code></pre>`,
   },
 });
 
-/** What the model calls a file: `plot.png`, `/mnt/data/plot.png`, `sandbox:/mnt/data/plot.png`. */
-function fileName(href: string): string {
+/** What the model calls a file: its address in this app, `plot.png`, `/mnt/data/plot.png`; empty if it means none. */
+function fileOf(href: string): string {
+  if (isOwnFile(href)) return href;
   const path = href.replace(/^sandbox:/, "").replace(/^(?:\/?mnt\/data\/|\.\/)/, "");
-  if (/^[a-z][a-z0-9+.-]*:|^\/|^#/i.test(path)) return "";
+  return /^[a-z][a-z0-9+.-]*:|^\/|^#/i.test(path) ? "" : decoded(path);
+}
+
+function decoded(path: string): string {
   try {
     return decodeURIComponent(path);
   } catch {
@@ -47,8 +52,8 @@ function fileName(href: string): string {
   }
 }
 
-/** Makes the element that stands for a file of the turn, or nothing where there is none. */
-export type FileLink = (name: string, label: string, image: boolean) => HTMLElement | undefined;
+/** Makes the element that stands for a file, or nothing where there is none; the model gave its address or not. */
+export type FileLink = (name: string, label: string, image: boolean, address?: string) => HTMLElement | undefined;
 
 /** Markdown as elements that are safe to insert. */
 export function render(text: string, file: FileLink): DocumentFragment {
@@ -90,10 +95,11 @@ function dress(html: string, file: FileLink): DocumentFragment {
 
 function dressLink(link: HTMLAnchorElement, file: FileLink): void {
   const href = link.getAttribute("href") ?? "";
-  const name = link.dataset.name ?? "";
+  const given = link.dataset.name ?? "";
+  const [name, address] = isOwnFile(given) ? [decoded(given.slice(given.lastIndexOf("/") + 1)), given] : [given];
   const image = !link.hasAttribute("href") && name !== "";
   link.removeAttribute("data-name");
-  const found = name && file(name, link.textContent ?? name, image);
+  const found = name && file(name, link.textContent ?? name, image, address);
   if (found) {
     link.replaceWith(found);
     return;

@@ -86,7 +86,7 @@ export class TurnView {
   }
 
   #textView(part: Part & { kind: "text" }): PartView {
-    const markdown = new GrowingMarkdown((name, label, image) => this.#fileLink(name, label, image));
+    const markdown = new GrowingMarkdown((...link) => this.#fileLink(...link));
     let shown: string | undefined;
     let complete = false;
     return {
@@ -102,10 +102,13 @@ export class TurnView {
   }
 
   /** What the model's link to a file of this turn becomes; figures are in place already. */
-  #fileLink(name: string, label: string, image: boolean): HTMLElement | undefined {
+  #fileLink(name: string, label: string, image: boolean, address?: string): HTMLElement | undefined {
     const runs = this.turn.parts.filter((part) => part.kind === "run");
     const file = runs.flatMap((run) => run.files).findLast((known) => known.name === name);
-    if (!file) return undefined;
+    if (!file) {
+      // One that was there before this turn: nothing of it is asked for until somebody clicks.
+      return address ? h("span", { class: "file-inline" }, fileRow(this.api, { name, url: address, media_type: "", size_bytes: 0 })) : undefined;
+    }
     if (image && isImage(file)) return figure(this.api, file);
     return h("span", { class: "file-inline" }, fileRow(this.api, { ...file, name: file.name || label } as FileEntry));
   }
