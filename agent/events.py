@@ -162,7 +162,7 @@ class TurnFinished:
     """The last event of a turn that has an answer.
 
     Attributes:
-        output: the last message of the model, whole.
+        output: all that the model said, its messages apart by an empty line.
         finish_reason: why it ended.
         usage: tokens of all model calls.
         warnings: what the caller should know.

@@ -19,7 +19,9 @@ _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
 name a server that speaks the OpenAI protocol (this is Ollama's address):
 
-  LOCAL_MODEL_URL=http://127.0.0.1:11434/v1 LOCAL_MODEL_NAME=qwen3 make run"""
+  LOCAL_MODEL_URL=http://127.0.0.1:11434/v1 LOCAL_MODEL_NAME=qwen3 make run
+
+LOCAL_MODEL_KEY is its key, if it wants one."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,8 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m local",
         description="Azure on this machine: Azure OpenAI, a session pool and a managed identity. "
         "Without a command it starts these three and says how an app reaches them.",
-        epilog="LOCAL_MODEL_URL, LOCAL_MODEL_NAME and LOCAL_MODEL_KEY name an OpenAI-compatible "
-        "server that answers in place of the stand-in model.",
+        epilog="LOCAL_MODEL_URL and LOCAL_MODEL_NAME name an OpenAI-compatible server and a model "
+        "that answers in place of the stand-in; LOCAL_MODEL_KEY is the server's key, and "
+        "LOCAL_MODEL_MAX_TOKENS the longest answer (4096; 0: no bound).",
         allow_abbrev=False,
     )
     _add_ports(parser)

@@ -31,6 +31,10 @@ class RunError(Exception):
     """Something did not start or did not answer; the message says what to do."""
 
 
+class _NotAnswered(Exception):
+    """The question has no answer; the message says why."""
+
+
 @dataclass(frozen=True)
 class FunctionsHostOptions:
     """Options to start the functions host, and the way to call it.
@@ -70,7 +74,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
         model: a sentence about who answers.
 
     Raises:
-        RunError: the host ended, or the question was not answered.
+        RunError: the host ended.
     """
     began_s = time.monotonic()
     refuse_ports_in_use(options.port, *stack.ports)
@@ -91,7 +95,11 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
         resources.push_async_callback(_stop, host)
         await _until_ready(host, options)
         _print(f"\nReady in {time.monotonic() - began_s:.1f} s.\n")
-        await _ask(options)
+        try:
+            await _ask(options)
+        except _NotAnswered as error:
+            # What is wrong can be mended while all this runs: a model server that is not started.
+            _print(f"{error}\n")
         _print(model, _how_to_go_on(options, stack))
         code = await host.wait()
         raise RunError(f"The functions host ended with exit code {code}; its message is above.")
@@ -152,10 +160,10 @@ async def _ask(options: FunctionsHostOptions) -> None:
             _call, options, "POST", "/api/chat", json.dumps({"input": QUESTION})
         )
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RunError(f"The question was not answered: {error!r}") from error
+        raise _NotAnswered(f"The question was not answered: {error!r}") from error
     if status != 200:
         reason = answer.get("detail") or answer.get("title") or "no reason given"
-        raise RunError(f"The question was not answered ({status}): {reason}")
+        raise _NotAnswered(f"The question was not answered ({status}): {reason}")
     _print(f"Answer ({time.monotonic() - began_s:.1f} s): {answer['output']}\n")
     for execution in answer["executions"]:
         _print(f"Python that ran in a session ({execution['duration_ms']} ms):\n")

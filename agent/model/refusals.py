@@ -74,7 +74,7 @@ _PRIVATE: Final = re.compile(
     r"|\b(?:sk|pk|key|api|tok)-[\w*.-]{6,}"
     r"|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"
     # With a digit: the name of a setting is as long.
-    r"|(?<![\w+/=-])(?=[A-Za-z+/_=-]*\d)[\w+/=-]{32,}",
+    r"|(?<![\w+/=])(?=[A-Za-z+/_=]*\d)[\w+/=]{32,}",
     re.IGNORECASE,
 )
 
@@ -167,7 +167,9 @@ class Refusal:
         if self.code == "content_filter":
             return ContentFilteredError("Azure OpenAI's content filter refused the prompt.")
         if self.status in (200, 400, 413) and re.search(_CONTEXT, text, re.IGNORECASE):
-            return ContextTooLongError("Shorten the input or start a new conversation.")
+            return ContextTooLongError(
+                f"Shorten the input or start a new conversation ({self.quote})."
+            )
         if 300 <= self.status < 400:
             return ModelFailedError(
                 f"The model's address redirects (HTTP {self.status}), and a model call is never "

@@ -20,6 +20,8 @@ from agent.model.sdk import (
     AsyncStream,
     ChatCompletion,
     ChatCompletionChunk,
+    ChatHistory,
+    ChatMessageContent,
     OpenAIChatCompletion,
     OpenAIChatPromptExecutionSettings,
     PromptExecutionSettings,
@@ -122,7 +124,7 @@ async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterato
             for data in lines.feed(piece):
                 events += 1
                 answer.add_data(data)
-            yield
+                yield
             if answer.is_done:
                 break
     await _drain(pieces)
@@ -221,6 +223,11 @@ class ChatService(OpenAIChatCompletion):
             **settings.prepare_settings_dict(), answer=settings.answer, gathered=settings.streams
         )
 
+    def _prepare_chat_history_for_request(
+        self, chat_history: ChatHistory, role_key: str = "role", content_key: str = "content"
+    ) -> list[dict[str, Any]]:
+        return [_on_the_wire(message) for message in chat_history.messages]
+
     def _update_function_choice_settings_callback(self) -> Callable[..., None]:
         update = super()._update_function_choice_settings_callback()
 
@@ -233,6 +240,14 @@ class ChatService(OpenAIChatCompletion):
                 tool["function"]["name"] = function.name
 
         return offer
+
+
+def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
+    """A message as it is sent. Semantic Kernel leaves out the text beside a tool call."""
+    fields = message.to_dict()
+    if "tool_calls" in fields and message.content:
+        fields["content"] = message.content
+    return fields
 
 
 @dataclass(frozen=True, slots=True)

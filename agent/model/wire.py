@@ -318,7 +318,7 @@ def not_a_completion() -> ModelAnswerInvalidError:
 def answer_cut() -> ModelAnswerCutError:
     """The error for an answer that ends before it is whole."""
     return ModelAnswerCutError(
-        "The connection to the model ended before its answer did. Ask again."
+        "There is no connection to the model any more: its answer ended in the middle. Ask again."
     )
 
 

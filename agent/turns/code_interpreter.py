@@ -50,6 +50,13 @@ _UNKNOWN: Final = (
 _LOOK_FIRST: Final = "Look at what is there before you run it again."
 
 
+# What the model reads of the tool, whatever becomes of its instructions.
+_DESCRIPTION: Final = (
+    "Run Python in the session and return its status, output and result as JSON. Call it whenever "
+    "the answer depends on a calculation, on data, on a file, or on the date or time."
+)
+
+
 class CodeInterpreter:
     """One session, for one turn.
 
@@ -99,7 +106,7 @@ class CodeInterpreter:
         """The session that ran the code last."""
         return self._files.session_guid
 
-    @kernel_function
+    @kernel_function(description=_DESCRIPTION)
     async def execute_python(
         self, code: Annotated[str, "Python source, as for one notebook cell"]
     ) -> str:

@@ -38,7 +38,7 @@ class TurnResult:
     """A turn that has its answer.
 
     Attributes:
-        output: the last message of the model, whole.
+        output: all that the model said, its messages apart by an empty line.
         executions: the Python that ran, in order.
         files: figures and files that it made; a file that was written twice is there once, as it
             is at the end.

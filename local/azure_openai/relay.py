@@ -1,9 +1,11 @@
 """A real model instead of the stand-in: requests go on to any OpenAI-compatible server.
 
 Ollama, vLLM, llama.cpp and others speak chat completions under a base URL such as
-http://127.0.0.1:11434/v1. The caller's token stays here; the server decides what it supports.
+http://127.0.0.1:11434/v1. The caller's token stays here; the server decides what it supports. What
+it refuses comes back in one sentence that names the setting to change.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +20,10 @@ from local.azure_openai.errors import ServiceError
 _PATH: Final = "/chat/completions"
 # A model on a laptop may think for minutes before its first word; only connecting has a limit.
 _TIMEOUT: Final = httpx2.Timeout(None, connect=5)
+# Some small models repeat themselves without end; this is a long answer, reasoning included.
+MAX_TOKENS: Final = 4096
+_QUOTE_MAX_CHARS: Final = 300
+_LOADING_RETRY_AFTER_S: Final = 30
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,14 @@ class Relay:
         url: base URL of the server, with or without /chat/completions (LOCAL_MODEL_URL).
         name: what the server calls the model (LOCAL_MODEL_NAME).
         key: sent as a bearer token if not None (LOCAL_MODEL_KEY).
+        max_tokens: of an answer, where the request has no bound (LOCAL_MODEL_MAX_TOKENS); 0 sends
+            none.
     """
 
     url: str
     name: str
     key: str | None = None
+    max_tokens: int = MAX_TOKENS
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -50,21 +59,32 @@ class Relay:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> "Relay | None":
-        """The relay that LOCAL_MODEL_URL, LOCAL_MODEL_NAME and LOCAL_MODEL_KEY ask for, if any.
+        """The relay that LOCAL_MODEL_URL and the settings beside it ask for, if any.
 
         Raises:
-            ValueError: one of the first two is missing or wrong; the message names it.
+            ValueError: one of them is missing or wrong; the message names it.
         """
         url, name = settings.get("LOCAL_MODEL_URL", ""), settings.get("LOCAL_MODEL_NAME", "")
         if not url and not name:
             return None
-        return cls(url, name, settings.get("LOCAL_MODEL_KEY") or None)
+        tokens = settings.get("LOCAL_MODEL_MAX_TOKENS") or str(MAX_TOKENS)
+        if not (tokens.isascii() and tokens.isdigit() and len(tokens) < 8):
+            raise ValueError(
+                "LOCAL_MODEL_MAX_TOKENS must be a number of tokens, or 0 for no bound, not"
+                f" {tokens!r}"
+            )
+        return cls(url, name, settings.get("LOCAL_MODEL_KEY") or None, int(tokens))
 
     def response(
         self, request: Mapping[str, Any], headers: Mapping[str, str], hang_ups: HangUps
     ) -> Response:
         """The server's answer to this request, passed through as it comes."""
-        return _Relayed(self, {**request, "model": self.name}, headers, hang_ups)
+        body = {**request, "model": self.name}
+        # Every server knows max_tokens, and not every one its newer name.
+        bound = body.pop("max_completion_tokens", None) or body.get("max_tokens")
+        if bound := bound or self.max_tokens:
+            body["max_tokens"] = bound
+        return _Relayed(self, body, headers, hang_ups)
 
     def __repr__(self) -> str:
         return f"Relay(url={self.url!r}, name={self.name!r})"  # never the key
@@ -114,15 +134,11 @@ class _Relayed(Response):
 
     async def _start(self, upstream: httpx2.Response, send: Send) -> None:
         kind = upstream.headers.get("content-type", "application/octet-stream")
-        if upstream.status_code >= 400 and "json" not in kind:
-            text = (await upstream.aread())[:500].decode(errors="replace").strip()
-            raise ServiceError(
-                502,
-                "LocalModelFailed",
-                f"The model server at {self._relay.chat_url} answered {upstream.status_code}:"
-                f" {text or '(empty)'}",
-                retryable=False,
-            )
+        if upstream.status_code >= 400 or "event-stream" not in kind:
+            # All of it is there at once: an answer that was not streamed, or none.
+            await upstream.aread()
+            if error := _refusal(self._relay, upstream):
+                raise error
         self.headers["content-type"] = kind
         del self.headers["content-length"]
         self._started = True
@@ -133,3 +149,59 @@ class _Relayed(Response):
                 "headers": self.raw_headers,
             }
         )
+
+
+def _refusal(relay: Relay, upstream: httpx2.Response) -> ServiceError | None:
+    """What is wrong with an answer, in a sentence for the developer; None if it goes on."""
+    status = upstream.status_code
+    try:
+        body = json.loads(upstream.content)
+    except ValueError:
+        body = None
+    said = _message(body) if body is not None else upstream.text.strip()
+    quote = " ".join(said[: 4 * _QUOTE_MAX_CHARS].split())[:_QUOTE_MAX_CHARS] or "(empty)"
+    answered = f"The model server at {relay.chat_url} answered {status}"
+    base = "LOCAL_MODEL_URL must be the base URL of its API, which mostly ends in /v1."
+    low = said.lower()
+    if body is None and (low.startswith("<") or status == 404):
+        page = "a web page" if low.startswith("<") else quote
+        return _error(502, "LocalModelUrlWrong", f"{answered}: {page}. {base}")
+    if isinstance(body, dict) and status < 400:
+        if "error" not in body or "choices" in body:
+            return None
+        return _error(502, "LocalModelUrlWrong", f"{answered} with an error: {quote}. {base}")
+    if status < 400:
+        return _error(502, "LocalModelUrlWrong", f"{answered}, no chat completion: {quote}. {base}")
+    if status == 404 and "model" in low:
+        mend = "Correct LOCAL_MODEL_NAME, or download the model to the server."
+        return _error(404, "LocalModelNotFound", f"{answered}: {quote}. {mend}")
+    if status in (404, 405):
+        return _error(502, "LocalModelUrlWrong", f"{answered}: {quote}. {base}")
+    if status in (401, 403):
+        mend = "Correct LOCAL_MODEL_KEY." if relay.key else "Set LOCAL_MODEL_KEY to its key."
+        return _error(502, "LocalModelKeyRefused", f"{answered}: {quote}. {mend}")
+    if status == 503 and "loading" in low:
+        error = _error(
+            503, "LocalModelLoading", f"{answered}: {quote}. It loads the model: ask again later."
+        )
+        error.headers = {**error.headers, "retry-after": str(_LOADING_RETRY_AFTER_S)}
+        return error
+    if status == 400 and "not support" in low and "tool" in low:
+        mend = "Name a model that takes tools in LOCAL_MODEL_NAME."
+        return _error(400, "LocalModelWithoutTools", f"{answered}: {quote}. {mend}")
+    if body is not None and status < 500:
+        return None  # what the server says of the request, in its own envelope
+    return _error(502, "LocalModelFailed", f"{answered}: {quote}")
+
+
+def _error(status: int, code: str, message: str) -> ServiceError:
+    return ServiceError(status, code, message.replace("..", "."), retryable=False)
+
+
+def _message(body: object) -> str:
+    """What a JSON error says, in any of the envelopes that servers use."""
+    if isinstance(body, dict):
+        for name in ("error", "message", "detail"):
+            if inner := body.get(name):
+                return _message(inner)
+    return body if isinstance(body, str) else json.dumps(body)

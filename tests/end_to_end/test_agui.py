@@ -54,7 +54,7 @@ async def test_a_turn_streams_its_text_its_code_and_its_figure(
     assert text == "Let me draw.Here it is."
     file = next(event["value"] for event in events if event["type"] == "CUSTOM")
     assert file["media_type"] == "image/png"
-    assert events[-1]["result"]["output"] == "Here it is."
+    assert events[-1]["result"]["output"] == "Let me draw.\n\nHere it is."
 
 
 async def test_a_question_in_the_query_streams_too(
@@ -109,7 +109,7 @@ async def test_what_is_wrong_with_the_request_is_said_before_the_stream(
 
 
 @pytest.mark.parametrize(
-    ("fault", "code"), [(PromptFiltered(), "ContentFiltered"), (Cut(2), "ModelUnreachable")]
+    ("fault", "code"), [(PromptFiltered(), "ContentFiltered"), (Cut(2), "ModelAnswerCut")]
 )
 async def test_a_failure_is_the_one_last_event(
     azure: SharedAzure, api: httpx2.AsyncClient, fault: PromptFiltered | Cut, code: str

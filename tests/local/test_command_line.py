@@ -336,13 +336,21 @@ def test_a_model_that_is_named_badly_is_refused(
     assert output.count("\n") == 1
 
 
-def test_a_model_server_that_does_not_answer_ends_the_run(refusal: Refusal) -> None:
+def test_a_model_server_that_is_down_is_named_and_the_run_goes_on(orphans: Orphans) -> None:
     environment = {
         "LOCAL_MODEL_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
         "LOCAL_MODEL_NAME": "any",
     }
-    output = refusal("run", "--port=0", *FREE_STACK_PORTS, environment=environment)
-    assert "The question was not answered (502): " in output
+    with command("run", "--port=0", *FREE_STACK_PORTS, environment=environment) as run:
+        run.wait_for("Ctrl-C stops all.")
+        assert "The question was not answered (502): " in run.output
+        # The relay's sentence, whole.
+        assert f"server at {environment['LOCAL_MODEL_URL']}/chat/completions does not" in run.output
+        assert "Start it, or correct LOCAL_MODEL_URL." in run.output
+        assert run.process.poll() is None
+        run.process.send_signal(signal.SIGINT)
+        assert run.process.wait(30) == 0
+    assert orphans() == []
 
 
 def test_an_app_that_cannot_be_indexed_ends_the_run(tmp_path: Path, refusal: Refusal) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,12 +17,14 @@ class RawServer:
         url: where it listens.
         answers: what is left to say; a request that finds none gets the last one again.
         requests: what it was asked: target, headers in lower case, and the JSON body.
+        choose: takes the body of a request and gives its answer, in place of `answers`.
         hold: keeps the connection open behind an answer until it is set.
     """
 
     url: str
     answers: list[bytes] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    choose: Callable[[Any], bytes] | None = None
     hold: asyncio.Event | None = None
 
     @property
@@ -36,8 +38,12 @@ class RawServer:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            self.requests.append((head[0].split()[1], headers, json.loads(body or b"null")))
-            writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+            value = json.loads(body or b"null")
+            self.requests.append((head[0].split()[1], headers, value))
+            if self.choose:
+                writer.write(self.choose(value))
+            else:
+                writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
             await writer.drain()
             if self.hold:
                 await self.hold.wait()

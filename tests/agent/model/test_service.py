@@ -16,6 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Each is called for a call of the model, whether its answer is read whole or in pieces.
 SHORT_CUTS = {
     (service.ModelSettings, "__deepcopy__"),
+    (service.ChatService, "_prepare_chat_history_for_request"),
     (service.ChatService, "_send_request"),
     (service.ChatService, "_update_function_choice_settings_callback"),
     (service._Client, "platform_headers"),

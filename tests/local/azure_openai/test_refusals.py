@@ -8,7 +8,7 @@ from local.azure_openai import AzureOpenAI, RateLimits, Say
 from local.managed_identity import ManagedIdentity, TokenVerifier
 from tests.local.azure_openai.conftest import AUDIENCE, CHAT, HELLO, TOOL, Connect
 
-ASKED = {
+ASKED: dict[str, Any] = {
     "role": "assistant",
     "tool_calls": [
         {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
@@ -17,6 +17,12 @@ ASKED = {
 }
 FIRST = {"role": "tool", "tool_call_id": "call_1", "content": "1"}
 SECOND = {"role": "tool", "tool_call_id": "call_2", "content": "2"}
+
+
+def called(name: str = "f", id_: str = "call_1", arguments: str = "{}") -> dict[str, Any]:
+    call = {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+    result = {"role": "tool", "tool_call_id": id_, "content": "1"}
+    return {"messages": [{"role": "assistant", "tool_calls": [call]}, result]}
 
 
 @pytest.fixture
@@ -89,6 +95,29 @@ def service(verifier: TokenVerifier) -> AzureOpenAI:
         ({"messages": [ASKED, FIRST, *HELLO]}, "messages.[0].tool_calls", "messages: call_2"),
         ({"messages": [ASKED, FIRST, FIRST]}, "messages.[2].role", "must be a response"),
         ({"messages": [ASKED, ASKED, FIRST]}, "messages.[0].tool_calls", "call_1, call_2"),
+        (called(name="a.b"), "messages[0].tool_calls[0].function.name", "does not match pattern"),
+        (called(name=""), "messages[0].tool_calls[0].function.name", "does not match pattern"),
+        (called(name="x" * 65), "messages[0].tool_calls[0].function.name", "does not match"),
+        (called(id_=""), "messages[0].tool_calls[0].id", "with length 0"),
+        (called(id_="x" * 41), "messages[0].tool_calls[0].id", "with length 41"),
+        (called(arguments=""), "messages[0].tool_calls[0].function.arguments", "JSON object"),
+        (called(arguments="{"), "messages[0].tool_calls[0].function.arguments", "JSON object"),
+        (called(arguments="[1]"), "messages[0].tool_calls[0].function.arguments", "JSON object"),
+        (
+            {"messages": [{**ASKED, "tool_calls": 2 * ASKED["tool_calls"][:1]}, FIRST]},
+            "messages[0].tool_calls",
+            "Duplicate tool call id",
+        ),
+        (
+            {"messages": [*HELLO, {"role": "system", "content": "Answer."}]},
+            "messages.[1].role",
+            "must be at the beginning",
+        ),
+        (
+            {"messages": [ASKED, FIRST, SECOND, *HELLO]},
+            "messages.[3].role",
+            "Unexpected role 'user' after role 'tool'",
+        ),
     ],
 )
 async def test_bad_body_is_refused_with_the_field_that_is_wrong(

@@ -9,10 +9,11 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from local.azure_openai import AzureOpenAI, Relay
+from local.azure_openai.relay import MAX_TOKENS
 from local.managed_identity import TokenVerifier
 from local.serving import serve
 from tests.local.azure_openai.conftest import CHAT, HELLO, Connect
@@ -32,10 +33,6 @@ class OtherServer:
         body = await request.json()
         self.bodies.append(body)
         self.authorizations.append(request.headers.get("authorization"))
-        if body["model"] == "missing":
-            return JSONResponse({"error": {"message": "model 'missing' not found"}}, 404)
-        if body["model"] == "broken":
-            return PlainTextResponse("out of memory", 500)
         if body.get("stream"):
             return StreamingResponse(self._chunks(), media_type="text/event-stream")
         return JSONResponse({"model": body["model"], "choices": [], "vendor": "kept"})
@@ -69,7 +66,9 @@ async def test_request_goes_on_with_the_servers_name_and_without_our_token(
         response = await client.post(CHAT, json=body)
     assert response.json() == {"model": "llama3", "choices": [], "vendor": "kept"}
     assert "apim-request-id" in response.headers
-    assert other.bodies == [{"messages": HELLO, "model": "llama3", "top_k": 7}]
+    assert other.bodies == [
+        {"messages": HELLO, "model": "llama3", "top_k": 7, "max_tokens": MAX_TOKENS}
+    ]
     assert other.authorizations == [None]
 
 
@@ -114,25 +113,166 @@ async def test_hang_up_reaches_the_server(
             await other.closed.wait()
 
 
-async def test_servers_json_error_is_passed_through(
-    verifier: TokenVerifier, connect: Connect, other_url: str
+@pytest.mark.parametrize(
+    ("own", "body", "sent"),
+    [
+        (MAX_TOKENS, {}, MAX_TOKENS),
+        (100, {}, 100),
+        (0, {}, None),
+        (100, {"max_tokens": 7}, 7),
+        (100, {"max_completion_tokens": 7}, 7),
+        (0, {"max_completion_tokens": 7}, 7),
+    ],
+)
+async def test_an_answer_is_bounded_under_the_name_that_every_server_knows(
+    verifier: TokenVerifier,
+    connect: Connect,
+    other: OtherServer,
+    other_url: str,
+    own: int,
+    body: dict[str, int],
+    sent: int | None,
 ) -> None:
-    service = AzureOpenAI(verifier, model=Relay(other_url, "missing"))
+    service = AzureOpenAI(verifier, model=Relay(other_url, "llama3", max_tokens=own))
     async with connect(service) as client:
-        response = await client.post(CHAT, json={"messages": HELLO})
-    assert response.status_code == 404
-    assert response.json()["error"]["message"] == "model 'missing' not found"
+        await client.post(CHAT, json={"messages": HELLO, **body})
+    assert other.bodies[0].get("max_tokens") == sent
+    assert "max_completion_tokens" not in other.bodies[0]
 
 
-async def test_servers_other_errors_are_quoted_in_azures_envelope(
-    verifier: TokenVerifier, connect: Connect, other_url: str
+def error_json(message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "code": 7}}).encode()
+
+
+# Status, media type and body of the server → status and code of the relay, what its sentence has.
+REFUSALS: dict[str, tuple[tuple[int, str, bytes], int, str, list[str]]] = {
+    "Ollama without the model": (
+        (404, "application/json", error_json("model 'm' not found")),
+        404,
+        "LocalModelNotFound",
+        ["answered 404: model 'm' not found. Correct LOCAL_MODEL_NAME"],
+    ),
+    "vLLM without the model": (
+        (404, "application/json", b'{"object": "error", "message": "The model `m` is not there."}'),
+        404,
+        "LocalModelNotFound",
+        ["The model `m` is not there. Correct LOCAL_MODEL_NAME"],
+    ),
+    "another path": (
+        (404, "application/json", b'{"detail": "Not Found"}'),
+        502,
+        "LocalModelUrlWrong",
+        ["answered 404: Not Found. LOCAL_MODEL_URL must be the base URL", "/v1"],
+    ),
+    "another path, as text": (
+        (404, "text/plain", b"404 page not found"),
+        502,
+        "LocalModelUrlWrong",
+        ["404 page not found", "LOCAL_MODEL_URL"],
+    ),
+    "LM Studio without /v1": (
+        (200, "application/json", b'{"error": "Unexpected endpoint or method."}'),
+        502,
+        "LocalModelUrlWrong",
+        ["Unexpected endpoint or method.", "LOCAL_MODEL_URL"],
+    ),
+    "a page": (
+        (200, "text/html", b"<html>Open WebUI</html>"),
+        502,
+        "LocalModelUrlWrong",
+        ["answered 200: a web page. LOCAL_MODEL_URL"],
+    ),
+    "a text": (
+        (200, "text/plain", b"Ollama is running"),
+        502,
+        "LocalModelUrlWrong",
+        ["no chat completion: Ollama is running. LOCAL_MODEL_URL"],
+    ),
+    "no key": (
+        (401, "text/plain", b"Unauthorized"),
+        502,
+        "LocalModelKeyRefused",
+        ["answered 401: Unauthorized. Set LOCAL_MODEL_KEY"],
+    ),
+    "loading": (
+        (503, "application/json", error_json("Loading model")),
+        503,
+        "LocalModelLoading",
+        ["Loading model. It loads the model: ask again later."],
+    ),
+    "no tools": (
+        (400, "application/json", error_json("m does not support tools")),
+        400,
+        "LocalModelWithoutTools",
+        ["m does not support tools. Name a model that takes tools in LOCAL_MODEL_NAME."],
+    ),
+    "out of memory": (
+        (500, "text/plain", b"out of\n memory"),
+        502,
+        "LocalModelFailed",
+        ["answered 500: out of memory"],
+    ),
+    "nothing": ((500, "text/plain", b""), 502, "LocalModelFailed", ["answered 500: (empty)"]),
+    "a failed template": (
+        (500, "application/json", error_json("Value is not callable: null")),
+        502,
+        "LocalModelFailed",
+        ["answered 500: Value is not callable: null"],
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("answer", "status", "code", "has"), REFUSALS.values(), ids=REFUSALS.keys()
+)
+async def test_each_refusal_is_a_sentence_with_the_setting_to_change(
+    verifier: TokenVerifier,
+    connect: Connect,
+    answer: tuple[int, str, bytes],
+    status: int,
+    code: str,
+    has: list[str],
+    stream: bool,
 ) -> None:
-    service = AzureOpenAI(verifier, model=Relay(other_url, "broken"))
-    async with connect(service) as client:
+    async def refuse(request: Request) -> Response:
+        return Response(answer[2], answer[0], media_type=answer[1])
+
+    app = Starlette(routes=[Route("/v1/chat/completions", refuse, methods=["POST"])])
+    async with serve(app) as url:
+        service = AzureOpenAI(verifier, model=Relay(f"{url}/v1", "m"))
+        async with connect(service) as client:
+            response = await client.post(CHAT, json={"messages": HELLO, "stream": stream})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
+    assert [part for part in has if part not in error["message"]] == [], error["message"]
+    assert response.headers["x-should-retry"] == "false"
+
+
+async def test_what_a_server_says_of_the_request_is_passed_through(
+    verifier: TokenVerifier, connect: Connect
+) -> None:
+    said = {"error": {"code": 400, "message": "too long", "type": "exceed_context_size_error"}}
+
+    async def refuse(request: Request) -> Response:
+        return JSONResponse(said, 400)
+
+    app = Starlette(routes=[Route("/chat/completions", refuse, methods=["POST"])])
+    async with serve(app) as url, connect(AzureOpenAI(verifier, model=Relay(url, "m"))) as client:
         response = await client.post(CHAT, json={"messages": HELLO})
-    assert response.status_code == 502
-    assert response.json()["error"]["code"] == "LocalModelFailed"
-    assert "answered 500: out of memory" in response.json()["error"]["message"]
+    assert (response.status_code, response.json()) == (400, said)
+
+
+async def test_a_refused_key_is_named(verifier: TokenVerifier, connect: Connect) -> None:
+    async def refuse(request: Request) -> Response:
+        return JSONResponse({"error": {"message": "Incorrect API key"}}, 401)
+
+    app = Starlette(routes=[Route("/chat/completions", refuse, methods=["POST"])])
+    async with serve(app) as url:
+        service = AzureOpenAI(verifier, model=Relay(url, "m", key="sk-1"))
+        async with connect(service) as client:
+            response = await client.post(CHAT, json={"messages": HELLO})
+    assert "Incorrect API key. Correct LOCAL_MODEL_KEY." in response.json()["error"]["message"]
 
 
 async def test_server_that_is_not_there_is_named(verifier: TokenVerifier, connect: Connect) -> None:
@@ -166,7 +306,9 @@ async def test_stream_that_breaks_at_the_server_breaks_here(
             yield b"data: 1\n\n"
 
         # Fewer bytes than promised: the server closes the connection in the middle.
-        return StreamingResponse(chunks(), headers={"content-length": "1000"})
+        return StreamingResponse(
+            chunks(), headers={"content-length": "1000"}, media_type="text/event-stream"
+        )
 
     app = Starlette(routes=[Route("/chat/completions", half, methods=["POST"])])
     async with serve(app) as url:
@@ -189,10 +331,19 @@ def test_wrong_setting_is_named(url: str, name: str, words: str) -> None:
         Relay.from_settings({"LOCAL_MODEL_URL": url, "LOCAL_MODEL_NAME": name})
 
 
+@pytest.mark.parametrize("tokens", ["many", "-1", "1.5", "99999999"])
+def test_a_wrong_bound_is_named(tokens: str) -> None:
+    settings = {"LOCAL_MODEL_URL": "http://h", "LOCAL_MODEL_NAME": "m"}
+    with pytest.raises(ValueError, match="LOCAL_MODEL_MAX_TOKENS must be a number of tokens"):
+        Relay.from_settings({**settings, "LOCAL_MODEL_MAX_TOKENS": tokens})
+
+
 def test_relay_is_made_of_settings_when_they_ask_for_one() -> None:
     settings = {"LOCAL_MODEL_URL": "http://h:1/v1/", "LOCAL_MODEL_NAME": "m"}
     relay = Relay.from_settings(settings)
-    assert relay == Relay("http://h:1/v1/", "m")
+    assert relay == Relay("http://h:1/v1/", "m", None, MAX_TOKENS)
+    unbounded = Relay.from_settings({**settings, "LOCAL_MODEL_MAX_TOKENS": "0"})
+    assert unbounded == Relay("http://h:1/v1/", "m", max_tokens=0)
     assert relay.chat_url == "http://h:1/v1/chat/completions"
     assert Relay.from_settings({}) is None
     keyed = Relay.from_settings({**settings, "LOCAL_MODEL_KEY": "sk-1"})
