@@ -50,6 +50,8 @@ TRANSPORT_MARGIN_S = 15
 SURVEY_TIMEOUT_S = 30
 SURVEY_ATTEMPTS = 3
 _NO_ERRAND = Errand()
+# Half of the service's default: a character may count as two.
+_SMALLEST_CUT_CHARS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class SessionExecution:
         stderr: likewise; holds the traceback of code that failed.
         outputs: all that the cell showed, in order; of a pool that does not speak Jupyter's
             format, the last figure or the value of the last expression alone.
+        cut: which of `stdout` and `stderr` the pool cut, as far as that shows.
         duration_ms: time in the kernel.
         session_guid: names the session itself; another one means that the kernel and the files
             of the session before are gone.
@@ -71,6 +74,7 @@ class SessionExecution:
     stdout: str
     stderr: str
     outputs: tuple[Shown, ...]
+    cut: tuple[str, ...]
     duration_ms: int
     session_guid: str | None
 
@@ -172,11 +176,15 @@ class SessionsClient:
         result = parsed.result or _ExecutionResult()
         annotate_execution(parsed.status, round(result.duration_ms), reply.headers)
         cell = self._outputs(result.result, jupyter=jupyter)
+        stdout = result.stdout or cell.stdout[:max_chars]
+        stderr = result.stderr or cell.stderr[:max_chars]
+        streams = {"stdout": stdout, "stderr": stderr}
         return SessionExecution(
             status=parsed.status,
-            stdout=result.stdout or cell.stdout[:max_chars],
-            stderr=result.stderr or cell.stderr[:max_chars],
+            stdout=stdout,
+            stderr=stderr,
             outputs=cell.shown,
+            cut=tuple(name for name, text in streams.items() if _is_cut(text, max_chars)),
             duration_ms=round(result.duration_ms),
             session_guid=reply.headers.get("x-ms-session-guid"),
         )
@@ -434,6 +442,18 @@ def _not_the_protocol(expected: str) -> PoolRefusedError:
         f"The session pool did not answer with {expected}. "
         "Check that POOL_MANAGEMENT_ENDPOINT is the pool's poolManagementEndpoint."
     )
+
+
+def _is_cut(text: str, max_chars: int) -> bool:
+    """Whether a stream ends where a pool would cut it, which leaves no mark.
+
+    That is where it was asked to, or at a bound of its own: a power of two from the service's
+    default of 4,096 on. It may count as .NET does, in units of UTF-16.
+    """
+    if len(text) < _SMALLEST_CUT_CHARS:
+        return len(text) >= max_chars
+    units = len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return units >= max_chars or any(n.bit_count() == 1 for n in (len(text), units))
 
 
 def _full_name(file: _File) -> str:

@@ -121,7 +121,8 @@ class CodeInterpreter:
         try:
             reply = await self._execute(code, min(timeout_s, EXECUTION_TIMEOUT_CEILING_S))
             taken = await self._taker.take(execution_id, reply.outputs)
-            notes = await self._files.after(execution_id, code, reply.session_guid)
+            notes = self._cut_notes(reply)
+            notes += await self._files.after(execution_id, code, reply.session_guid)
         except PoolAnswerLostError as error:
             if self._lost_an_answer:
                 self.failure = error
@@ -162,6 +163,19 @@ class CodeInterpreter:
         )
         self.abandoned = False
         return reply
+
+    def _cut_notes(self, reply: SessionExecution) -> list[str]:
+        """What the pool cut; the number of characters that it kept is all that is known."""
+        notes = []
+        for stream in reply.cut:
+            chars = len(reply.stdout if stream == "stdout" else reply.stderr)
+            text = (
+                f"The session pool cut {stream} of execution {self._executions} after {chars:,} "
+                "characters; how many followed is not known. Print less, or write to a file."
+            )
+            self.warnings.append(TurnWarning("OutputCut", text))
+            notes.append(text)
+        return notes
 
     def _for_the_model(self, execution: Execution, outputs: str, notes: list[str]) -> str:
         limit = self._limits.model_max_chars

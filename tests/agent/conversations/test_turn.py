@@ -96,3 +96,53 @@ async def test_code_that_ends_soon_after_its_caller_keeps_its_session(
         events = [event async for event in third]
     (run,) = [event.execution for event in events if isinstance(event, ExecutionFinished)]
     assert run.stdout == "1 1\n"
+
+
+async def test_a_session_that_is_full_does_not_end_every_turn(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    services = await runtime.conversations()
+    fill = (
+        "import os\nbig = os.open('/mnt/data/big', os.O_CREAT | os.O_RDWR)\n"
+        "os.posix_fallocate(big, 0, 255 << 20)"
+    )
+    with azure.model.script(CallTool(code=fill), Say("One.")):
+        first = await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))
+        assert isinstance([event async for event in first][-1], TurnFinished)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield bytes(2_000_000)
+
+    await services.store.put_file(ANONYMOUS, first.conversation_id, "late.bin", content())
+    with azure.model.script(CallTool(code="1"), Say("Two.")) as script:
+        second = await start_turn(services, ANONYMOUS, first.conversation_id, TurnRequest("Hi"))
+        events = [event async for event in second]
+    assert isinstance(events[-1], TurnFinished)
+    (warning,) = events[-1].warnings
+    assert (warning.code, "late.bin" in warning.message) == ("FileNotRestored", True)
+    assert "late.bin is not in the session" in tool_results(script.requests[1])[-1]
+
+
+async def test_a_session_that_is_replaced_in_a_turn_gets_the_files_of_the_conversation(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    services = await runtime.conversations()
+    steps = (
+        CallTool(code="import os; os.makedirs('d.e'); open('d.e/a.txt', 'w').write('a')"),
+        CallTool(code="open('b.txt', 'w').write('b')"),
+        CallTool(code="print(open('/mnt/data/d.e/a.txt').read(), os.getcwd())"),
+        CallTool(code="import os; print(sorted(os.listdir('/mnt/data')))"),
+        Say("Done."),
+    )
+    with azure.model.script(*steps) as script:
+        events = []
+        async for event in await start_turn(services, ANONYMOUS, None, TurnRequest("Hi")):
+            events.append(event)
+            if isinstance(event, ExecutionFinished) and len(script.requests) == 1:
+                azure.stack.pool.faults.lose_sessions()
+    runs = [event.execution for event in events if isinstance(event, ExecutionFinished)]
+    assert "NameError" in runs[2].stderr  # the variables are gone, and the model was told
+    assert runs[3].stdout == "['b.txt', 'd.e']\n"
+    told = tool_results(script.requests[2])[-1]
+    assert "The session was replaced" in told
+    assert "Its files were put back" in told
