@@ -528,7 +528,7 @@ export class App {
   }
 
   async #takeBack(name: string): Promise<void> {
-    const url = `/api/conversations/${this.#conversation}/files/${encodeURIComponent(name)}`;
+    const url = `/api/conversations/${this.#conversation}/files/${name.split("/").map(encodeURIComponent).join("/")}`;
     await this.#api.deleteFile({ name, url, media_type: "", size_bytes: 0 }).catch(() => undefined);
     await this.#showFiles();
   }

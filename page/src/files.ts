@@ -98,7 +98,7 @@ export async function download(api: Api, file: FileEntry): Promise<void> {
     const content = await api.content(file);
     // As bytes: the browser must save it and never show it as a page of this origin.
     const url = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
-    h("a", { href: url, download: file.name }).click();
+    h("a", { href: url, download: file.name.split("/").at(-1) ?? file.name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
     showDialog(file.name, h("p", { class: "error-text" }, (error as Error).message));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytes, csvRows, duration, isOwnFile, plain, titleOf } from "./format";
+import { bytes, csvRows, duration, isOwnFile, ownFileName, plain, titleOf } from "./format";
 
 test("sizes have two digits and a unit", () => {
   const cases: [number, string][] = [[0, "0 B"], [999, "999 B"], [1000, "1.0 KB"], [9949, "9.9 KB"], [9960, "10 KB"], [999_400, "999 KB"], [999_600, "1.0 MB"], [134_217_728, "134 MB"]];
@@ -41,12 +41,21 @@ test("CSV that is longer than asked says that there is more", () => {
 
 test("only files of conversations are asked for with the key", () => {
   const id = "0".repeat(32);
-  assert.ok(isOwnFile(`/api/conversations/${id}/files/plot%201.png`));
+  assert.equal(ownFileName(`/api/conversations/${id}/files/plot%201.png`), "plot 1.png");
+  assert.equal(ownFileName(`/api/conversations/${id}/files/sub/%E6%96%87/..a.txt`), "sub/文/..a.txt");
   for (const url of [
     "https://evil.example/api/conversations/x/files/a",
     `//evil.example/api/conversations/${id}/files/a`,
     `/api/conversations/${id}/files/..`,
     `/api/conversations/${id}/files/%2e%2E`,
+    `/api/conversations/${id}/files/.%2e/a`,
+    `/api/conversations/${id}/files/sub/../a`,
+    `/api/conversations/${id}/files/sub/%2E/a`,
+    `/api/conversations/${id}/files//a`,
+    `/api/conversations/${id}/files/a/`,
+    `/api/conversations/${id}/files/a\\..\\b`,
+    `/api/conversations/${id}/files/a\t/b`,
+    `/api/conversations/${id}/files/%FF`,
     `/api/conversations/${id}/files/../../../chat`,
     `/api/conversations/${id}/files/a?x=1`,
     `/api/conversations/${id}/files/`,

@@ -74,5 +74,17 @@ export function csvRows(text: string, maxRows: number, separator = ","): { rows:
 
 /** Whether an address is one of this app's files, which the page may ask for with the key. */
 export function isOwnFile(url: string): boolean {
-  return /^\/api\/conversations\/[0-9a-f]{32}\/files\/[^/?#\\]+$/.test(url) && !/\/(?:\.|%2e){1,2}$/i.test(url);
+  return ownFileName(url) !== undefined;
+}
+
+/** The name of the file that an address of this app leads to, with its folders; nothing for any other address. */
+export function ownFileName(url: string): string | undefined {
+  const path = /^\/api\/conversations\/[0-9a-f]{32}\/files\/([^?#\\\s]+)$/.exec(url)?.[1];
+  // A browser leaves empty and dotted parts out, and the address would lead elsewhere.
+  if (!path || path.split("/").some((part) => /^(?:\.|%2e){0,2}$/i.test(part))) return undefined;
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return undefined;
+  }
 }

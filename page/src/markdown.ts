@@ -2,7 +2,7 @@ import DOMPurify from "dompurify";
 import { Marked, type Token, type Tokens } from "marked";
 import { codeBlock } from "./code";
 import { h } from "./dom";
-import { isOwnFile } from "./format";
+import { isOwnFile, ownFileName } from "./format";
 
 /*
  * Text of the model is hostile: a web page or a file that its code read may have dictated it. Three
@@ -96,7 +96,8 @@ function dress(html: string, file: FileLink): DocumentFragment {
 function dressLink(link: HTMLAnchorElement, file: FileLink): void {
   const href = link.getAttribute("href") ?? "";
   const given = link.dataset.name ?? "";
-  const [name, address] = isOwnFile(given) ? [decoded(given.slice(given.lastIndexOf("/") + 1)), given] : [given];
+  const own = ownFileName(given);
+  const [name, address] = own ? [own, given] : [given];
   const image = !link.hasAttribute("href") && name !== "";
   link.removeAttribute("data-name");
   const found = name && file(name, link.textContent ?? name, image, address);

@@ -118,19 +118,22 @@ async def test_a_file_that_code_made_is_listed_in_its_card_and_in_the_panel(
 async def test_a_file_of_an_earlier_turn_can_be_had_where_the_model_names_it(
     chat: ChatPage, azure: SharedAzure
 ) -> None:
-    code = "open('/mnt/data/a b.txt', 'w').write('hello')"
+    code = "import os; os.mkdir('/mnt/data/sub'); open('/mnt/data/sub/a b.txt', 'w').write('hello')"
     with azure.model.script(CallTool(code=code), Say("Written.")):
         await chat.ask("Write.")
-    address = f"/api/conversations/{chat.page.url.rpartition('#')[2]}/files/a%20b.txt"
+    address = f"/api/conversations/{chat.page.url.rpartition('#')[2]}/files/sub/a%20b.txt"
     with azure.model.script(Say(f"[It]({address}), ![it]({address}), [no](/api/chat?input=x)")):
         turn = await chat.ask("Where is it?")
     prose = turn.locator(".prose")
-    await expect(prose.get_by_role("button", name="Download a b.txt")).to_have_count(2)
+    await expect(prose.get_by_role("button", name="Download sub/a b.txt")).to_have_count(2)
     assert not any(request.url.endswith(address) for request in chat.requests)
     await expect(prose.get_by_role("link")).to_have_count(0)
-    await prose.get_by_role("button", name="Preview a b.txt").first.click()
+    await prose.get_by_role("button", name="Preview sub/a b.txt").first.click()
     await expect(chat.page.get_by_role("dialog")).to_contain_text("hello")
     await chat.page.keyboard.press("Escape")
+    async with chat.page.expect_download() as download:
+        await prose.get_by_role("button", name="Download sub/a b.txt").first.click()
+    assert (await download.value).suggested_filename == "a b.txt"
 
 
 async def test_a_download_has_the_name_and_the_content_of_the_file(
