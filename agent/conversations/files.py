@@ -108,6 +108,10 @@ class ConversationFiles:
             with contextlib.suppress(FileNotStoredError, InvalidRequestError):
                 await self._store.delete_file(self._key.owner, self._key.id, name)
 
+    def is_kept(self, name: str) -> bool:
+        """See FileSink."""
+        return name in self._stored
+
     async def upload(self, name: str, size_bytes: int, *, deadline: float) -> None:
         """Upload one stored file to the session."""
         await self._sessions.upload_file(
@@ -142,7 +146,9 @@ class ConversationFiles:
         reference = File(
             file.name, media_type_of(file.name), file.size_bytes, self._key.file_url(file.name)
         )
-        if file.size_bytes > STORED_FILE_MAX_BYTES:
+        if not self._has_room(file.name, file.size_bytes):
+            # An older content must not come back in its place.
+            await self.forget([file.name])
             return reference
         download = self._sessions.open_file(self._identifier, file.name, deadline=deadline)
         async with download as chunks:
@@ -151,7 +157,8 @@ class ConversationFiles:
                     self._key.owner, self._key.id, file.name, chunks
                 )
             except InvalidRequestError:
-                return reference  # a name that the pool lists and its upload would refuse
+                return reference  # a path that is too long for the store
+        self._stored[stored.name] = stored.size_bytes
         return replace(reference, size_bytes=stored.size_bytes)
 
 

@@ -298,6 +298,7 @@ class SessionsClient:
                 SessionFile(name_of(name.encode()), f.size_bytes, f.modified_at)
                 for f in page.value
                 if f.type.lower() != "directory"
+                and not f.name.startswith(TRANSFER_PREFIX)
                 and "\N{REPLACEMENT CHARACTER}" not in (name := _full_name(f))
             ]
             path, parameters = (self._path_of(page.next_link), {}) if page.next_link else (None, {})

@@ -58,6 +58,10 @@ class FileSink(Protocol):
         """Take note of files that code removed."""
         ...
 
+    def is_kept(self, name: str) -> bool:
+        """Whether a file that was taken outlives its session."""
+        ...
+
     def output_name(self, stem: str, number: int, extension: str) -> str:
         """What a figure or a page is called that the code showed without saving it."""
         ...
@@ -109,6 +113,10 @@ class InlineFiles:
         """See FileSink."""
         for name in names:
             self._contents.pop(name, None)
+
+    def is_kept(self, name: str) -> bool:
+        """The answer holds it."""
+        return True
 
     def output_name(self, stem: str, number: int, extension: str) -> str:
         """See FileSink."""

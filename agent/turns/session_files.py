@@ -156,3 +156,6 @@ class SessionFiles:
         else:
             self._emit(FileCreated(execution_id, file))
             self._notes.append(f"[file: {file.name}, {file.size_bytes} bytes, given to the user]")
+            if not self._sink.is_kept(file.name):
+                text = f"{file.name} can be downloaded while its session lives. {self._sink.limits}"
+                self._tell("FileNotKept", text)

@@ -146,3 +146,37 @@ async def test_a_session_that_is_replaced_in_a_turn_gets_the_files_of_the_conver
     told = tool_results(script.requests[2])[-1]
     assert "The session was replaced" in told
     assert "Its files were put back" in told
+
+
+async def test_a_file_that_does_not_outlive_its_session_is_named_with_what_to_do(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    services = await runtime.conversations()
+    code = "open('a.bin', 'wb').truncate({})"
+    steps = CallTool(code=code.format(100)), CallTool(code=code.format(20_000_000)), Say("Done.")
+    with azure.model.script(*steps) as script:
+        turn = await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))
+        events = [event async for event in turn]
+    assert isinstance(events[-1], TurnFinished)
+    (warning,) = events[-1].warnings
+    assert warning.code == "FileNotKept"
+    assert "a.bin can be downloaded while its session lives" in warning.message
+    assert "a.bin can be downloaded" in tool_results(script.requests[2])[-1]
+    # The smaller one that was kept must not come back in its place.
+    assert await services.store.list_files(ANONYMOUS, turn.conversation_id) == []
+
+
+async def test_a_file_that_the_same_turn_deletes_is_not_kept(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    services = await runtime.conversations()
+    steps = (
+        CallTool(code="open('a.txt', 'w').write('a')"),
+        CallTool(code="import os; os.rename('a.txt', 'b.txt')"),
+        Say("Done."),
+    )
+    with azure.model.script(*steps):
+        turn = await start_turn(services, ANONYMOUS, None, TurnRequest("Hi"))
+        assert isinstance([event async for event in turn][-1], TurnFinished)
+    kept = await services.store.list_files(ANONYMOUS, turn.conversation_id)
+    assert [file.name for file in kept] == ["b.txt"]
