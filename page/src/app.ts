@@ -60,6 +60,7 @@ export class App {
   #cursor: string | null = null;
   #conversation: string | undefined;
   #creating: Promise<string> | undefined;
+  #opening: Promise<void> | undefined;
   #run: AbortController | undefined;
   #following = true;
   /** Which conversation is being shown; what was asked for an earlier one comes too late. */
@@ -297,7 +298,12 @@ export class App {
     if (location.hash.slice(1) !== id) history.replaceState(null, "", `#${id}`);
   }
 
-  async #open(id: string): Promise<void> {
+  #open(id: string): Promise<void> {
+    this.#opening = this.#load(id);
+    return this.#opening;
+  }
+
+  async #load(id: string): Promise<void> {
     this.#leave();
     const shown = this.#shown;
     if (location.hash.slice(1) !== id) history.pushState(null, "", `#${id}`);
@@ -394,9 +400,18 @@ export class App {
   async #ask(question: string): Promise<void> {
     if (this.#run) return;
     const run = new AbortController();
-    const shown = this.#shown;
     this.#run = run;
     this.#composer.running = true;
+    // Its history must not take the place of a question that was faster.
+    await this.#opening;
+    if (run.signal.aborted) {
+      this.#composer.text ||= question;
+      if (this.#run !== run) return;
+      this.#run = undefined;
+      this.#composer.running = false;
+      return;
+    }
+    const shown = this.#shown;
     const turn = newTurn(question);
     const view = new TurnView(this.#api, turn, this.#turnActions);
     this.#views.set(turn, view);

@@ -1,5 +1,6 @@
 """Conversations on the page: go on, go back, rename, delete; and what a reload finds."""
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -116,6 +117,30 @@ async def test_an_address_of_no_conversation_leads_to_a_page_that_works(
         await chat.ask("Hello")
     await expect(chat.last).to_contain_text("Hi.")
     assert re.search("#[0-9a-f]{32}$", chat.page.url)
+
+
+async def test_a_question_that_is_faster_than_the_history_is_answered_below_it(
+    chat: ChatPage, azure: SharedAzure
+) -> None:
+    with azure.model.script(Say("One."), Say("Two.")):
+        await chat.ask("First")
+        released = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            response = await route.fetch()
+            await released.wait()
+            await route.fulfill(response=response)
+
+        await chat.page.route(re.compile("/api/conversations/[0-9a-f]{32}$"), late)
+        await chat.page.reload()
+        await chat.question.fill("Second")
+        await chat.question.press("Enter")
+        await expect(chat.page.get_by_role("button", name="Stop")).to_be_visible()
+        released.set()
+        await expect(chat.turns).to_have_count(2)
+        await chat.answered()
+    await expect(chat.turns.first).to_contain_text("One.")
+    await expect(chat.last).to_contain_text("Two.")
 
 
 async def test_where_callers_sign_in_the_list_is_the_servers_page_by_page(
