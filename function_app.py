@@ -36,7 +36,7 @@ async def agui(req: Request) -> Response:
 
 @app.route("conversations", methods=METHODS)
 async def conversations(req: Request) -> Response:
-    """Start a conversation without a question."""
+    """List the caller's conversations, or start one without a question."""
     return await _answer("conversations", req)
 
 

@@ -5,6 +5,7 @@
     │   ├── InvalidRequestError        400
     │   ├── SignInRequiredError        401
     │   ├── CrossSiteRequestError      403
+    │   ├── SignInNotConfiguredError   403
     │   ├── ConversationNotFoundError  404, also for a conversation of somebody else
     │   ├── FileNotStoredError         404
     │   ├── ModelNotServedError        404
@@ -108,6 +109,14 @@ class CrossSiteRequestError(RequestError):
     code = "CrossSiteRequest"
     status = 403
     title = "Another site may not use this sign-in."
+
+
+class SignInNotConfiguredError(RequestError):
+    """The request is for what is the caller's own, and nobody signs in."""
+
+    code = "SignInNotConfigured"
+    status = 403
+    title = "The app does not know who its callers are."
 
 
 class ConversationNotFoundError(RequestError):

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final, Self
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from agent.conversations.owner import Owner
 from agent.conversations.records import Conversation, Turn
@@ -21,9 +21,12 @@ from agent.text import shortened
 # To how many characters each output of a turn that is too long is shortened, until it fits.
 _CUTS: Final = (100_000, 30_000, 10_000, 3_000, 1_000)
 
+TITLE_MAX_CHARS: Final = 80
+
 type ReadRange = Callable[[int, int], Awaitable[bytes]]
-# Writes bytes behind so many others, wholly or not at all. Cancelled, it first ends what it does.
-type Write = Callable[[bytes, int], Awaitable[None]]
+# Writes the bytes of a turn behind so many others, wholly or not at all. Cancelled, it first ends
+# what it does.
+type Write = Callable[[Turn, bytes, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,38 @@ async def read_newest(read: ReadRange, size_bytes: int, max_bytes: int) -> bytes
         max_bytes *= 2
 
 
+def title_in(start: bytes) -> str:
+    """The title of a conversation whose history begins so; its first line may be cut.
+
+    It is empty where this app wrote no such line: a list is not for finding that out.
+    """
+    # A character may be cut too.
+    line = start.partition(b"\n")[0].decode("utf-8", "ignore")
+    if not line:
+        return ""
+    try:
+        turn = from_json(line, allow_partial="trailing-strings")["turn"]
+        # The question comes first, and again behind all that was done about it.
+        return title_of(str(turn.get("input") or turn["messages"][0]["text"]))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return ""
+
+
+def title_of(question: str) -> str:
+    """A question as the title of its conversation: one short line."""
+    line = " ".join(question[: 4 * TITLE_MAX_CHARS].split())
+    return line if len(line) <= TITLE_MAX_CHARS else f"{line[: TITLE_MAX_CHARS - 1].rstrip()}…"
+
+
+def number_in(start: bytes) -> int:
+    """The number of a turn whose line begins so; 0 where this app wrote no such line."""
+    try:
+        text = start.decode("utf-8", "ignore")
+        return int(from_json(text, allow_partial="trailing-strings")["number"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
 def conversation_of(
     conversation_id: str, owner: Owner, created_at: datetime, newest: Sequence[Line]
 ) -> Conversation:
@@ -139,7 +174,7 @@ class ConversationWriter:
         before = self._conversation
         line, data = encode(Line(before.turn_count + 1, turn), self._turn_max_bytes)
         try:
-            await self._write(data, self._size_bytes)
+            await self._write(line.turn, data, self._size_bytes)
         except asyncio.CancelledError:
             # It may be written: nobody should write over it, or add to what is not known.
             self._ended = True

@@ -96,6 +96,38 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationSummary:
+    """A conversation as a list shows it.
+
+    Attributes:
+        id: of the conversation.
+        title: its first question, shortened; empty where none was answered yet.
+        created_at: when, in UTC.
+        updated_at: when its last question was asked.
+        turn_count: all turns.
+    """
+
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    turn_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """Some conversations of one owner, newest first.
+
+    Attributes:
+        conversations: at most as many as were asked for.
+        next_cursor: leads to those that are older; None if there are none.
+    """
+
+    conversations: tuple[ConversationSummary, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file that was uploaded to a conversation, kept so that a lost session can be restored.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 from agent.conversations.owner import IdentifierKey, Owner
-from agent.conversations.records import Conversation, StoredFile, Turn
+from agent.conversations.records import Conversation, ConversationPage, StoredFile, Turn
 from agent.errors import (
     ConversationBusyError,
     ConversationNotFoundError,
@@ -135,6 +135,24 @@ class ConversationStore(Protocol):
         """
         ...
 
+    async def list_conversations(
+        self, owner: Owner, limit: int, cursor: str | None = None
+    ) -> ConversationPage:
+        """The conversations of an owner who has signed in, newest first.
+
+        It costs the same however many there are. A conversation that is gone on with meanwhile is
+        among the newest then, and may be missed or seen twice by who reads on.
+
+        Args:
+            owner: whose.
+            limit: how many at most.
+            cursor: of the page before; without it the newest ones.
+
+        Raises:
+            InvalidRequestError: no page gave this cursor.
+        """
+        ...
+
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """Remove history and files.
 
@@ -248,6 +266,15 @@ def conversation_busy() -> ConversationBusyError:
     return ConversationBusyError(
         "Wait until its answer is complete, then send the next question.",
         retry_after_s=BUSY_RETRY_AFTER_S,
+    )
+
+
+def unknown_cursor() -> InvalidRequestError:
+    """The error for a cursor that no page gave."""
+    return InvalidRequestError(
+        "`cursor` must be the next_cursor of an earlier page. Leave it out to begin with the "
+        "newest conversations.",
+        field="cursor",
     )
 
 

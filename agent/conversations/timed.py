@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from agent.conversations.owner import IdentifierKey, Owner
-from agent.conversations.records import Conversation, StoredFile, Turn
+from agent.conversations.records import Conversation, ConversationPage, StoredFile, Turn
 from agent.conversations.store import ArrivedFile, ConversationStore, HeldConversation
 from agent.errors import AgentError, DeadlineExceededError
 from agent.telemetry import logger
@@ -60,6 +60,12 @@ class TimedStore:
     ) -> AbstractAsyncContextManager[HeldConversation]:
         """See ConversationStore."""
         return self._kept(self._store.hold(owner, conversation_id))
+
+    async def list_conversations(
+        self, owner: Owner, limit: int, cursor: str | None = None
+    ) -> ConversationPage:
+        """See ConversationStore."""
+        return await self._in_time(self._store.list_conversations(owner, limit, cursor))
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""

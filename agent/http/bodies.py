@@ -20,6 +20,8 @@ HISTORY_MAX_BYTES = 16 * 1024 * 1024
 # More messages are no conversation, and each costs some of the worker's time with every call of the
 # model; as many characters are a million tokens, which no model reads.
 MESSAGES_MAX = 2048
+PAGE_ENTRIES = 50
+PAGE_MAX_ENTRIES = 100
 HISTORY_MAX_CHARS = 4_000_000
 # A longer body is read in a thread: to hand it over costs more than to read a short one.
 _READ_AT_ONCE_BYTES = 32 * 1024
@@ -38,13 +40,28 @@ def wants_events(request: Request) -> bool:
 
 def read_query(request: Request, max_chars: int) -> ChatRequest:
     """The question in `?input=`."""
-    unknown = set(request.query_params) - {"input", "code"}  # code: a function key
-    if unknown:
-        raise unknown_parameter(min(unknown))
+    _refuse_unknown(request, "input")
     values = request.query_params.getlist("input")
     if len(values) != 1:
         raise InvalidRequestError("Give one query parameter `input`.", field="input")
     return _checked(lambda: ChatRequest(input=values[0]), max_chars)
+
+
+def read_page(request: Request) -> tuple[int, str | None]:
+    """How many entries of a list are asked for, and the cursor behind which they begin."""
+    _refuse_unknown(request, "limit", "cursor")
+    limit = request.query_params.get("limit", str(PAGE_ENTRIES))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= PAGE_MAX_ENTRIES):
+        raise InvalidRequestError(
+            f"`limit` must be a whole number from 1 to {PAGE_MAX_ENTRIES}.", field="limit"
+        )
+    return int(limit), request.query_params.get("cursor") or None
+
+
+def _refuse_unknown(request: Request, *known: str) -> None:
+    unknown = set(request.query_params) - {*known, "code"}  # code: a function key
+    if unknown:
+        raise unknown_parameter(min(unknown))
 
 
 async def read_chat(request: Request, max_chars: int) -> ChatRequest:

@@ -29,11 +29,13 @@ from agent.errors import (
     PayloadTooLargeError,
     PoolError,
     PoolNotFoundError,
+    SignInNotConfiguredError,
 )
-from agent.http.bodies import json_response
+from agent.http.bodies import json_response, read_page
 from agent.http.dispatch import Route
 from agent.http.schemas import (
     ConversationFileSchema,
+    ConversationListSchema,
     ConversationSchema,
     FileListSchema,
     NewConversationSchema,
@@ -101,6 +103,21 @@ class FileResponse(StreamingResponse):
         # Starlette leaves the iterator of a caller that disconnects to the garbage collector.
         async with self._resources:
             await super().__call__(scope, receive, send)
+
+
+async def _list(request: Request) -> Response:
+    """The caller's own conversations."""
+    runtime = await get_runtime()
+    if not runtime.sign_in:
+        raise SignInNotConfiguredError(
+            "Nobody signs in to this app, so that no conversation is anybody's own: keep the ids "
+            "of those that you start. docs/deploy.md says how to turn sign-in on."
+        )
+    limit, cursor = read_page(request)
+    services = await runtime.conversations()
+    owner = owner_of(request.headers, sign_in=True)
+    page = await services.store.list_conversations(owner, limit, cursor)
+    return json_response(ConversationListSchema.model_validate(page))
 
 
 async def _create(request: Request) -> Response:
@@ -273,7 +290,7 @@ def _in(timeout_s: float) -> float:
 
 
 ROUTES: Final = {
-    "conversations": Route({"POST": _create}),
+    "conversations": Route({"GET": _list, "POST": _create}),
     "conversation": Route({"GET": _get, "DELETE": _delete}),
     "files": Route({"GET": _list_files, "POST": _upload}),
     "file": Route({"GET": _download, "DELETE": _delete_file}),

@@ -7,11 +7,13 @@ from typing import Any, Final, Literal
 from ag_ui.core import RunAgentInput
 from pydantic import BaseModel
 
+from agent.http.bodies import PAGE_ENTRIES, PAGE_MAX_ENTRIES
 from agent.http.openai.schemas import Completion, CompletionRequest, ErrorEnvelope, Model, ModelList
 from agent.http.schemas import (
     CapabilitiesSchema,
     ChatAnswer,
     ChatRequest,
+    ConversationListSchema,
     ConversationSchema,
     FileListSchema,
     HealthSchema,
@@ -74,6 +76,23 @@ _INPUT: Final[Parameter] = {
     "required": True,
     "description": "The question, in plain words.",
     "schema": {"type": "string", "minLength": 1},
+}
+
+_LIMIT: Final[Parameter] = {
+    "name": "limit",
+    "in": "query",
+    "schema": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": PAGE_MAX_ENTRIES,
+        "default": PAGE_ENTRIES,
+    },
+}
+_CURSOR: Final[Parameter] = {
+    "name": "cursor",
+    "in": "query",
+    "description": "The next_cursor of the page before.",
+    "schema": {"type": "string"},
 }
 
 # What can go wrong, by what an operation does.
@@ -166,6 +185,14 @@ OPERATIONS: Final = (
         _ANY | {404},
         parameters=(_NAME,),
         failure=_OPENAI_FAILURE,
+    ),
+    Operation(
+        "get",
+        "/conversations",
+        "List the conversations of a caller who has signed in, newest first.",
+        {200: {"application/json": ConversationListSchema}},
+        _ANY | {400, 403, 502, 503},
+        parameters=(_LIMIT, _CURSOR),
     ),
     Operation(
         "post",

@@ -149,6 +149,23 @@ class NewConversationSchema(_Answer):
     created_at: datetime
 
 
+class ConversationSummarySchema(_Answer):
+    """A conversation in a list."""
+
+    id: str
+    title: str = Field(description="The first question, shortened; empty before there is one.")
+    created_at: datetime
+    updated_at: datetime = Field(description="When the last question was asked.")
+    turns: int = Field(validation_alias="turn_count", description="How many there are.")
+
+
+class ConversationListSchema(_Answer):
+    """Conversations of the caller, newest first."""
+
+    conversations: list[ConversationSummarySchema]
+    next_cursor: str | None = Field(description="For the next page; null: this is the last one.")
+
+
 class CapabilitiesSchema(_Answer):
     """The app's features, for a front end."""
 

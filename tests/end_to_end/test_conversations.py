@@ -290,6 +290,7 @@ async def test_with_sign_in_a_conversation_is_its_owners_alone(
     def principal(name: str) -> dict[str, str]:
         return {"x-ms-client-principal-id": name, "x-ms-client-principal-idp": "aad"}
 
+    ada = principal("ada")
     body = {"input": "Hi", "conversation_id": "new"}
     with host_process(PROJECT, environment=settings | {"WEBSITE_AUTH_ENABLED": "True"}) as host:
         host.wait_until_ready()
@@ -300,6 +301,29 @@ async def test_with_sign_in_a_conversation_is_its_owners_alone(
             path = f"/conversations/{started.json()['conversation_id']}"
             hers = await api.get(path, headers=principal("ada"))
             his = await api.get(path, headers=principal("bob"))
+            with azure.model.script(Say("Hi.")):
+                newer = await api.post("/chat", json=body | {"input": "x " * 90}, headers=ada)
+            first = await api.get("/conversations?limit=1", headers=ada)
+            cursor = {"limit": 1, "cursor": first.json()["next_cursor"]}
+            last = await api.get("/conversations", params=cursor, headers=ada)
+            of_bob = await api.get("/conversations", headers=principal("bob"))
+            wrong = [
+                await api.get(f"/conversations?{query}", headers=ada)
+                for query in ("limit=0", "limit=101", "limit=x", "cursor=x", "page=2")
+            ]
+            of_nobody = await api.get("/conversations")
+    (entry,) = first.json()["conversations"]
+    assert entry.keys() == {"id", "title", "created_at", "updated_at", "turns"}
+    assert entry["id"] == newer.json()["conversation_id"]
+    assert (entry["title"], entry["turns"]) == (("x " * 90)[:79].rstrip() + "…", 1)
+    assert [entry["id"] for entry in last.json()["conversations"]] == [
+        started.json()["conversation_id"]
+    ]
+    assert last.json()["next_cursor"] is None
+    assert of_bob.json() == {"conversations": [], "next_cursor": None}
+    assert [answer.status_code for answer in wrong] == [400] * 5
+    assert [answer.json()["field"] for answer in wrong] == ["limit"] * 3 + ["cursor", "page"]
+    assert (of_nobody.status_code, of_nobody.json()["code"]) == (401, "SignInRequired")
     assert (nobody.status_code, nobody.json()["code"]) == (401, "SignInRequired")
     assert hers.status_code == 200
     assert (his.status_code, his.json()["code"]) == (404, "ConversationNotFound")
@@ -361,3 +385,8 @@ async def test_without_a_store_a_conversation_is_refused_by_the_name_of_its_sett
             reply = await api.post("/chat", json={"input": "Hi", "conversation_id": "new"})
     assert reply.status_code == 500
     assert "CONVERSATIONS_URL" in reply.json()["detail"]
+
+
+async def test_without_sign_in_there_is_no_list_of_ones_own(api: httpx2.AsyncClient) -> None:
+    answer = await api.get("/conversations")
+    assert (answer.status_code, answer.json()["code"]) == (403, "SignInNotConfigured")

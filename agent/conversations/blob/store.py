@@ -1,6 +1,7 @@
 """Conversations in an Azure Blob container, shared by all instances of the app.
 
     pool-identifier-key
+    <owner>/recent/…                          who signs in: a list of them (recent.py)
     <owner>/<conversation id>/turns.jsonl     append blob: one block, one line per turn
                              /files/<name>    block blob
 
@@ -14,6 +15,7 @@ https://learn.microsoft.com/rest/api/storageservices/append-block
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -27,6 +29,7 @@ from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient,
 
 from agent.conversations.blob.errors import blob_call, code_of
 from agent.conversations.blob.lease import LEASE_S, append, leased
+from agent.conversations.blob.recent import RecentConversations
 from agent.conversations.file_names import checked_name, name_of_stored, stored_name
 from agent.conversations.jsonl import (
     ConversationWriter,
@@ -34,10 +37,18 @@ from agent.conversations.jsonl import (
     conversation_of,
     decode,
     read_newest,
+    title_in,
+    title_of,
     unreadable,
 )
 from agent.conversations.owner import KEY_BYTES, IdentifierKey, Owner
-from agent.conversations.records import Conversation, StoredFile
+from agent.conversations.records import (
+    Conversation,
+    ConversationPage,
+    ConversationSummary,
+    StoredFile,
+    Turn,
+)
 from agent.conversations.shielding import shielded
 from agent.conversations.store import (
     KEY_NAME,
@@ -51,7 +62,7 @@ from agent.conversations.store import (
     new_conversation_id,
     no_such_conversation,
 )
-from agent.errors import FileNotStoredError
+from agent.errors import ConversationUnreadableError, FileNotStoredError
 from agent.media_types import media_type_of
 from agent.telemetry.calls import HttpSpan
 
@@ -146,6 +157,7 @@ class BlobStore:
             lease_s: how long a conversation stays held by a worker that died; Azure takes 15 to 60.
         """
         self._container = container
+        self._recent = RecentConversations(container)
         self._lease_s = lease_s
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
@@ -178,29 +190,38 @@ class BlobStore:
         blob = self._history(owner, conversation.id)
         async with leased(blob, self._lease_s) as lease:
             with self._held(blob, lease, conversation, 0) as held:
-                yield held
+                try:
+                    yield held
+                finally:
+                    now = _summary(held.conversation, b"")
+                    await shielded(self._recent.put(owner, now, None))
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
-        created_at, lines, _ = await _read(blob, self._limits.get_max_bytes)
-        return conversation_of(conversation_id, owner, created_at, lines)
+        read = await _read(blob, self._limits.get_max_bytes)
+        return conversation_of(conversation_id, owner, read.created_at, read.lines)
 
     @contextlib.asynccontextmanager
     async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
         async with leased(blob, self._lease_s) as lease:
-            created_at, lines, size_bytes = await _read(blob, self._limits.hold_max_bytes)
-            conversation = conversation_of(conversation_id, owner, created_at, lines)
-            check_room(conversation, self._limits)
-            with self._held(blob, lease, conversation, size_bytes) as held:
-                yield held
+            read = await _read(blob, self._limits.hold_max_bytes)
+            before = conversation_of(conversation_id, owner, read.created_at, read.lines)
+            check_room(before, self._limits)
+            with self._held(blob, lease, before, read.size_bytes) as held:
+                try:
+                    yield held
+                finally:
+                    now = _summary(held.conversation, read.start)
+                    if now.turn_count > before.turn_count:
+                        await shielded(self._recent.put(owner, now, _updated_at(before)))
 
     def _held(
         self, blob: BlobClient, lease: BlobLeaseClient, conversation: Conversation, size_bytes: int
     ) -> ConversationWriter:
-        async def write(data: bytes, at: int) -> None:
+        async def write(_: Turn, data: bytes, at: int) -> None:
             await shielded(append(blob, lease, data, at))
 
         return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
@@ -214,8 +235,19 @@ class BlobStore:
                 with contextlib.suppress(FileNotStoredError):
                     async with blob_call(missing=file_not_stored()):
                         await self._file(owner, conversation_id, file.name).delete_blob()
+            # Whatever is there can be deleted, also what is no conversation.
+            with contextlib.suppress(ConversationUnreadableError):
+                read = await _read(blob, self._limits.hold_max_bytes)
+                listed = conversation_of(conversation_id, owner, read.created_at, read.lines)
+                await self._recent.remove(owner, conversation_id, _updated_at(listed))
             async with blob_call():
                 await blob.delete_blob(lease=lease)
+
+    async def list_conversations(
+        self, owner: Owner, limit: int, cursor: str | None = None
+    ) -> ConversationPage:
+        """See ConversationStore."""
+        return await self._recent.page(owner, limit, cursor)
 
     async def receive_file(
         self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
@@ -355,8 +387,43 @@ class _ArrivedFile:
         """See ArrivedFile."""
 
 
-async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line, ...], int]:
-    """The conversation's creation time, its newest lines, and the length of its history."""
+@dataclass(frozen=True, slots=True)
+class _History:
+    """A history as far as it was read.
+
+    Attributes:
+        created_at: when the conversation was made.
+        lines: the newest ones.
+        size_bytes: of all of it.
+        start: its first bytes.
+    """
+
+    created_at: datetime
+    lines: tuple[Line, ...]
+    size_bytes: int
+    start: bytes
+
+
+def _updated_at(conversation: Conversation) -> datetime:
+    return conversation.turns[-1].asked_at if conversation.turns else conversation.created_at
+
+
+def _summary(conversation: Conversation, start: bytes) -> ConversationSummary:
+    """The conversation in a list; `start` is that of its history before its newest turns."""
+    if start:
+        title = title_in(start)
+    else:
+        title = title_of(conversation.turns[0].input) if conversation.turns else ""
+    return ConversationSummary(
+        conversation.id,
+        title,
+        conversation.created_at,
+        _updated_at(conversation),
+        conversation.turn_count,
+    )
+
+
+async def _read(blob: BlobClient, max_bytes: int) -> _History:
     first, size_bytes, properties = await _read_first(blob)
     if properties.blob_type != BlobType.APPENDBLOB:
         raise unreadable("it is not an append blob")
@@ -370,7 +437,7 @@ async def _read(blob: BlobClient, max_bytes: int) -> tuple[datetime, tuple[Line,
             return beginning + await rest.readall()
 
     lines = decode(await read_newest(read, size_bytes, max_bytes))
-    return _created_at(properties.metadata), lines, size_bytes
+    return _History(_created_at(properties.metadata), lines, size_bytes, first)
 
 
 async def _read_first(blob: BlobClient) -> tuple[bytes, int, BlobProperties]:

@@ -112,27 +112,38 @@ class ConversationFolder:
     def history_size(self) -> int:
         """Bytes of the history up to its last line end; the rest was never completed."""
         with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            while end > 0:
-                start = max(0, end - _BLOCK_BYTES)
-                block = os.pread(file.fileno(), end - start, start)
-                if b"\n" in block:
-                    return start + block.rindex(b"\n") + 1
-                end = start
-            return 0
+            return _behind_line_end(file.fileno(), file.seek(0, os.SEEK_END))
+
+    def read_ends(self, max_bytes: int) -> tuple[bytes, bytes]:
+        """How the first and the last whole line of the history begin; empty if there is none."""
+        with as_store_errors(), _or_no_conversation():
+            file = os.open(self._turns, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size_bytes = _behind_line_end(file, os.fstat(file).st_size)
+                last = _behind_line_end(file, size_bytes - 1)
+                first_line = os.pread(file, min(max_bytes, size_bytes), 0)
+                if last == 0:
+                    return first_line, first_line
+                return first_line, os.pread(file, min(max_bytes, size_bytes - last), last)
+            finally:
+                os.close(file)
 
     def read_history(self, start: int, end: int) -> bytes:
         """The bytes of the history from one offset up to another."""
         with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
             return os.pread(file.fileno(), end - start, start)
 
-    def append_history(self, data: bytes, at: int) -> None:
-        """Add lines behind the first `at` bytes, safe from a power cut when this returns."""
+    def append_history(self, data: bytes, at: int, changed_ns: int) -> None:
+        """Add lines behind the first `at` bytes, safe from a power cut when this returns.
+
+        The history then counts as changed at that time, in ns since the epoch.
+        """
         with as_store_errors(), _or_no_conversation(), self._turns.open("r+b") as file:
             file.truncate(at)
             file.seek(at)
             file.write(data)
             file.flush()
+            os.utime(file.fileno(), ns=(changed_ns, changed_ns))
             os.fsync(file.fileno())
 
     def delete(self) -> None:
@@ -260,6 +271,17 @@ def _or_no_conversation() -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise no_such_conversation() from None
+
+
+def _behind_line_end(file: int, end: int) -> int:
+    """The place behind the last line end before `end`; 0 if there is none."""
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        block = os.pread(file, end - start, start)
+        if b"\n" in block:
+            return start + block.rindex(b"\n") + 1
+        end = start
+    return 0
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -26,6 +26,13 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from agent.conversations.file_names import checked_name
 from agent.conversations.folder.disk import ConversationFolder, Lock, check_writable, read_or_make
+from agent.conversations.folder.recent import (
+    Place,
+    changed_at,
+    changed_ns,
+    newest,
+    title_and_turns,
+)
 from agent.conversations.jsonl import (
     ConversationWriter,
     conversation_of,
@@ -34,7 +41,13 @@ from agent.conversations.jsonl import (
     unreadable,
 )
 from agent.conversations.owner import KEY_BYTES, IdentifierKey, Owner
-from agent.conversations.records import Conversation, StoredFile
+from agent.conversations.records import (
+    Conversation,
+    ConversationPage,
+    ConversationSummary,
+    StoredFile,
+    Turn,
+)
 from agent.conversations.shielding import in_thread
 from agent.conversations.store import (
     KEY_NAME,
@@ -45,7 +58,9 @@ from agent.conversations.store import (
     identifier_key_of,
     in_blocks,
     new_conversation_id,
+    unknown_cursor,
 )
+from agent.errors import ConversationNotFoundError, ConversationUnreadableError
 from agent.media_types import media_type_of
 
 FORMAT: Final = 1
@@ -127,10 +142,33 @@ class FolderStore:
     def _held(
         self, folder: ConversationFolder, conversation: Conversation, size_bytes: int
     ) -> ConversationWriter:
-        async def write(data: bytes, at: int) -> None:
-            await in_thread(lambda: folder.append_history(data, at))
+        async def write(turn: Turn, data: bytes, at: int) -> None:
+            changed = changed_ns(turn.asked_at)
+            await in_thread(lambda: folder.append_history(data, at, changed))
 
         return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
+
+    async def list_conversations(
+        self, owner: Owner, limit: int, cursor: str | None = None
+    ) -> ConversationPage:
+        """See ConversationStore."""
+        before = _place_of(cursor) if cursor else None
+        return await in_thread(lambda: self._page(owner, limit, before))
+
+    def _page(self, owner: Owner, limit: int, before: Place | None) -> ConversationPage:
+        places = newest(self._root / owner.folder, limit + 1, before)
+        found = []
+        for place in places[:limit]:
+            folder = self._folder(owner, place[1])
+            # Deleted meanwhile, or not ours: whoever asks for it is told.
+            with contextlib.suppress(ConversationNotFoundError, ConversationUnreadableError):
+                created_at = _created_at(folder.read_manifest())
+                title, turns = title_and_turns(folder)
+                found.append(
+                    ConversationSummary(place[1], title, created_at, changed_at(place), turns)
+                )
+        more = len(places) > limit
+        return ConversationPage(tuple(found), "{}-{}".format(*places[limit - 1]) if more else None)
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
@@ -228,6 +266,13 @@ async def _read(
     lines = decode(await read_newest(read, size_bytes, max_bytes))
     created_at = _created_at(manifest)
     return conversation_of(folder.path.name, owner, created_at, lines), size_bytes
+
+
+def _place_of(cursor: str) -> Place:
+    changed, _, conversation_id = cursor.partition("-")
+    if not (changed.isascii() and changed.isdigit() and len(changed) < 20):
+        raise unknown_cursor()
+    return int(changed), conversation_id
 
 
 def _created_at(data: bytes) -> datetime:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.conversations.owner import ANONYMOUS
-from agent.conversations.records import Conversation, StoredFile
+from agent.conversations.owner import ANONYMOUS, Owner
+from agent.conversations.records import Conversation, ConversationSummary, StoredFile
 from agent.conversations.store import ConversationStore, Limits
 from agent.errors import (
     ConversationBusyError,
@@ -414,3 +414,108 @@ async def test_a_store_that_does_its_part_says_so(store: ConversationStore) -> N
     await store.check()
     await new_conversation(store)
     await store.check()
+
+
+def at(minute: int) -> datetime:
+    return datetime(2026, 3, 1, 12, minute, 0, 123456, tzinfo=UTC)
+
+
+async def asked(store: ConversationStore, *minutes: int, owner: Owner = ALICE) -> str:
+    """A conversation with a question in each of these minutes; its id."""
+    async with store.start(owner) as held:
+        for minute in minutes:
+            await held.append(replace(turn(f"Question of {minute}?"), asked_at=at(minute)))
+        return held.conversation.id
+
+
+async def listed(store: ConversationStore, owner: Owner = ALICE) -> list[str]:
+    page = await store.list_conversations(owner, 100)
+    return [entry.id for entry in page.conversations]
+
+
+async def test_conversations_are_listed_newest_first(store: ConversationStore) -> None:
+    old, new, middle = await asked(store, 1), await asked(store, 2, 9), await asked(store, 5)
+    assert await listed(store) == [new, middle, old]
+    async with store.hold(ALICE, old) as held:
+        await held.append(replace(turn("Another?"), asked_at=at(30)))
+    assert await listed(store) == [old, new, middle]
+
+
+async def test_a_listed_conversation_has_its_first_question_times_and_turns(
+    store: ConversationStore,
+) -> None:
+    question = "What is\n  the meaning of " + "é" * 200 + "?"
+    async with store.start(ALICE) as held:
+        await held.append(replace(turn(question), asked_at=at(1)))
+    created = held.conversation.created_at
+    for minute in (2, 3):
+        async with store.hold(ALICE, held.conversation.id) as held:
+            await held.append(replace(turn("More?"), asked_at=at(minute)))
+    (entry,) = (await store.list_conversations(ALICE, 10)).conversations
+    assert entry == ConversationSummary(
+        held.conversation.id, f"What is the meaning of {'é' * 56}…", created, at(3), 3
+    )
+
+
+async def test_a_conversation_without_a_question_is_listed_without_a_title(
+    store: ConversationStore,
+) -> None:
+    conversation = await new_conversation(store)
+    (entry,) = (await store.list_conversations(ALICE, 10)).conversations
+    assert (entry.id, entry.title, entry.turn_count) == (conversation.id, "", 0)
+    assert abs(entry.updated_at - conversation.created_at) < timedelta(seconds=5)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(replace(turn("At last?"), asked_at=at(1)))
+    (entry,) = (await store.list_conversations(ALICE, 10)).conversations
+    assert (entry.title, entry.turn_count) == ("At last?", 1)
+
+
+async def test_a_hold_that_adds_nothing_leaves_the_list_alone(store: ConversationStore) -> None:
+    old, new = await asked(store, 1), await asked(store, 2)
+    async with store.hold(ALICE, old):
+        pass
+    assert await listed(store) == [new, old]
+
+
+async def test_pages_follow_each_other_to_the_last(store: ConversationStore) -> None:
+    ids = [await asked(store, minute) for minute in range(7)]
+    found: list[str] = []
+    cursor: str | None = None
+    pages = 0
+    while pages == 0 or cursor:
+        page = await store.list_conversations(ALICE, 3, cursor)
+        assert len(page.conversations) <= 3
+        found += [entry.id for entry in page.conversations]
+        cursor = page.next_cursor
+        pages += 1
+    assert (found, pages) == (ids[::-1], 3)
+
+
+async def test_a_list_is_its_owners_alone(store: ConversationStore) -> None:
+    hers, his = await asked(store, 1, 2), await asked(store, 3, owner=BOB)
+    more = [await asked(store, 4) for _ in range(2)]
+    assert set(await listed(store)) == {hers, *more}
+    assert await listed(store, BOB) == [his]
+    assert await listed(store, replace(ALICE, identity_provider="google")) == []
+    # A cursor of hers leads him to nothing of hers.
+    page = await store.list_conversations(ALICE, 1)
+    other = await store.list_conversations(BOB, 10, page.next_cursor)
+    assert {entry.id for entry in other.conversations} <= {his}
+
+
+async def test_a_deleted_conversation_is_not_listed(store: ConversationStore) -> None:
+    kept, deleted, empty = (
+        await asked(store, 1),
+        await asked(store, 2, 3),
+        (await new_conversation(store)).id,
+    )
+    await store.delete(ALICE, deleted)
+    await store.delete(ALICE, empty)
+    assert await listed(store) == [kept]
+
+
+@pytest.mark.parametrize("cursor", ["x", "-", "1x-2", "é", "=", "A" * 5000, "../..", "٣-a"])
+async def test_a_cursor_that_no_page_gave_is_refused(store: ConversationStore, cursor: str) -> None:
+    await asked(store, 1)
+    with pytest.raises(InvalidRequestError, match="next_cursor"):
+        await store.list_conversations(ALICE, 10, cursor)

@@ -4,6 +4,8 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from azure.core.pipeline.transport import AsyncioRequestsTransport
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from agent.conversations.blob.store import BlobStore, open_container, open_transport
+from agent.conversations.owner import ANONYMOUS
 from agent.conversations.store import Limits, open_store
 from agent.credentials import open_credential
 from agent.errors import (
@@ -147,15 +150,50 @@ async def test_a_turn_costs_as_few_requests_as_it_can(
 ) -> None:
     transport = _Counting(azurite.ca_file)
     store = BlobStore(container.open(transport))
-    async with store.start(ALICE) as held:
+    async with store.start(ANONYMOUS) as held:
         await held.append(turn())
     made_leased_appended_released = ["PUT"] * 4
     assert transport.methods == made_leased_appended_released
     transport.methods.clear()
-    async with store.hold(ALICE, held.conversation.id) as held:
+    async with store.hold(ANONYMOUS, held.conversation.id) as held:
         await held.append(turn())
     leased_read_appended_released = ["PUT", "GET", "PUT", "PUT"]
     assert transport.methods == leased_read_appended_released
+
+
+async def test_a_list_costs_who_signed_in_two_requests_a_turn_and_one_a_page(
+    azurite: Azurite, container: Container
+) -> None:
+    transport = _Counting(azurite.ca_file)
+    store = BlobStore(container.open(transport))
+    async with store.start(ALICE) as held:
+        await held.append(turn())
+    made_leased_appended_listed_released = ["PUT"] * 5
+    assert transport.methods == made_leased_appended_listed_released
+    transport.methods.clear()
+    later = replace(turn(), asked_at=datetime(2026, 2, 3, tzinfo=UTC))
+    async with store.hold(ALICE, held.conversation.id) as held:
+        await held.append(later)
+    assert sorted(transport.methods) == ["DELETE", "GET", *["PUT"] * 4]
+    for _ in range(11):
+        async with store.start(ALICE):
+            pass
+    transport.methods.clear()
+    page = await store.list_conversations(ALICE, 5)
+    page = await store.list_conversations(ALICE, 5, page.next_cursor)
+    page = await store.list_conversations(ALICE, 5, page.next_cursor)
+    assert [entry.updated_at for entry in page.conversations][-1] == later.asked_at
+    assert transport.methods == ["GET"] * 3
+
+
+async def test_a_list_that_cannot_be_kept_costs_no_turn(
+    azurite: Azurite, container: Container
+) -> None:
+    lost = _LosesAnswers(azurite.ca_file, lambda _, url: "/recent/" in url)
+    store = BlobStore(container.open(lost))
+    async with store.start(ALICE) as held:
+        await held.append(turn())
+    assert (await store.get(ALICE, held.conversation.id)).turn_count == 1
 
 
 async def test_a_long_history_costs_two_reads_however_long(
