@@ -25,7 +25,12 @@ from agent.http.problems import operation_id
 from agent.model.refusals import Refusal
 from agent.model.tool_calls import Tool, read_calls
 from agent.model.wire import Answer, CallPieces
+from agent.session_pool import outputs
+from agent.session_pool.names import name_of, path_of
+from agent.turns import shown as outputs_shown
+from agent.turns.html_forms import html_of
 from agent.turns.links import SandboxLinks
+from agent.turns.may_write import may_write
 
 AGENT = Path(__file__).parents[2] / "agent"
 LENGTH = 50_000
@@ -110,6 +115,31 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         link,
         ("sandbox:", "sandbox:/", "(sandbox:/a b", "sandbox:///mnt/data/a ", "(", "a", "s", "sand"),
     ),
+    # What a model wrote, and what its code showed.
+    "session_pool/names.py": (
+        lambda text: (name_of(text.encode()), path_of(text)),
+        ("\\x5c", "\\", "x", "\\x"),
+    ),
+    "session_pool/outputs.py": (
+        lambda text: (
+            outputs._ANSI.sub("", text),
+            outputs._STRING.match(text),
+            outputs._MEDIA_TYPE.fullmatch(text),
+        ),
+        ("\x1b[", "\x1b[0;", "0", " ", "a/", "a"),
+    ),
+    "turns/html_forms.py": (
+        lambda text: (
+            html_of({"text/html": text}),
+            html_of({f"application/vnd.vega.v5{text}": {}}),
+        ),
+        (" ", "<", "<!doctype", ".1", "1"),
+    ),
+    "turns/may_write.py": (
+        may_write,
+        ("'", "'.a", "' ", " ", ";", "; ", "import a\n", "from a", "import ", "\n ", "to_", "a."),
+    ),
+    "turns/shown.py": (outputs_shown._OBJECT.fullmatch, (" ", "<", "<>", "< ", "a")),
     # Of libraries.
     "the header Accept": (
         lambda text: wants_events(request_with("accept", text)),
@@ -176,7 +206,7 @@ def check_time(reader: Callable[[str], object], piece: str, length: int) -> None
 def test_the_table_would_find_a_quadratic_expression() -> None:
     quadratic = re.compile(r"\[[^\]]*\]")
     with pytest.raises(AssertionError):
-        check_time(quadratic.findall, "[", 15_000)
+        check_time(quadratic.findall, "[", 8_000)
 
 
 def test_counting_stops_where_it_is_known() -> None:
