@@ -27,8 +27,9 @@ MEDIA_TYPE: Final = "multipart/form-data"
 _HEADERS_MAX_BYTES: Final = 8 * 1024
 # Each costs the store some calls, and all together have the time of one request.
 FILES_MAX: Final = 1000
+# Quotes that nothing closes reach to the end: whatever is sent, no place is read twice.
 _PARAMETER: Final = re.compile(
-    rb';[ \t]*([\w!#$&+.^`|~-]+\*?)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;]*)'
+    rb';[ \t]*([\w!#$&+.^`|~-]+\*?)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*+(?:"|\Z)|[^;]*)'
 )
 # RFC 2047, as .NET's HttpClient writes a name that is not ASCII.
 _ENCODED_WORD: Final = re.compile(r"=\?[\w.:*-]+\?[BbQq]\?[^?\s]*\?=")
@@ -56,7 +57,7 @@ def file_name_of(disposition: bytes) -> str | None:
         return None if extended is None else ""
     value = value.strip()
     if value.startswith(b'"'):
-        value = re.sub(rb'\\(["\\])', rb"\1", value[1:-1])
+        value = re.sub(rb'\\(["\\])', rb"\1", value[1:].removesuffix(b'"'))
     name = value.decode("utf-8", "replace")
     if _ENCODED_WORD.search(name):
         try:

@@ -14,6 +14,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from agent.conversations import files as conversation_files
+from agent.conversations.file_names import stored_name
 from agent.conversations.store import check_conversation_id
 from agent.errors import AgentError
 from agent.events import File
@@ -22,6 +24,7 @@ from agent.http.json_bounds import TOKENS_MAX, _has_too_many
 from agent.http.openai.answers import _markdown, _without_contents
 from agent.http.page import routes as page
 from agent.http.problems import operation_id
+from agent.http.uploads import file_name_of
 from agent.model.refusals import Refusal
 from agent.model.tool_calls import Tool, read_calls
 from agent.model.wire import Answer, CallPieces
@@ -98,6 +101,10 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         partial(ask_for_page, "accept-encoding"),
         ("gzip;q=0,", "gzip ", "gzip;q=0.0", "gzip;" + " " * 50, "g"),
     ),
+    "http/uploads.py": (
+        lambda text: file_name_of(b'form-data; filename="a"' + text.encode()),
+        (';a="\\"', ';a="', "; ", ";a", ";a=", '\\"', '"', "=?a?b?", ";filename*=a", "%22"),
+    ),
     "http/problems.py: [0-9a-f]{32}": (
         lambda text: operation_id(request_with("traceparent", text)),
         ("-", "0", "0-"),
@@ -114,6 +121,11 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "turns/links.py": (
         link,
         ("sandbox:", "sandbox:/", "(sandbox:/a b", "sandbox:///mnt/data/a ", "(", "a", "s", "sand"),
+    ),
+    "conversations/file_names.py": (stored_name, ("\x00", "%", ".", ". ", "a", "/")),
+    "conversations/files.py": (
+        conversation_files._SHOWN.fullmatch,
+        ("image-", "image-1", "1", "-1", "image-1-1.png"),
     ),
     # What a model wrote, and what its code showed.
     "session_pool/names.py": (

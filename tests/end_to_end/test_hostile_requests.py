@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -196,7 +197,7 @@ async def test_others_are_answered_while_a_hostile_body_is_read(
     body = await asyncio.to_thread(make_body)
     headers = {"content-type": "application/json"}
 
-    def slowest_probe(posting: asyncio.Task[httpx2.Response]) -> float:
+    def slowest_probe(posting: asyncio.Task[Any]) -> float:
         slowest_s = 0.0
         while not posting.done():
             began = time.perf_counter()
@@ -205,13 +206,16 @@ async def test_others_are_answered_while_a_hostile_body_is_read(
         return slowest_s
 
     slowest_s = []
-    # Other tests may have the machine for a moment: what the app does itself it does each time.
+    # Other tests may have the machine for a moment, which probes with nothing beside them show
+    # too: what the app does itself it does each time.
     for _ in range(3):
+        alone = asyncio.create_task(asyncio.sleep(0.05))
+        alone_s = await asyncio.to_thread(slowest_probe, alone)
         posting = asyncio.create_task(api.post(path, content=body, headers=headers))
         slowest_s.append(await asyncio.to_thread(slowest_probe, posting))
         answer = await posting
         assert answer.status_code in (400, 413), answer.text
         assert answer.json().get("code") or answer.json()["error"]["code"]
-        if slowest_s[-1] < 0.2:
+        if slowest_s[-1] < max(0.2, 4 * alone_s):
             return
     pytest.fail(f"health/live took {slowest_s}")

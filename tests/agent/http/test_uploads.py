@@ -33,6 +33,7 @@ async def test_a_form_has_as_many_files_as_it_may() -> None:
     ("disposition", "name"),
     [
         ('form-data; name="file"; filename="a.csv"', "a.csv"),
+        ('form-data; name="file"; filename="a.csv', "a.csv"),
         ("form-data; name=file; filename=a.csv", "a.csv"),
         ("form-data; name=file; filename=a b.csv; x=y", "a b.csv"),
         ('form-data; filename="a;b=\\"c\\".csv"; name="file"', 'a;b="c".csv'),
