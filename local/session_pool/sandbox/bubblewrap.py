@@ -54,13 +54,14 @@ def arguments(
         limits: sizes of the writable folders.
         relocated: where a path of the host is found by the user who runs bwrap, if elsewhere.
         nested: the process makes further namespaces inside and drops privileges itself, as the fork
-            server does. Otherwise bubblewrap drops everything here.
+            server does. Otherwise bubblewrap drops everything here, and the process is pid 1:
+            bubblewrap's own has no filter.
         seccomp_descriptor: an open file with the filter, read by bubblewrap.
     """
     options = ["--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000"]
     options += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--clearenv"]
     if not nested:
-        options += ["--disable-userns", "--cap-drop", "ALL"]
+        options += ["--disable-userns", "--cap-drop", "ALL", "--as-pid-1"]
     for name, value in runtime.environment().items():
         options += ["--setenv", name, value]
     for folder in _SHOWN_OF_USR:

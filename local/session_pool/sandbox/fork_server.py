@@ -86,7 +86,7 @@ class ForkServerKernels:
         async with self._forks:
             await self._ensure_running()
             kernel = KernelProcess()
-            ends = [kernel.guest_channel.fileno(), kernel.guest_stdout, kernel.guest_stderr]
+            ends = [*kernel.guest_ends, kernel.guest_stdout, kernel.guest_stderr]
             try:
                 if self._control is None:
                     raise KernelStartError("the fork server is not running")

@@ -5,7 +5,8 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +16,8 @@ from local.session_pool.sandbox.output import OutputStream
 from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
 
 _HELLO_TIMEOUT_S = 30
+# With the last descriptor of a file system thousands of files may vanish: beside the loop.
+_CLOSING = ThreadPoolExecutor(2, thread_name_prefix="sandbox-close")
 _MAX_BLOBS_BYTES = frames.MAX_BLOBS_BYTES + frames.MAX_RESULT_BYTES
 
 
@@ -29,7 +32,8 @@ class KernelDiedError(Exception):
 class KernelProcess:
     """A running kernel in its sandbox.
 
-    It makes both ends of its pipes; the guest's go to whoever starts the process.
+    It makes both ends of its pipes; the guest's go to whoever starts the process. What the event
+    loop reads are pipes: unlike a socket they carry no descriptors, which would be closed here.
 
     Attributes:
         died: set when there is no kernel any more.
@@ -38,8 +42,17 @@ class KernelProcess:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._channel, self.guest_channel = socket.socketpair()
-        self._channel.setblocking(False)
+        self._hello, self._guest_hello = socket.socketpair()
+        self._hello.setblocking(False)
+        guest_requests, self._requests = os.pipe()
+        self._replies, guest_replies = os.pipe()
+        os.set_blocking(self._requests, False)
+        os.set_blocking(self._replies, False)
+        self.guest_ends: Sequence[int] = (
+            self._guest_hello.fileno(),
+            guest_requests,
+            guest_replies,
+        )
         out_read, self.guest_stdout = os.pipe()
         err_read, self.guest_stderr = os.pipe()
         self.stdout = OutputStream(out_read)
@@ -52,19 +65,38 @@ class KernelProcess:
         self._pending: tuple[int, asyncio.Future[Reply]] | None = None
         self._executions = 0
         self._closed = False
+        self._writable: asyncio.Future[None] | None = None
         self._end: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.pids = (0, 0)
 
     def close_guest_ends(self) -> None:
         """The process has its own copies by now."""
-        self.guest_channel.close()
+        self._guest_hello.close()
+        for end in self.guest_ends[1:]:
+            os.close(end)
         os.close(self.guest_stdout)
         os.close(self.guest_stderr)
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Write one frame."""
-        await self._loop.sock_sendall(self._channel, frames.encode(message))
+        """Write one frame; raises `OSError` when nobody can read it any more."""
+        view = memoryview(frames.encode(message))
+        while view:
+            if self.died.is_set():
+                raise BrokenPipeError
+            try:
+                view = view[os.write(self._requests, view) :]
+            except BlockingIOError:
+                await self._until_writable()
+
+    async def _until_writable(self) -> None:
+        self._writable = self._loop.create_future()
+        self._loop.add_writer(self._requests, _resolve, self._writable)
+        try:
+            await self._writable
+        finally:
+            if not self._closed:
+                self._loop.remove_writer(self._requests)
 
     async def wait_for_hello(self) -> None:
         """Return when the kernel is ready for code.
@@ -73,16 +105,17 @@ class KernelProcess:
             KernelStartError: it said something else, or nothing in time.
         """
         greeted: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(self._channel, _resolve, greeted)
+        self._loop.add_reader(self._hello, _resolve, greeted)
         try:
             async with asyncio.timeout(_HELLO_TIMEOUT_S):
                 await greeted
         except TimeoutError:
             raise KernelStartError("the kernel said nothing in time") from None
         finally:
-            self._loop.remove_reader(self._channel)
+            self._loop.remove_reader(self._hello)
         count = len(frames.HELLO_DESCRIPTORS)
-        data, descriptors, _, _ = socket.recv_fds(self._channel, 4096, count)
+        data, descriptors, _, _ = socket.recv_fds(self._hello, 4096, count)
+        self._hello.close()
         if len(descriptors) != count:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -91,7 +124,7 @@ class KernelProcess:
             raise KernelStartError(words or f"the kernel ended before it was ready ({len(data)})")
         self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
         self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
-        self._loop.add_reader(self._channel, self._on_readable)
+        self._loop.add_reader(self._replies, self._on_readable)
 
     @property
     def data_directory(self) -> int:
@@ -177,9 +210,11 @@ class KernelProcess:
             self._loop.remove_reader(self._descriptors["init"])
         self.stdout.close()
         self.stderr.close()
-        self._channel.close()
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
+        self._hello.close()
+        self._loop.remove_writer(self._requests)
+        os.close(self._requests)
+        os.close(self._replies)
+        _CLOSING.submit(_close_all, [*self._descriptors.values()])
         for callback in self._callbacks:
             callback()
 
@@ -189,9 +224,11 @@ class KernelProcess:
             self._end.set_result(None)
 
     def _die(self) -> None:
-        if self._channel.fileno() >= 0:
-            self._loop.remove_reader(self._channel)
-        self.died.set()
+        if not self.died.is_set():
+            self._loop.remove_reader(self._replies)
+            self.died.set()
+        if self._writable is not None:
+            _resolve(self._writable)
         if self._pending is not None and not self._pending[1].done():
             self._pending[1].set_exception(KernelDiedError())
             # Whoever waited may have been cancelled; nobody else asks.
@@ -200,7 +237,7 @@ class KernelProcess:
 
     def _on_readable(self) -> None:
         try:
-            data = self._channel.recv(1 << 16)
+            data = os.read(self._replies, 1 << 16)
         except BlockingIOError:
             return
         except OSError:
@@ -253,6 +290,11 @@ class KernelProcess:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _pid_of(pidfd: int) -> int:

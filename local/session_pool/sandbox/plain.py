@@ -27,9 +27,9 @@ class PlainKernels:
         kernel = KernelProcess()
         try:
             process = await self._starter.start(
-                self._starter.runtime.command("plain", kernel.guest_channel.fileno()),
+                self._starter.runtime.command("plain", *kernel.guest_ends),
                 nested=False,
-                inherit=[kernel.guest_channel.fileno()],
+                inherit=kernel.guest_ends,
                 stdout=kernel.guest_stdout,
                 stderr=kernel.guest_stderr,
             )

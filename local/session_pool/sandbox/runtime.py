@@ -74,12 +74,12 @@ class GuestRuntime:
             environment["LD_LIBRARY_PATH"] = self.library_path
         return environment
 
-    def command(self, module: str, descriptor: int) -> list[str]:
-        """Command line that runs `main(descriptor)` of a module of `guest`."""
+    def command(self, module: str, *descriptors: int) -> list[str]:
+        """Command line that runs `main(*descriptors)` of a module of `guest`."""
         program = (
             # `exec` in a session must not find this line as its source.
             "import linecache, sys; linecache.cache.clear(); "
             f"sys.path.append('{_INSIDE}'); from guest.{module} import main; "
-            f"sys.path.remove('{_INSIDE}'); main({descriptor})"
+            f"sys.path.remove('{_INSIDE}'); main{descriptors}"
         )
         return [self.python, "-c", program]

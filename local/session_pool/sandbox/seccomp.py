@@ -1,9 +1,8 @@
 """The system call filter: an allowlist, as a BPF program built without any library.
 
 A call that is not on the list answers EPERM; one that is newer than the list answers ENOSYS, so
-that the C library falls back to an older one. Checked by argument: no namespaces by clone, sockets
-of three families and their usual protocols only, no ioctl that types into a terminal, and of fcntl
-only the commands that touch nobody else.
+that the C library falls back to an older one. Where one call is a door to many (clone, sockets and
+their options, ioctl, fcntl, prctl, madvise) its arguments are on lists of their own.
 
 https://docs.kernel.org/userspace-api/seccomp_filter.html
 """
@@ -12,33 +11,111 @@ import errno
 import platform
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _TABLE = Path(__file__).with_name("system_calls.tsv")
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # Offsets in struct seccomp_data; the low half of a 64-bit argument comes first on these machines.
-_NUMBER, _ARCH, _ARGUMENT_0, _ARGUMENT_1, _ARGUMENT_2 = 0, 4, 16, 24, 32
-_LOAD, _EQUALS, _AT_LEAST, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x06
+_NUMBER, _ARCH, _ARGUMENT_0 = 0, 4, 16
+_LOAD, _EQUALS, _AT_LEAST, _GREATER, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x06
+_AND, _JUMP = 0x54, 0x05
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _X32 = 0x40000000
 
-# CLONE_NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
-_NAMESPACE_FLAGS = 0x7E020080
+Ranges = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """What an argument may be.
+
+    Attributes:
+        argument: which, from 0; the kernel takes the lower half of each of those that are checked.
+        ranges: the values, ends included.
+        mask: the bits that count.
+    """
+
+    argument: int
+    ranges: Ranges
+    mask: int = 0xFFFFFFFF
+
+
+# NEWTIME | NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET | PTRACE | UNTRACED
+_REFUSED_CLONE_FLAGS = 0x7E020080 | 0x2000 | 0x800000
 # AF_VSOCK above all: a network namespace does not hold it, and it leads to the hypervisor.
-_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
-# Large and rarely used parts of the kernel, which the families above would open.
-_IPPROTO_UDPLITE, _IPPROTO_MPTCP = 136, 262
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_FAMILIES = ((socket.AF_UNIX, socket.AF_INET), (socket.AF_INET6, socket.AF_INET6))
+# The kernel loads a module for a type or protocol that it does not know: DCCP, SCTP, MPTCP, SMC.
+_SOCKET_TYPES = ((socket.SOCK_STREAM, socket.SOCK_RAW), (socket.SOCK_SEQPACKET,) * 2)
+_PROTOCOLS = (
+    (0, socket.IPPROTO_ICMP),
+    (socket.IPPROTO_TCP,) * 2,
+    (socket.IPPROTO_UDP,) * 2,
+    (socket.IPPROTO_ICMPV6,) * 2,
+)
 # F_DUPFD to F_GETSIG, the locks of open files, F_DUPFD_QUERY, F_DUPFD_CLOEXEC, F_GETPIPE_SZ.
 # Not F_SETLEASE: who opens a leased file waits for its holder, and all share the image's files.
 # Not F_NOTIFY, which tells what others do, nor F_SETPIPE_SZ: all sessions share the pages of pipes.
 _FCNTL_COMMANDS = ((0, 11), (36, 38), (1027, 1027), (1030, 1030), (1032, 1032))
+# Names, timers, death signals, capabilities to read and to give up. Not PR_SET_MM, PR_SCHED_CORE,
+# PR_SET_PTRACER, a filter with a listener, nor what is not known yet.
+_PRCTL_OPTIONS = (
+    *((1, 4), (7, 8), (15, 16), (21, 21), (23, 23), (25, 25), (27, 27), (29, 30), (36, 42)),
+    *((47, 47), (50, 56)),
+)
+# What allocators ask for. Not MADV_MERGEABLE, whose timing tells of equal pages of others, nor
+# MADV_PAGEOUT, MADV_HWPOISON.
+_ADVICE = ((0, 4), (8, 11), (14, 20), (22, 25), (102, 103))
+# Terminals without TIOCSTI, TIOCLINUX and TIOCSETD, how much there is to read, names of interfaces.
+_IOCTLS = (
+    (0x5401, 0x5411),
+    (0x5413, 0x5416),
+    (0x541B, 0x541B),
+    (0x5420, 0x5422),
+    (0x5429, 0x5429),
+    (0x5441, 0x5441),
+    (0x5450, 0x5452),
+    (0x8903, 0x8905),
+    (0x8910, 0x8933),
+    (0x40045431, 0x40045431),
+    (0x402C542B, 0x402C542D),
+    (0x80045430, 0x80045430),
+    (0x80045438, 0x80045439),
+    (0x802C542A, 0x802C542A),
+)
+_CHECKS: dict[str, tuple[int, tuple[_Condition, ...]]] = {
+    "clone": (errno.EPERM, (_Condition(0, ((0, 0),), _REFUSED_CLONE_FLAGS),)),
+    **dict.fromkeys(
+        ("socket", "socketpair"),
+        (
+            errno.EAFNOSUPPORT,
+            (
+                _Condition(0, _FAMILIES),
+                _Condition(1, _SOCKET_TYPES, 0xF),
+                _Condition(2, _PROTOCOLS),
+            ),
+        ),
+    ),
+    "ioctl": (errno.ENOTTY, (_Condition(1, _IOCTLS),)),
+    "fcntl": (errno.EPERM, (_Condition(1, _FCNTL_COMMANDS),)),
+    "prctl": (errno.EPERM, (_Condition(0, _PRCTL_OPTIONS),)),
+    "madvise": (errno.EPERM, (_Condition(2, _ADVICE),)),
+}
+# By level, which options of sockets. No programs of the packet filter, no zero copy, no upper layer
+# (TLS), no other level.
+_SOCKET_OPTIONS: dict[int, Ranges] = {
+    socket.SOL_SOCKET: ((1, 21), (25, 25), (29, 29), (35, 35), (66, 67)),
+    socket.IPPROTO_IP: ((1, 50),),
+    socket.IPPROTO_TCP: ((1, 13), (18, 18), (23, 25), (30, 30)),
+    socket.IPPROTO_UDP: ((1, 1),),
+    socket.IPPROTO_IPV6: ((1, 62), (66, 78)),
+}
 # ENOSYS makes the C library use clone, whose flags a filter can read. Pages of a memfd that nothing
-# maps belong to no process, so no limit would see them.
-_ABSENT = ("clone3", "memfd_create")
-_CHECKED = ("clone", "socket", "socketpair", "ioctl", "fcntl")
+# maps belong to no process, so no limit would see them. Who splices from a socket without data into
+# a pipe holds the lock of the pipe, and whoever reads it, even without blocking, waits: the host.
+_ABSENT = ("clone3", "memfd_create", "splice", "tee", "sendfile")
 
 
 class UnsupportedMachineError(Exception):
@@ -80,42 +157,43 @@ def _program(machine: str, numbers: dict[str, int]) -> Iterator[bytes]:
     for name in _ABSENT:
         yield _instruction(_EQUALS, numbers[name], no=1)
         yield _error(errno.ENOSYS)
-    yield _instruction(_EQUALS, numbers["clone"], no=4)
-    yield _instruction(_LOAD, _ARGUMENT_0)
-    yield _instruction(_ANY_BIT, _NAMESPACE_FLAGS, no=1)
-    yield _error(errno.EPERM)
-    yield _instruction(_RETURN, _ALLOW)
-    for name in ("socket", "socketpair"):
-        yield _instruction(_EQUALS, numbers[name], no=9)
-        yield _instruction(_LOAD, _ARGUMENT_0)
-        yield _instruction(_EQUALS, _FAMILIES[0], yes=2)
-        yield _instruction(_EQUALS, _FAMILIES[1], yes=1)
-        yield _instruction(_EQUALS, _FAMILIES[2], no=4)
-        yield _instruction(_LOAD, _ARGUMENT_2)
-        yield _instruction(_EQUALS, _IPPROTO_UDPLITE, yes=2)
-        yield _instruction(_EQUALS, _IPPROTO_MPTCP, yes=1)
-        yield _instruction(_RETURN, _ALLOW)
-        yield _error(errno.EAFNOSUPPORT)
-    yield _instruction(_EQUALS, numbers["ioctl"], no=5)
-    yield _instruction(_LOAD, _ARGUMENT_1)
-    yield _instruction(_EQUALS, _TIOCSTI, yes=1)
-    yield _instruction(_EQUALS, _TIOCLINUX, no=1)
-    yield _error(errno.EPERM)
-    yield _instruction(_RETURN, _ALLOW)
-    yield _instruction(_EQUALS, numbers["fcntl"], no=3 * len(_FCNTL_COMMANDS) + 2)
-    yield _instruction(_LOAD, _ARGUMENT_1)
-    for low, high in _FCNTL_COMMANDS:
-        yield _instruction(_AT_LEAST, low, no=2)
-        yield _instruction(_GREATER, high, yes=1)
-        yield _instruction(_RETURN, _ALLOW)
-    yield _error(errno.EPERM)
-    allowed = sorted({numbers[name] for name in numbers if name not in _ABSENT + _CHECKED})
+    for name, (code, conditions) in _CHECKS.items():
+        yield from _only_if(numbers[name], _conditions(conditions, code))
+    yield from _only_if(numbers["setsockopt"], _socket_options())
+    checked = (*_ABSENT, *_CHECKS, "setsockopt")
+    allowed = sorted({numbers[name] for name in numbers if name not in checked})
     for low, high in _ranges(allowed):
         yield _instruction(_AT_LEAST, low, yes=1)
         yield _error(errno.EPERM)
         yield _instruction(_GREATER, high, yes=1)
         yield _instruction(_RETURN, _ALLOW)
     yield _error(errno.ENOSYS)
+
+
+def _only_if(value: int, body: list[bytes]) -> list[bytes]:
+    """Do `body`, which returns, if the loaded value is `value`; skip it otherwise."""
+    return [_instruction(_EQUALS, value, no=len(body)), *body]
+
+
+def _conditions(conditions: Sequence[_Condition], code: int) -> list[bytes]:
+    """Allow if every condition holds, else answer with the error."""
+    body = []
+    for condition in conditions:
+        body.append(_instruction(_LOAD, _ARGUMENT_0 + 8 * condition.argument))
+        body.append(_instruction(_AND, condition.mask))
+        for number, (low, high) in enumerate(condition.ranges, 1):
+            body.append(_instruction(_AT_LEAST, low, no=2))
+            body.append(_instruction(_GREATER, high, yes=1))
+            body.append(_instruction(_JUMP, 3 * (len(condition.ranges) - number) + 1))
+        body.append(_error(code))
+    return [*body, _instruction(_RETURN, _ALLOW)]
+
+
+def _socket_options() -> list[bytes]:
+    body = [_instruction(_LOAD, _ARGUMENT_0 + 8)]
+    for level, options in _SOCKET_OPTIONS.items():
+        body += _only_if(level, _conditions([_Condition(2, options)], errno.ENOPROTOOPT))
+    return [*body, _error(errno.ENOPROTOOPT)]
 
 
 def _ranges(numbers: list[int]) -> Iterator[tuple[int, int]]:

@@ -5,9 +5,7 @@ itself in (see `isolation`) before it becomes a kernel.
 """
 
 import array
-import base64
 import contextlib
-import fcntl
 import gc
 import json
 import os
@@ -17,18 +15,20 @@ import socket
 import sys
 from typing import Any
 
-from . import isolation, kernel, plain
+from . import frames, init, isolation, kernel, plain
 from .shell import Shell
 
 
 def main(control_descriptor: int) -> None:
     """Load everything, then fork a session for each message on the control socket.
 
-    The first message is the configuration, as JSON. Each further one carries three descriptors: the
-    guest's end of the channel, stdout and stderr.
+    The first message is the configuration, as JSON. Each further one carries the descriptors
+    of a session: the socket for its hello, its ends of the pipes, stdout and stderr.
     """
     control = socket.socket(fileno=control_descriptor)
     configuration = json.loads(control.recv(1 << 16))
+    configuration["seccomp"] = isolation.SystemCallFilter(configuration["seccomp"])
+    program = init.make_program()
     plain.prepare_streams()
     plain.seed_font_cache()
     shell = Shell()
@@ -44,7 +44,7 @@ def main(control_descriptor: int) -> None:
             return
         descriptors = _descriptors(ancillary)
         if os.fork() == 0:
-            _become_session(control, configuration, descriptors, shell)
+            _become_session(control, configuration, descriptors, program, shell)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -58,21 +58,30 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def _become_session(
-    control: socket.socket, configuration: dict[str, Any], descriptors: list[int], shell: Shell
+    control: socket.socket,
+    configuration: dict[str, Any],
+    descriptors: list[int],
+    program: int | None,
+    shell: Shell,
 ) -> None:
     """Never returns. An error reaches the host as text on the session's stderr."""
     try:
-        channel, stdout, stderr = descriptors
+        hello, requests, replies, stdout, stderr = descriptors
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         control.close()
+        greeting = kernel.place(hello, requests, replies)
         os.setsid()
         isolation.unshare_namespaces()
-        init = _start_init()
-        init_pidfd = os.pidfd_open(init)
+        ready, said_ready = os.pipe()
+        first = init.fork()
+        if first == 0:
+            init.become(said_ready, lambda: _lock_in(configuration), program)
+        os.close(said_ready)
+        init_pidfd = os.pidfd_open(first)
         if os.fork() != 0:
             os._exit(0)
-        _run_kernel(configuration, channel, init_pidfd, shell)
+        _run_kernel(configuration, greeting, init_pidfd, ready, shell)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.write(2, f"{type(error).__name__}: {error}".encode())
@@ -80,36 +89,27 @@ def _become_session(
         os._exit(70)
 
 
-def _start_init() -> int:
-    """Start pid 1 of the session. Killing it kills the session; it also reaps orphans.
-
-    SIGCHLD stays ignored across exec, so the kernel reaps for it.
-    """
-    init = os.fork()
-    if init == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        os.closerange(0, 1024)
-        os.execve("/usr/bin/sleep", ["init", "infinity"], {})  # noqa: S606 - no shell wanted
-    return init
+def _lock_in(configuration: dict[str, Any]) -> None:
+    isolation.drop_privileges(configuration["limits"], configuration["seccomp"])
 
 
 def _run_kernel(
-    configuration: dict[str, Any], channel_descriptor: int, init_pidfd: int, shell: Shell
+    configuration: dict[str, Any],
+    hello: socket.socket,
+    init_pidfd: int,
+    ready: int,
+    shell: Shell,
 ) -> None:
     isolation.mount_own_tree(configuration["tmpfs"], configuration["masked"])
     isolation.finish_namespaces()
-    # First out of the way of 3 and 4, which either of them may be.
-    spare = [fcntl.fcntl(each, fcntl.F_DUPFD, 100) for each in (channel_descriptor, init_pidfd)]
-    os.dup2(spare[0], 3, inheritable=False)
-    os.dup2(spare[1], 4, inheritable=False)
-    os.closerange(5, 1024)
-    channel = socket.socket(fileno=3)
     plain.seed_font_cache()
     random.seed()
     if "numpy" in sys.modules:
         # Every session would draw the same numbers otherwise.
         sys.modules["numpy"].random.seed()
-    isolation.drop_privileges(configuration["limits"], base64.b64decode(configuration["seccomp"]))
+    _lock_in(configuration)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    kernel.say_hello(channel, 4)
-    kernel.serve(channel, shell)
+    init.wait_until_ready(ready)
+    kernel.say_hello(hello, init_pidfd)
+    os.closerange(frames.REQUESTS + 1, 1024)
+    kernel.serve(shell)

@@ -1,11 +1,13 @@
-"""The words between a kernel in the sandbox and the pool outside: frames on one socket.
+"""The words between a kernel in the sandbox and the pool outside: frames on two pipes.
+
+A pipe cannot carry descriptors: closing those of a session could take as long as it likes.
 
 A frame is a 4-byte big-endian length and that many bytes of JSON. A reply announces its images and
 long texts in `blobs`; their raw bytes follow it, in that order, without lengths of their own.
 """
 
 import json
-import socket
+import os
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +33,10 @@ MAX_TRACEBACK_CHARS = 32 << 10
 # A result that is nested deeper is answered as text.
 MAX_RESULT_DEPTH = 64
 
-# Descriptors that come with the first frame ("hello") of a kernel, in this order.
+# Where a kernel has its ends of the pipes.
+REPLIES, REQUESTS = 3, 4
+
+# Descriptors that come with the hello of a kernel, on a socket of its own, in this order.
 HELLO_DESCRIPTORS = ("init", "kernel", "data", "tmp", "shm", "home")
 
 
@@ -50,29 +55,30 @@ def printable(text: str) -> str:
     return text
 
 
-def send(channel: socket.socket, message: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
+def send(descriptor: int, message: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
     """Write a frame and what follows it."""
-    channel.sendall(encode(message))
-    for blob in blobs:
-        channel.sendall(blob)
+    for part in (encode(message), *blobs):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
-def receive(channel: socket.socket) -> dict[str, Any] | None:
+def receive(descriptor: int) -> dict[str, Any] | None:
     """Read the next frame; None when the other end is closed."""
-    header = _exactly(channel, LENGTH.size)
+    header = _exactly(descriptor, LENGTH.size)
     if header is None:
         return None
-    body = _exactly(channel, LENGTH.unpack(header)[0])
+    body = _exactly(descriptor, LENGTH.unpack(header)[0])
     if body is None:
         return None
     message: dict[str, Any] = json.loads(body)
     return message
 
 
-def _exactly(channel: socket.socket, size: int) -> bytes | None:
+def _exactly(descriptor: int, size: int) -> bytes | None:
     chunks = bytearray()
     while len(chunks) < size:
-        chunk = channel.recv(min(size - len(chunks), 1 << 16))
+        chunk = os.read(descriptor, min(size - len(chunks), 1 << 16))
         if not chunk:
             return None
         chunks += chunk

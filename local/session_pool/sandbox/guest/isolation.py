@@ -1,5 +1,6 @@
 """Isolates a session of the fork server: own namespaces inside the outer ones."""
 
+import base64
 import ctypes
 import fcntl
 import os
@@ -41,6 +42,21 @@ class _SockFprog(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
+class SystemCallFilter:
+    """A filter that is ready to be installed, in each fork with as few new pages as can be."""
+
+    def __init__(self, encoded: str) -> None:
+        program = base64.b64decode(encoded)
+        self._program = ctypes.create_string_buffer(program, len(program))
+        address = ctypes.cast(self._program, ctypes.c_void_p)
+        self._described = _SockFprog(len(program) // 8, address)
+        self._reference = ctypes.byref(self._described)
+
+    def install(self) -> None:
+        """Hold this process and all that it starts to it."""
+        _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._reference, 0, 0), "seccomp")
+
+
 def unshare_namespaces() -> None:
     """Enter new namespaces; children of this process live in the new pid namespace."""
     uid, gid = os.getuid(), os.getgid()
@@ -77,7 +93,7 @@ def finish_namespaces() -> None:
         fcntl.ioctl(interface, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", _IFF_UP, b""))
 
 
-def drop_privileges(limits: dict[str, int], seccomp_program: bytes) -> None:
+def drop_privileges(limits: dict[str, int], system_calls: SystemCallFilter) -> None:
     """Give up every capability, set the limits, install the system call filter. In this order."""
     capability = 0
     while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
@@ -87,11 +103,7 @@ def drop_privileges(limits: dict[str, int], seccomp_program: bytes) -> None:
     _check(_libc.capset(header, bytes(24)), "capset")
     kernel.apply_limits(limits)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    program = ctypes.create_string_buffer(seccomp_program, len(seccomp_program))
-    filters = _SockFprog(len(seccomp_program) // 8, ctypes.cast(program, ctypes.c_void_p))
-    _check(
-        _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filters), 0, 0), "seccomp"
-    )
+    system_calls.install()
 
 
 def _mount(source: bytes, target: bytes, kind: bytes, flags: int, options: bytes) -> None:

@@ -1,6 +1,7 @@
 """The loop of a kernel: a request comes in, a cell runs, a reply goes out."""
 
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -25,36 +26,50 @@ def apply_limits(limits: dict[str, int]) -> None:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
 
-def say_hello(channel: socket.socket, init_pidfd: int) -> None:
+def place(hello: int, requests: int, replies: int) -> socket.socket:
+    """Move the ends of the pipes to where `serve` has them; return the socket for `say_hello`."""
+    # First out of the way of 3 and 4, which any of them may be.
+    given = (hello, requests, replies)
+    spare = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 100) for each in given]
+    for descriptor in given:
+        os.close(descriptor)
+    for descriptor, target in zip(spare[1:], (frames.REQUESTS, frames.REPLIES), strict=True):
+        os.dup2(descriptor, target, inheritable=False)
+        os.close(descriptor)
+    return socket.socket(fileno=spare[0])
+
+
+def say_hello(hello: socket.socket, init_pidfd: int) -> None:
     """Hand the host what it needs to kill, interrupt and look into this session.
 
-    Before any code of the guest has run, so that none of these can be something else.
+    Before any code of the guest has run, so that none of these can be something else; then the
+    socket is closed.
     """
     descriptors = [init_pidfd, os.pidfd_open(os.getpid())]
     for directory in DIRECTORIES:
         descriptors.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    socket.send_fds(channel, [frames.encode({"type": "hello"})], descriptors)
+    socket.send_fds(hello, [b"hello"], descriptors)
+    hello.close()
     for descriptor in descriptors:
         os.close(descriptor)
 
 
-def serve(channel: socket.socket, shell: Shell) -> None:
-    """Answer execution requests until the host closes the channel."""
+def serve(shell: Shell) -> None:
+    """Answer execution requests until the host closes the pipe."""
     process = os.getpid()
-    os.set_inheritable(channel.fileno(), False)
     os.chdir("/home/sandbox")
     shell.begin()
     while True:
         # Between cells an interrupt that comes too late must not end the kernel.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        shell.run_tasks_until_readable(channel)
-        request = frames.receive(channel)
+        shell.run_tasks_until_readable(frames.REQUESTS)
+        request = frames.receive(frames.REQUESTS)
         if request is None:
             os._exit(0)
         reply, blobs = _execute(shell, request)
         if os.getpid() != process:
             os._exit(0)  # the code forked and its child came back here: it must not speak for us
-        frames.send(channel, reply, blobs)
+        frames.send(frames.REPLIES, reply, blobs)
 
 
 def _execute(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:

@@ -1,26 +1,34 @@
 """Entry point of a kernel that has a bubblewrap sandbox of its own."""
 
 import os
-import socket
 import sys
 
-from . import frames, kernel
+from . import frames, init, kernel
 from .shell import Shell
 
 
-def main(channel_descriptor: int) -> None:
-    """Configure from the first frame, then serve."""
-    channel = socket.socket(fileno=channel_descriptor)
-    configuration = frames.receive(channel)
+def main(hello_descriptor: int, requests: int, replies: int) -> None:
+    """Configure from the first frame, then serve; this process itself stays as pid 1.
+
+    bubblewrap has set the filter before it started this process.
+    """
+    hello = kernel.place(hello_descriptor, requests, replies)
+    configuration = frames.receive(frames.REQUESTS)
     if configuration is None:
         return
+    ready, said_ready = os.pipe()
+    if os.fork() != 0:
+        init.become(said_ready, lambda: kernel.apply_limits(configuration["limits"]))
+    os.close(said_ready)
+    os.setsid()
     prepare_streams()
     seed_font_cache()
     kernel.apply_limits(configuration["limits"])
     shell = Shell()
     shell.warm(configuration["preload"])
-    kernel.say_hello(channel, os.pidfd_open(1))
-    kernel.serve(channel, shell)
+    init.wait_until_ready(ready)
+    kernel.say_hello(hello, os.pidfd_open(1))
+    kernel.serve(shell)
 
 
 def prepare_streams() -> None:

@@ -8,7 +8,6 @@ import fcntl
 import getpass
 import importlib
 import site
-import socket
 import subprocess
 import sys
 import types
@@ -212,13 +211,13 @@ class Shell:
         # What `pip install` puts into the home folder can be imported; this Python is isolated.
         sys.path.append(site.getusersitepackages())
 
-    def run_tasks_until_readable(self, channel: socket.socket) -> None:
+    def run_tasks_until_readable(self, descriptor: int) -> None:
         """Between two cells, go on with tasks that code has started, as Jupyter does."""
         if asyncio.all_tasks(self._loop):
             readable = self._loop.create_future()
-            self._loop.add_reader(channel, _resolve, readable)
+            self._loop.add_reader(descriptor, _resolve, readable)
             self._loop.run_until_complete(readable)
-            self._loop.remove_reader(channel)
+            self._loop.remove_reader(descriptor)
 
     def run(self, code: str, variables: str, marker: str) -> tuple[bool, ResultCollector, str]:
         """Run one cell.

@@ -135,12 +135,39 @@ async def test_a_killed_session_leaves_no_process(session: PoolClient, code: str
 
 
 def processes_in(namespace: str) -> list[str]:
-    """The host's pids of all that lives in a pid namespace."""
+    """The host's pids of all that lives in a pid namespace; its pid 1 may wait to be reaped."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if os.readlink(f"/proc/{pid}/ns/pid") == namespace:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state != "Z" and os.readlink(f"/proc/{pid}/ns/pid") == namespace:
                 found.append(pid)
         except OSError:
             continue
     return found
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["splice(silent.fileno(), where, 65536)", "sendfile(where, silent.fileno(), None, 65536)"],
+)
+async def test_a_session_that_holds_its_pipes_does_not_stop_another(
+    session: PoolClient, call: str
+) -> None:
+    # From a socket without data into a pipe: whoever reads the pipe would wait for the socket.
+    other = session.of()
+    await other.result("1")
+    code = (
+        "import os, socket, threading, time\nsilent, kept = socket.socketpair()\n"
+        "def hold(where):\n"
+        "    try:\n        os." + call + "\n    except OSError:\n        pass\n"
+        "for where in (1, 2, 3):\n    threading.Thread(target=hold, args=(where,)).start()\n"
+        "time.sleep(0.1)\nos.write(1, b'x')\ntime.sleep(1)\nkept.close()"
+    )
+    running = asyncio.create_task(session.execute(code))
+    await asyncio.sleep(0.4)
+    assert not running.done()
+    started_s = time.perf_counter()
+    await other.result("1")
+    assert time.perf_counter() - started_s < 0.5
+    await running

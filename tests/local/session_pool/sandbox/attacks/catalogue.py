@@ -238,6 +238,90 @@ ATTACKS = (
             ("UDP-Lite on IPv6", 10, 2, 136),
         )
     ),
+    *(
+        Attack(
+            f"open a socket of a rare kind: {name}",
+            f"import socket\ntry:\n    socket.socket(2, {kind}, {protocol}).close(); won = True\n"
+            "except OSError:\n    won = False",
+            KERNEL,
+        )
+        for name, kind, protocol in (("SCTP", 5, 132), ("DCCP", 6, 33), ("SMC", 1, 256))
+    ),
+    Attack(
+        "take over pid 1 by its memory",
+        # Outside, a process of the same user stands for it.
+        f"{_OPENS}\ntry:\n"
+        "    first = target['victim'] if 'sleep' in "
+        "open(f\"/proc/{target['victim']}/cmdline\").read() else 1\n"
+        "except OSError:\n    first = 1\n"
+        "won = opens(f'/proc/{first}/mem', 'r+b')",
+        "Yama lets only root do this",
+    ),
+    Attack(
+        "find pid 1 without the filter",
+        "status = open('/proc/1/status').read()\n"
+        "won = 'Seccomp:\\t2' not in status or 'NoNewPrivs:\\t1' not in status",
+    ),
+    Attack(
+        "hand a descriptor to the one who started it, who then closes it",
+        "import os, socket, stat\nwon = False\n"
+        # Beyond 4 a session has sockets of its own.
+        "outside = [target['channel']] if os.path.isdir(target['disk']) else []\n"
+        "for number in [*range(5), *outside]:\n"
+        "    try:\n"
+        "        if stat.S_ISSOCK(os.fstat(number).st_mode):\n"
+        "            with socket.socket(fileno=os.dup(number)) as channel:\n"
+        "                socket.send_fds(channel, [b'x'], [0]); won = True\n"
+        "    except OSError:\n        pass",
+    ),
+    *(
+        Attack(
+            f"hold the lock of a pipe that another reads, by {call}",
+            "import os, socket, threading, time\n"
+            "ends, (silent, other) = os.pipe(), socket.socketpair()\n"
+            "os.set_blocking(ends[0], False)\n"
+            "def hold():\n"
+            f"    try:\n        os.{call}\n    except OSError:\n        pass\n"
+            "holder = threading.Thread(target=hold); holder.start(); time.sleep(0.1)\n"
+            "threading.Timer(0.3, other.send, [b'x']).start()\n"
+            "started = time.monotonic()\n"
+            "try:\n    os.read(ends[0], 1)\nexcept BlockingIOError:\n    pass\n"
+            "won = time.monotonic() - started > 0.15\n"
+            "other.close(); holder.join()",
+            "this kernel does not wait there",
+        )
+        for call in (
+            "splice(silent.fileno(), ends[1], 1)",
+            "sendfile(ends[1], silent.fileno(), None, 1)",
+        )
+    ),
+    *(
+        Attack(
+            f"socket option: {name}",
+            "import socket, struct, ctypes\n"
+            "program = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0))\n"
+            "filter = struct.pack('HP', 1, ctypes.addressof(program))\n"
+            f"own = socket.socket(2, {kind})\n"
+            f"try:\n    own.setsockopt({level}, {option}, {value}); won = True\n"
+            "except OSError:\n    won = False",
+            KERNEL,
+        )
+        for name, kind, level, option, value in (
+            ("a program of the packet filter", 2, 1, 26, "filter"),
+            ("zero copy", 1, 1, 60, "1"),
+            ("TCP in repair or as another protocol", 1, 6, 31, "b'tls'"),
+            ("a level of its own", 2, 273, 1, "1"),
+        )
+    ),
+    _system_call("prctl: let anybody trace it", (157, 167), 0x59616D61, -1, may_lose=KERNEL),
+    _system_call("prctl: a filter with a listener of its own", (157, 167), 22, 2, 0),
+    _system_call("madvise: merge equal pages, also those of others", (28, 233), 0, 0, 12),
+    Attack(
+        "ioctl: another line discipline",
+        "import errno, fcntl, os, pty, struct\nmain, terminal = pty.openpty()\n"
+        "try:\n    fcntl.ioctl(terminal, 0x5423, struct.pack('i', 0)); won = True\n"
+        "except OSError:\n    won = False\nos.close(main); os.close(terminal)",
+    ),
     _system_call("inotify_init1: see what others do in shared folders", (294, 26), 0),
     _system_call("fanotify_init", (300, 262), 0x200, 0, may_lose=KERNEL),
     Attack(

@@ -44,6 +44,7 @@ def prepared_target() -> Iterator[dict[str, Any]]:
         name = f"attack-{secrets.token_hex(8)}"
         abstract.bind(f"\0{name}")
         abstract.listen()
+        channels = [prepared.enter_context(end) for end in socket.socketpair()]
         password = f"password-{secrets.token_hex(8)}"
         victim = subprocess.Popen(["/bin/sleep", "600"], env={"PASSWORD": password})
         prepared.callback(victim.wait)
@@ -59,6 +60,7 @@ def prepared_target() -> Iterator[dict[str, Any]]:
             "abstract": name,
             "victim": victim.pid,
             "password": password,
+            "channel": channels[0].fileno(),
             "project": str(_PROJECT),
         }
 
@@ -68,6 +70,7 @@ def outside(code: str, target: dict[str, Any]) -> bool:
     program = f"target = {target!r}\n{code}\nprint('won' if won else 'lost')"
     result = subprocess.run(
         [sys.executable, "-I", "-c", program, str(_PROJECT)],
+        pass_fds=[target["channel"]],
         capture_output=True,
         text=True,
         timeout=60,
