@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 from tests.conftest import SharedAzure
-from tests.page.chat_page import ChatPage
+from tests.page.chat_page import WAIT_MS, ChatPage
 from tests.support import PROJECT
 from tests.support.functions_host import HostProcess, host_process
 
 KEY = "the-function-key"
+# As long as for anything else that a busy machine does late.
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
