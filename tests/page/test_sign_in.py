@@ -187,6 +187,36 @@ async def test_the_page_of_another_origin_cannot_use_the_sign_in(
     assert [statuses[cross_site, "GET"], statuses[cross_site, "POST"]] == [401, 401]
 
 
+async def test_the_conversations_are_listed_in_whatever_browser_their_owner_signs_in(
+    open_chat: OpenChat, azure: SharedAzure, guarded: HostProcess
+) -> None:
+    one = await signed_in(open_chat, guarded, ADA)
+    with azure.model.script(Say("One."), Say("Two.")):
+        await one.ask("The older question")
+        older = one.page.url
+        await one.page.get_by_role("button", name="New conversation").click()
+        await one.ask("The newer question")
+    other = await signed_in(open_chat, guarded, ADA)
+    titles = other.page.locator("a.conversation")
+    await expect(titles.nth(1)).to_have_text("The older question")
+    await expect(titles.nth(0)).to_have_text("The newer question")
+    await titles.nth(1).click()
+    await expect(other.last).to_contain_text("One.")
+    assert other.page.url == older
+    with azure.model.script(Say("Again.")):
+        await other.ask("Once more")
+    await other.page.reload()
+    await expect(titles.nth(0)).to_have_text("The older question")
+    await other.page.get_by_role("button", name="Delete The older question").click()
+    await other.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(titles.nth(0)).to_have_text("The newer question")
+    await other.page.reload()
+    await expect(titles.nth(0)).to_have_text("The newer question")
+    await expect(other.page.get_by_role("link", name="The older question")).to_have_count(0)
+    charles = await signed_in(open_chat, guarded, CHARLES)
+    await expect(charles.page.locator("a.conversation")).to_have_count(0)
+
+
 async def test_where_the_list_cannot_be_had_the_page_says_so(
     open_chat: OpenChat, guarded: HostProcess
 ) -> None:
