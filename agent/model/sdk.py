@@ -8,7 +8,9 @@ from agent.model.lean_imports import lean_imports
 
 with lean_imports():
     import openai
-    from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+    from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, NotGiven
+    from openai._models import FinalRequestOptions
+    from openai._utils._json import openapi_dumps
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
@@ -37,10 +39,12 @@ __all__ = [
     "ChatHistory",
     "ChatMessageContent",
     "DefaultAioHttpClient",
+    "FinalRequestOptions",
     "FunctionCallContent",
     "FunctionChoiceBehavior",
     "FunctionResultContent",
     "Kernel",
+    "NotGiven",
     "OpenAIChatCompletion",
     "OpenAIChatPromptExecutionSettings",
     "PromptExecutionSettings",
@@ -48,4 +52,5 @@ __all__ = [
     "TextContent",
     "kernel_function",
     "openai",
+    "openapi_dumps",
 ]

@@ -4,7 +4,7 @@ What the two libraries do twice is done once here: a turn costs half the CPU tim
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -22,9 +22,12 @@ from agent.model.sdk import (
     ChatCompletionChunk,
     ChatHistory,
     ChatMessageContent,
+    FinalRequestOptions,
+    NotGiven,
     OpenAIChatCompletion,
     OpenAIChatPromptExecutionSettings,
     PromptExecutionSettings,
+    openapi_dumps,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
 from agent.telemetry.calls import count_retry
@@ -282,7 +285,35 @@ class Deployment:
 
 
 class _Client(AsyncOpenAI):
-    """The client, which waits for the service only as long as somebody would wait with it."""
+    """The client, which sends one kind of request, and waits only as long as a caller would."""
+
+    _kept: tuple[httpx2.URL, list[tuple[bytes, bytes]], dict[str, Any]] | None = None
+
+    def _build_request(
+        self, options: FinalRequestOptions, *, retries_taken: int = 0
+    ) -> httpx2.Request:
+        """A request whose address, timeout and headers are those of the first one.
+
+        The client puts them together anew for each: a fifth of a turn's CPU time.
+        """
+        if self._kept is None:
+            first = super()._build_request(options, retries_taken=retries_taken)
+            # What one request has and the next one has not.
+            own = {"authorization", "content-length", *map(str.lower, options.headers or {})}
+            headers = [(k, v) for k, v in first.headers.raw if k.decode().lower() not in own]
+            self._kept = (first.url, headers, first.extensions)
+        url, headers, extensions = self._kept
+        return httpx2.Request(
+            "POST",
+            url,
+            headers=[
+                *headers,
+                (b"Authorization", f"Bearer {self.api_key}".encode()),
+                *((name.encode(), value.encode()) for name, value in _texts(options.headers)),
+            ],
+            content=openapi_dumps(options.json_data),
+            extensions=extensions,
+        )
 
     def platform_headers(self) -> dict[str, str]:
         """Nothing about this machine: six headers cost as much CPU time as the body."""
@@ -296,6 +327,12 @@ class _Client(AsyncOpenAI):
         if retries:
             count_retry("model")
         return retries
+
+
+def _texts(headers: Mapping[str, object] | NotGiven) -> Iterator[tuple[str, str]]:
+    for name, value in (headers or {}).items():
+        if isinstance(value, str):
+            yield name, value
 
 
 def chat_service(

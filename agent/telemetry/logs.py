@@ -34,6 +34,8 @@ def configure_logging(*, content: bool) -> None:
     _content_logger.disabled = not content
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # The host logs each request; the worker's own server would print one more line, with its query.
+    logging.getLogger("uvicorn.access").disabled = True
 
 
 def log_content(kind: Content, text: str) -> None:

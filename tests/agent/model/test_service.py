@@ -19,7 +19,7 @@ SHORT_CUTS = {
     (service.ChatService, "_prepare_chat_history_for_request"),
     (service.ChatService, "_send_request"),
     (service.ChatService, "_update_function_choice_settings_callback"),
-    (service._Client, "platform_headers"),
+    (service._Client, "_build_request"),
     (service._Completions, "create"),
 }
 
