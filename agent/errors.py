@@ -59,6 +59,7 @@ class AgentError(Exception):
         code: stable name for programs, as in `problem+json`.
         status: HTTP status of the answer.
         title: what the code means, the same for every occurrence.
+        mend: what to do about it, likewise; `detail` says more about this one.
         retryable: the same request may succeed later.
         retry_after_s: when, in whole seconds, if the service said so.
         field: the field of the request that is wrong, where there is one.
@@ -67,6 +68,7 @@ class AgentError(Exception):
     code: ClassVar[str] = "InternalError"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The request failed."
+    mend: ClassVar[str] = "Look for the answer's operation_id in the log, which has the traceback."
     retryable: ClassVar[bool] = False
 
     def __init__(
@@ -89,6 +91,7 @@ class RequestError(AgentError):
     code = "InvalidRequest"
     status = 400
     title = "The request is not valid."
+    mend = "Read `detail`: it names the field (`field`) and what it may be."
 
 
 class InvalidRequestError(RequestError):
@@ -101,6 +104,7 @@ class SignInRequiredError(RequestError):
     code = "SignInRequired"
     status = 401
     title = "The request needs a signed-in user."
+    mend = "Sign in, or send a token of Microsoft Entra ID: docs/deploy.md."
 
 
 class CrossSiteRequestError(RequestError):
@@ -109,6 +113,7 @@ class CrossSiteRequestError(RequestError):
     code = "CrossSiteRequest"
     status = 403
     title = "Another site may not use this sign-in."
+    mend = "Send the request from the app's own page, or from a program with a token."
 
 
 class SignInNotConfiguredError(RequestError):
@@ -117,6 +122,7 @@ class SignInNotConfiguredError(RequestError):
     code = "SignInNotConfigured"
     status = 403
     title = "The app does not know who its callers are."
+    mend = "Keep the ids of conversations yourself, or turn sign-in on: docs/deploy.md."
 
 
 class ConversationNotFoundError(RequestError):
@@ -125,6 +131,7 @@ class ConversationNotFoundError(RequestError):
     code = "ConversationNotFound"
     status = 404
     title = "There is no such conversation."
+    mend = "Start another conversation; an id is good for whoever started it alone."
 
 
 class FileNotStoredError(RequestError):
@@ -133,6 +140,7 @@ class FileNotStoredError(RequestError):
     code = "FileNotFound"
     status = 404
     title = "The conversation has no such file."
+    mend = "List the conversation's files, and upload it again if need be."
 
 
 class ModelNotServedError(RequestError):
@@ -141,6 +149,7 @@ class ModelNotServedError(RequestError):
     code = "ModelNotServed"
     status = 404
     title = "There is no such model."
+    mend = "Name the model that `GET /api/v1/models` names."
 
 
 class PageAssetNotFoundError(RequestError):
@@ -149,6 +158,7 @@ class PageAssetNotFoundError(RequestError):
     code = "PageAssetNotFound"
     status = 404
     title = "The page has no such file."
+    mend = "Load the page again."
 
 
 class ConversationBusyError(RequestError):
@@ -157,6 +167,7 @@ class ConversationBusyError(RequestError):
     code = "ConversationBusy"
     status = 409
     title = "Another turn of the conversation is running."
+    mend = "Wait for the answer of the turn before, at least `Retry-After` seconds."
     retryable = True
 
 
@@ -166,6 +177,7 @@ class MethodNotAllowedError(RequestError):
     code = "MethodNotAllowed"
     status = 405
     title = "The route does not have this method."
+    mend = "Use a method of the header `Allow`."
 
 
 class PayloadTooLargeError(RequestError):
@@ -174,6 +186,7 @@ class PayloadTooLargeError(RequestError):
     code = "PayloadTooLarge"
     status = 413
     title = "The body is too large."
+    mend = "Send less: `detail` has the limit. Files go into a conversation."
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -182,6 +195,7 @@ class UnsupportedMediaTypeError(RequestError):
     code = "UnsupportedMediaType"
     status = 415
     title = "The body's content type is not supported."
+    mend = "Send the `Content-Type` that `detail` names."
 
 
 class SettingsError(AgentError):
@@ -189,6 +203,7 @@ class SettingsError(AgentError):
 
     code = "SettingsInvalid"
     title = "The app is not configured."
+    mend = "Correct the app settings that `detail` names, and restart the app."
 
 
 class IdentityError(AgentError):
@@ -197,6 +212,10 @@ class IdentityError(AgentError):
     code = "TokenUnavailable"
     status = 503
     title = "The app's identity could not get a token."
+    mend = (
+        "Assign the managed identity to the app (AZURE_CLIENT_ID names a user-assigned one); "
+        "on a laptop start the local Azure, or `az login`."
+    )
     retryable = True
 
 
@@ -210,6 +229,7 @@ class ModelUnreachableError(ModelError):
     code = "ModelUnreachable"
     status = 503
     title = "The model could not be reached."
+    mend = "Ask again. If it stays, check AZURE_OPENAI_ENDPOINT and the network to it."
     retryable = True
 
 
@@ -219,6 +239,7 @@ class ModelFailedError(ModelError):
     code = "ModelFailed"
     status = 502
     title = "The model failed."
+    mend = "Read `detail`: it has the service's own words and the setting that mends them."
 
 
 class ModelAnswerCutError(ModelError):
@@ -227,6 +248,7 @@ class ModelAnswerCutError(ModelError):
     code = "ModelAnswerCut"
     status = 502
     title = "The model's answer broke off."
+    mend = "Ask again. If it stays, look at what is between the app and the model."
     retryable = True
 
 
@@ -236,6 +258,7 @@ class ModelAnswerInvalidError(ModelError):
     code = "ModelAnswerInvalid"
     status = 502
     title = "The model's answer cannot be read."
+    mend = "Check that AZURE_OPENAI_ENDPOINT is the address of the API, not of a page."
 
 
 class ModelThrottledError(ModelError):
@@ -244,6 +267,7 @@ class ModelThrottledError(ModelError):
     code = "ModelThrottled"
     status = 429
     title = "The model is throttled."
+    mend = "Ask again after `Retry-After` seconds, or raise the deployment's capacity."
     retryable = True
 
 
@@ -253,6 +277,7 @@ class ModelAccessError(ModelError):
     code = "ModelAccessDenied"
     status = 502
     title = "The model refused the app's identity."
+    mend = "Give the identity the role that `detail` names, or let the app's network in."
 
 
 class DeploymentNotFoundError(ModelError):
@@ -261,6 +286,7 @@ class DeploymentNotFoundError(ModelError):
     code = "DeploymentNotFound"
     status = 502
     title = "The model deployment does not exist."
+    mend = "Correct AZURE_OPENAI_CHAT_DEPLOYMENT_NAME or AZURE_OPENAI_API_VERSION."
 
 
 class ContextTooLongError(ModelError):
@@ -269,6 +295,7 @@ class ContextTooLongError(ModelError):
     code = "ContextTooLong"
     status = 400
     title = "The conversation is too long for the model."
+    mend = "Shorten the input, lower CONVERSATION_MAX_CHARS, or start another conversation."
 
 
 class ContentFilteredError(ModelError):
@@ -277,6 +304,7 @@ class ContentFilteredError(ModelError):
     code = "ContentFiltered"
     status = 400
     title = "The content filter refused the prompt."
+    mend = "Put the question in other words, or change the deployment's content filter."
 
 
 class PoolError(AgentError):
@@ -289,6 +317,7 @@ class PoolUnreachableError(PoolError):
     code = "PoolUnreachable"
     status = 503
     title = "The session pool could not be reached."
+    mend = "Ask again. If it stays, check POOL_MANAGEMENT_ENDPOINT and the network to it."
     retryable = True
 
 
@@ -298,6 +327,7 @@ class PoolTimeoutError(PoolError):
     code = "PoolTimeout"
     status = 504
     title = "The session pool did not answer in time."
+    mend = "Ask for less work in one execution; if small ones fail too, look at the pool."
 
 
 class PoolFailedError(PoolError):
@@ -306,6 +336,7 @@ class PoolFailedError(PoolError):
     code = "PoolFailed"
     status = 502
     title = "The session pool failed."
+    mend = "Ask again. If it stays, look at the pool's logs."
     retryable = True
 
 
@@ -315,6 +346,7 @@ class PoolAnswerLostError(PoolError):
     code = "PoolAnswerLost"
     status = 502
     title = "The session pool's answer was lost."
+    mend = "Look whether the code has done its work before you ask again."
 
 
 class PoolRefusedError(PoolError):
@@ -323,6 +355,7 @@ class PoolRefusedError(PoolError):
     code = "PoolRefused"
     status = 502
     title = "The session pool did not take the request."
+    mend = "Check that POOL_MANAGEMENT_ENDPOINT is the pool's poolManagementEndpoint."
 
 
 class PoolFullError(PoolError):
@@ -331,6 +364,7 @@ class PoolFullError(PoolError):
     code = "PoolFull"
     status = 503
     title = "The session pool has no free session."
+    mend = "Ask again after `Retry-After` seconds, or raise the pool's maximum of sessions."
     retryable = True
 
 
@@ -340,6 +374,7 @@ class PoolAccessError(PoolError):
     code = "PoolAccessDenied"
     status = 502
     title = "The session pool refused the app's identity."
+    mend = "Give the identity the role that `detail` names on the session pool."
 
 
 class PoolNotFoundError(PoolError):
@@ -348,6 +383,7 @@ class PoolNotFoundError(PoolError):
     code = "PoolNotFound"
     status = 502
     title = "Session or file not found in the pool."
+    mend = "Check POOL_MANAGEMENT_ENDPOINT; a file is there as long as its session."
 
 
 class StoreError(AgentError):
@@ -356,6 +392,7 @@ class StoreError(AgentError):
     code = "StoreFailed"
     status = 503
     title = "The conversations' store failed."
+    mend = "Ask again. If it stays, look at the storage account, or at the folder's disk."
     retryable = True
 
 
@@ -364,6 +401,7 @@ class StoreUnreachableError(StoreError):
 
     code = "StoreUnreachable"
     title = "The conversations' store could not be reached."
+    mend = "Ask again. If it stays, check CONVERSATIONS_URL and the network to it."
 
 
 class StoreAccessError(StoreError):
@@ -372,6 +410,7 @@ class StoreAccessError(StoreError):
     code = "StoreAccessDenied"
     status = 502
     title = "The conversations' store refused the app."
+    mend = "Give the identity the role that `detail` names, or let the app write the folder."
     retryable = False
 
 
@@ -381,6 +420,7 @@ class StoreNotFoundError(StoreError):
     code = "StoreNotFound"
     status = 502
     title = "The conversations' store does not exist."
+    mend = "Make the container that CONVERSATIONS_URL names."
     retryable = False
 
 
@@ -389,6 +429,7 @@ class HoldLostError(StoreError):
 
     code = "HoldLost"
     title = "The turn lost its hold on the conversation."
+    mend = "Ask again: another turn went on with the conversation."
 
 
 class ConversationUnreadableError(StoreError):
@@ -397,6 +438,7 @@ class ConversationUnreadableError(StoreError):
     code = "ConversationUnreadable"
     status = 500
     title = "The stored conversation cannot be read."
+    mend = "Delete the conversation, or restore what the store held before."
     retryable = False
 
 
@@ -406,3 +448,4 @@ class DeadlineExceededError(AgentError):
     code = "DeadlineExceeded"
     status = 504
     title = "The turn took too long."
+    mend = "Ask for less at once, or raise TURN_TIMEOUT_SECONDS (up to 225)."
