@@ -42,7 +42,7 @@ def error_response(
     """An error as a response; those that a retry can help say when."""
     content, media_type = body
     headers = dict(headers or {})
-    if error.status in (409, 429, 503):
+    if error.retry_after_s or error.status in (409, 429, 503):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     return Response(content, status_code=error.status, headers=headers, media_type=media_type)
 

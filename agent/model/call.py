@@ -104,6 +104,8 @@ class _Call:
                 await self._complete()
         except TimeoutError:
             self.service.found_slow()
+            # A server that streams whatever it is asked for has begun to answer.
+            answer.clear()
             return False
         if loop.time() - began > SLOW_S:
             self.service.found_slow()

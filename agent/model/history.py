@@ -14,6 +14,7 @@ from agent.model.sdk import (
     TextContent,
 )
 from agent.model.tool_calls import ID, new_id, object_text, valid_name
+from agent.model.wire import whole_characters
 
 # Between a question that got no answer and the next one: many models take no two in a row.
 _NO_ANSWER = Message("assistant", "(no answer)")
@@ -82,7 +83,7 @@ def call_content(call: ToolCall) -> FunctionCallContent:
 def result_of(content: ChatMessageContent) -> Message:
     """The result of a tool call that Semantic Kernel invoked."""
     result = next(item for item in content.items if isinstance(item, FunctionResultContent))
-    return Message("tool", str(result.result), tool_call_id=result.id)
+    return Message("tool", whole_characters(str(result.result)), tool_call_id=result.id)
 
 
 def _with_valid_calls(message: Message) -> tuple[Message, dict[str, str]]:

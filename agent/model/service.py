@@ -29,7 +29,7 @@ from agent.model.sdk import (
     PromptExecutionSettings,
     openapi_dumps,
 )
-from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
+from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion, whole_characters
 from agent.telemetry.calls import count_retry
 from agent.telemetry.recording import outgoing_headers
 
@@ -246,10 +246,14 @@ class ChatService(OpenAIChatCompletion):
 
 
 def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
-    """A message as it is sent. Semantic Kernel leaves out the text beside a tool call."""
+    """A message as it is sent: in whole characters, and with the text beside a tool call.
+
+    Semantic Kernel leaves that out.
+    """
     fields = message.to_dict()
-    if "tool_calls" in fields and message.content:
-        fields["content"] = message.content
+    content = message.content if "tool_calls" in fields else fields["content"]
+    if isinstance(content, str) and (content or "tool_calls" not in fields):
+        fields["content"] = whole_characters(content)
     return fields
 
 

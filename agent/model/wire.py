@@ -99,6 +99,10 @@ class Answer:
     """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what came: the model is asked again."""
         self.calls: list[CallPieces] = []
         self.finish_reason = ""
         self.usage = Usage()

@@ -67,15 +67,18 @@ async def test_at_the_deadline_the_text_so_far_is_the_answer(
     assert [message.text for message in turn.finished.messages] == ["Count without end.", "Half an"]
 
 
+NOTHING = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize("whole", [NOTHING, HALF], ids=["nothing", "a stream all the same"])
 async def test_a_whole_answer_that_takes_too_long_is_asked_for_as_a_stream(
-    open_runtime: OpenRuntime, monkeypatch: pytest.MonkeyPatch
+    open_runtime: OpenRuntime, monkeypatch: pytest.MonkeyPatch, whole: bytes
 ) -> None:
     monkeypatch.setattr(call, "SLOW_S", 0)
     monkeypatch.setattr(call, "STREAM_LAST_S", 4.7)
-    nothing = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
     answer = events({"choices": [{"delta": {"content": "Two."}}]})
     async with raw_server() as server:
-        server.choose = lambda body: answer if body.get("stream") else nothing
+        server.choose = lambda body: answer if body.get("stream") else whole
         server.hold = asyncio.Event()
         async with open_runtime(
             azure_openai_endpoint=server.url, turn_timeout_seconds=5
@@ -154,6 +157,17 @@ async def test_the_last_round_is_told_in_the_last_tool_result(
     told = ["Answer now" in result for result in tool_results(requests[2])]
     assert told == [False, True]
     assert not any("Answer now" in message.text for message in turn.finished.messages)
+
+
+async def test_half_a_character_is_replaced_on_its_way_to_the_model(
+    azure: SharedAzure, open_runtime: OpenRuntime
+) -> None:
+    history = (Message("user", "a\ud83d"), Message("assistant", "b\ude00"))
+    with azure.model.script(Say("Hi.")) as script:
+        async with open_runtime() as runtime:
+            turn = await collect(stateless_turn(runtime.turns, TurnRequest("c\ud83d", history)))
+    assert turn.finished.output == "Hi."
+    assert [m.content for m in script.requests[0].messages[1:]] == ["a\ufffd", "b\ufffd", "c\ufffd"]
 
 
 async def test_a_link_to_the_sandbox_is_the_files_address_in_every_place(
