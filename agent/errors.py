@@ -45,8 +45,9 @@
 
 Code that a model wrote and that raises is none of these: it is a result, which the model can
 repair.
-The messages are for the caller: they name settings, fields and roles, never values, addresses or
-what a service answered.
+The messages are for the caller: they name settings, fields and roles, never values or addresses. Of
+what a service answered they have the model's code and message alone, bounded and without secrets
+(agent/model/refusals.py).
 """
 
 from typing import ClassVar

@@ -15,9 +15,10 @@ Whatever goes wrong has a code, the same for ever, that programs can go by. It i
 (`application/problem+json`, RFC 9457: `code`, `status`, `title`, `detail`, `operation_id`,
 `field`), in the stream's last event (AG-UI's `RUN_ERROR`), in the checks of
 `GET /api/health/ready`, in the log and, for OpenAI's clients, in `error.code`, unless OpenAI has a
-code of its own for it ([how](clients.md)). `detail` is about the one occurrence: it names settings, fields and roles, and
-has nothing private in it. Answers with the status 409, 429 and 503 say in `Retry-After` when to try
-again.
+code of its own for it ([how](clients.md)). `detail` is about the one occurrence: it names settings,
+fields and roles, quotes the words of the model's service, short and without addresses and keys, and
+has nothing private in it. `Retry-After` says when to try again: with the status 409, 429 and 503
+always, else where the service said so.
 
 | Code | Status | Meaning | What to do | Again later |
 |---|---|---|---|---|
