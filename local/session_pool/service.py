@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -32,6 +33,8 @@ from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
 
 _log = logging.getLogger(__name__)
+# Pipes, processes and folders of one session, and what the pool opens besides.
+_OPEN_FILES_OF_A_SESSION, _OWN_OPEN_FILES = 14, 100
 
 
 class SessionPoolError(Exception):
@@ -92,6 +95,7 @@ class SessionPool:
 
     async def _open(self, opening: contextlib.AsyncExitStack) -> None:
         options = self._options
+        _raise_open_files(options)
         image = options.image
         if image is None:
             image = await asyncio.to_thread(
@@ -155,6 +159,21 @@ class SessionPool:
     def _lose(self, identifier: str | None) -> None:
         if self._pool is not None:
             self._pool.lose(identifier)
+
+
+def _raise_open_files(options: PoolOptions) -> None:
+    """Open as many files as this process may; say where that is too few for the sessions."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    possible = (hard - _OWN_OPEN_FILES) // _OPEN_FILES_OF_A_SESSION - options.ready_sessions
+    if hard != resource.RLIM_INFINITY and possible < options.max_sessions:
+        _log.warning(
+            "the limit of open files (`ulimit -n`) is %s: about %s of %s sessions can be alive",
+            hard,
+            max(0, possible),
+            options.max_sessions,
+        )
 
 
 def _folder_name(identifier: str) -> str:

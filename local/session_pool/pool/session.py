@@ -17,6 +17,9 @@ GRACE_S = 2.0
 
 TIMED_OUT = "Request timed out waiting for code execution to complete"
 RESTARTED = "Kernel restarted: it ran out of memory, or its process ended."
+LOST = (
+    "Kernel restarted: it had ended since the last execution; variables are gone, files are kept."
+)
 
 NewKernel = Callable[["Session"], Awaitable[KernelProcess]]
 KeepFiles = Callable[["Session"], Awaitable[None]]
@@ -54,12 +57,18 @@ class Session:
         self._turn = asyncio.Lock()
         self._restarting: asyncio.Task[None] | None = None
         self._ended = False
+        self._lost = False
+        self._on_end: list[Callable[[], None]] = []
         # Grows with each execution that timed out: those queued behind it are aborted.
         self._aborts = 0
 
     def touch(self, now: datetime) -> None:
         """Any request starts the cooldown anew."""
         self.last_accessed_at = now
+
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """Call back once, when it ends."""
+        self._on_end.append(callback)
 
     @property
     def expire_at(self) -> datetime:
@@ -95,6 +104,7 @@ class Session:
 
     async def _run(self, request: ExecutionRequest, deadline_s: float) -> Outcome:
         kernel = await self._usable_kernel()
+        lost, self._lost = self._lost, False
         started_s = time.monotonic()
         # Code cannot guess it, and could only put its own outputs in another order.
         marker = f"\0{secrets.token_hex(8)}\0" if request.jupyter_result else ""
@@ -118,7 +128,7 @@ class Session:
         elif not timed_out:
             words = reply.frame.traceback
         succeeded = reply is not None and not timed_out and reply.frame.status == "ok"
-        text = _joined(stderr.text, words)
+        text = _joined(_joined(LOST if lost else "", stderr.text), words)
         return Outcome(succeeded, stdout.text, text, duration_ms, reply, (stdout, stderr))
 
     async def _usable_kernel(self) -> KernelProcess:
@@ -128,6 +138,7 @@ class Session:
             AllocationError: it was lost, and another did not start.
         """
         if self.kernel.died.is_set() and self._restarting is None:  # between two executions
+            self._lost = True
             self._restarting = asyncio.create_task(self._restart())
         if self._restarting is not None:
             try:
@@ -152,6 +163,8 @@ class Session:
             keep_files: is given the session's files before they are gone.
         """
         self._ended = True
+        for callback in self._on_end:
+            callback()
         if self._restarting is not None:
             await asyncio.gather(self._restarting, return_exceptions=True)
         await self.kernel.kill()

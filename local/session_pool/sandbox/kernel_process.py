@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from local.session_pool.sandbox import idleness
 from local.session_pool.sandbox.guest import frames
 from local.session_pool.sandbox.output import OutputStream
 from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
@@ -18,6 +19,8 @@ from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
 _HELLO_TIMEOUT_S = 30
 # With the last descriptor of a file system thousands of files may vanish: beside the loop.
 _CLOSING = ThreadPoolExecutor(2, thread_name_prefix="sandbox-close")
+_LOOKING = ThreadPoolExecutor(4, thread_name_prefix="sandbox-look")
+_LOOK_AGAIN_S, _LOOK_SELDOM_S = 0.0005, 0.05
 _MAX_BLOBS_BYTES = frames.MAX_BLOBS_BYTES + frames.MAX_RESULT_BYTES
 
 
@@ -154,6 +157,8 @@ class KernelProcess:
     ) -> Reply:
         """Run `code`; the caller bounds the time and calls `interrupt` or `kill`.
 
+        It is over when the kernel has replied and waits for more, not when something has replied.
+
         Args:
             code: Python source.
             variables: which set of variables it works on; a new name is a new, empty set.
@@ -178,7 +183,23 @@ class KernelProcess:
             )
         except OSError:
             self._die()
-        return await future
+        reply = await future
+        await self._until_idle()
+        return reply
+
+    async def _until_idle(self) -> None:
+        """Return when the code has ended: it could have written the reply itself, and go on."""
+        pause_s = _LOOK_AGAIN_S
+        while True:
+            state = await self._loop.run_in_executor(_LOOKING, idleness.state_of, self.pids[1])
+            if state == "gone":
+                self._end_now()
+            if self.died.is_set():
+                raise KernelDiedError
+            if state == "idle":
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LOOK_SELDOM_S)
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the code that runs."""
@@ -223,6 +244,13 @@ class KernelProcess:
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
 
+    def _end_now(self) -> None:
+        """The kernel is lost: nothing of the session goes on, whoever notices when."""
+        self._die()
+        if not self._closed and "init" in self._descriptors:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptors["init"], signal.SIGKILL)
+
     def _die(self) -> None:
         if not self.died.is_set():
             self._loop.remove_reader(self._replies)
@@ -243,14 +271,14 @@ class KernelProcess:
         except OSError:
             data = b""
         if not data:
-            self._die()
+            self._end_now()
             return
         self._buffer += data
         try:
             self._consume()
         except (ValidationError, ValueError):
-            # No honest kernel says this. It is killed by whoever waits for its death.
-            self._die()
+            # No honest kernel says this.
+            self._end_now()
 
     def _consume(self) -> None:
         if self._frame is None:

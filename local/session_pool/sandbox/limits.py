@@ -7,7 +7,10 @@ MIB = 1 << 20
 # Files of /proc that tell about the machine and not about the session.
 MASKED = tuple(
     f"/proc/{name}"
-    for name in ("kcore", "keys", "key-users", "kallsyms", "sched_debug", "timer_list", "modules")
+    for name in (
+        *("kcore", "keys", "key-users", "kallsyms", "sched_debug", "timer_list", "modules"),
+        *("cmdline", "diskstats", "locks", "partitions", "swaps", "sys/kernel/random/boot_id"),
+    )
 )
 
 
@@ -21,7 +24,9 @@ class SessionLimits:
         data_bytes: files in /mnt/data.
         scratch_bytes: files in /tmp.
         inodes: files and folders, for each writable folder.
-        open_files: descriptors of one process.
+        open_files: descriptors of one process. All sessions together can have this many and 253
+            under way in sockets (`unix(7)`, ETOOMANYREFS), which leaves the usual 1024 to others.
+        queued_signals: signals that wait, and timers.
     """
 
     memory_bytes: int = 1024 * MIB
@@ -29,7 +34,8 @@ class SessionLimits:
     data_bytes: int = 256 * MIB
     scratch_bytes: int = 256 * MIB
     inodes: int = 65536
-    open_files: int = 1024
+    open_files: int = 512
+    queued_signals: int = 128
 
     def rlimits(self) -> dict[str, int]:
         """Resource limits of each process, for `guest.kernel.apply_limits`.
@@ -44,6 +50,7 @@ class SessionLimits:
             "FSIZE": max(self.data_bytes, self.scratch_bytes),
             "NOFILE": self.open_files,
             "CORE": 0,
+            "SIGPENDING": self.queued_signals,
             "MEMLOCK": 64 << 10,
             "MSGQUEUE": 0,
         }

@@ -76,7 +76,9 @@ def _become_session(
         ready, said_ready = os.pipe()
         first = init.fork()
         if first == 0:
-            init.become(said_ready, lambda: _lock_in(configuration), program)
+            init.become(
+                said_ready, lambda: _lock_in(configuration, configuration["limits"]), program
+            )
         os.close(said_ready)
         init_pidfd = os.pidfd_open(first)
         if os.fork() != 0:
@@ -89,8 +91,8 @@ def _become_session(
         os._exit(70)
 
 
-def _lock_in(configuration: dict[str, Any]) -> None:
-    isolation.drop_privileges(configuration["limits"], configuration["seccomp"])
+def _lock_in(configuration: dict[str, Any], limits: dict[str, int]) -> None:
+    isolation.drop_privileges(limits, configuration["seccomp"])
 
 
 def _run_kernel(
@@ -107,9 +109,9 @@ def _run_kernel(
     if "numpy" in sys.modules:
         # Every session would draw the same numbers otherwise.
         sys.modules["numpy"].random.seed()
-    _lock_in(configuration)
+    _lock_in(configuration, kernel.before_hello(configuration["limits"]))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     init.wait_until_ready(ready)
-    kernel.say_hello(hello, init_pidfd)
+    kernel.say_hello(hello, init_pidfd, configuration["limits"])
     os.closerange(frames.REQUESTS + 1, 1024)
     kernel.serve(shell)

@@ -26,6 +26,14 @@ def apply_limits(limits: dict[str, int]) -> None:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
 
+def before_hello(limits: dict[str, int]) -> dict[str, int]:
+    """Return the limits that hold from the start.
+
+    Who may have fewer open files than are under way in sockets of this user cannot send its own.
+    """
+    return {name: value for name, value in limits.items() if name != "NOFILE"}
+
+
 def place(hello: int, requests: int, replies: int) -> socket.socket:
     """Move the ends of the pipes to where `serve` has them; return the socket for `say_hello`."""
     # First out of the way of 3 and 4, which any of them may be.
@@ -39,11 +47,11 @@ def place(hello: int, requests: int, replies: int) -> socket.socket:
     return socket.socket(fileno=spare[0])
 
 
-def say_hello(hello: socket.socket, init_pidfd: int) -> None:
+def say_hello(hello: socket.socket, init_pidfd: int, limits: dict[str, int]) -> None:
     """Hand the host what it needs to kill, interrupt and look into this session.
 
     Before any code of the guest has run, so that none of these can be something else; then the
-    socket is closed.
+    socket is closed, and all limits hold.
     """
     descriptors = [init_pidfd, os.pidfd_open(os.getpid())]
     for directory in DIRECTORIES:
@@ -52,6 +60,7 @@ def say_hello(hello: socket.socket, init_pidfd: int) -> None:
     hello.close()
     for descriptor in descriptors:
         os.close(descriptor)
+    apply_limits(limits)
 
 
 def serve(shell: Shell) -> None:

@@ -23,11 +23,11 @@ def main(hello_descriptor: int, requests: int, replies: int) -> None:
     os.setsid()
     prepare_streams()
     seed_font_cache()
-    kernel.apply_limits(configuration["limits"])
+    kernel.apply_limits(kernel.before_hello(configuration["limits"]))
     shell = Shell()
     shell.warm(configuration["preload"])
     init.wait_until_ready(ready)
-    kernel.say_hello(hello, os.pidfd_open(1))
+    kernel.say_hello(hello, os.pidfd_open(1), configuration["limits"])
     kernel.serve(shell)
 
 

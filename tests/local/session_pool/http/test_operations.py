@@ -77,3 +77,27 @@ async def test_another_session_cannot_read_it(session: PoolClient) -> None:
     other = session.of()
     await other.result("1")
     assert (await other.request("GET", f"executions/{started['id']}")).status_code == 404
+
+
+async def test_results_end_with_their_session(session: PoolClient) -> None:
+    client = session.of()
+    operation_id = (await start(client, "7")).json()["id"]
+    assert (await finished(client, operation_id))["status"] == "Succeeded"
+    await client.request("DELETE", "session")
+    await client.result("1")
+    assert (await client.request("GET", f"executions/{operation_id}")).status_code == 404
+    await client.request("DELETE", "session")
+
+
+async def test_large_results_are_kept_up_to_a_bound(session: PoolClient) -> None:
+    # 17 outputs of 10 MB: more than the bound of 128 MiB together.
+    code = (
+        "from IPython.display import display\ndisplay({'image/png': b'x' * 10_000_000}, raw=True)"
+    )
+    ids = []
+    for _ in range(17):
+        ids.append((await start(session, code)).json()["id"])
+        last = await finished(session, ids[-1])
+    assert last["status"] == "Succeeded"
+    assert (await session.request("GET", f"executions/{ids[0]}")).status_code == 404
+    assert (await session.request("GET", f"executions/{ids[-1]}")).status_code == 200
