@@ -19,6 +19,7 @@
     ├── ModelError
     │   ├── ModelUnreachableError
     │   ├── ModelFailedError
+    │   │   └── ModelParameterError    it takes a parameter not, or not with this value
     │   ├── ModelAnswerCutError        it ended in the middle
     │   ├── ModelAnswerInvalidError    it is not what the protocol has
     │   ├── ModelThrottledError
@@ -241,6 +242,18 @@ class ModelFailedError(ModelError):
     status = 502
     title = "The model failed."
     mend = "Read `detail`: it has the service's own words and the setting that mends them."
+
+
+class ModelParameterError(ModelFailedError):
+    """The model takes a parameter not at all, or not with this value.
+
+    Attributes:
+        parameter: its name, as ModelParameters has it.
+    """
+
+    def __init__(self, detail: str, parameter: str) -> None:
+        super().__init__(detail)
+        self.parameter = parameter
 
 
 class ModelAnswerCutError(ModelError):

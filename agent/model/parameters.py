@@ -1,6 +1,7 @@
 """Parameters of a model call besides its messages and tools."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
 
@@ -29,7 +30,11 @@ class ModelParameters:
 
     def as_fields(self) -> dict[str, Any]:
         """Those that are set, by the name that they have on the wire."""
-        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+        return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
+
+    def without(self, names: Collection[str]) -> Self:
+        """These, with none of those names set."""
+        return replace(self, **{name: None for name in names if name in self.as_fields()})
 
     def __or__(self, other: Self) -> Self:
         """These, with what `other` sets in place of ours."""
@@ -37,5 +42,5 @@ class ModelParameters:
         return type(self)(**(self.as_fields() | changes)) if changes else self
 
 
-_NAMES: Final = tuple(field.name for field in fields(ModelParameters))
+NAMES: Final = tuple(field.name for field in fields(ModelParameters))
 UNSET: Final = ModelParameters()

@@ -19,8 +19,10 @@ from agent.errors import (
     DeploymentNotFoundError,
     ModelAccessError,
     ModelFailedError,
+    ModelParameterError,
     ModelThrottledError,
 )
+from agent.model.parameters import NAMES
 from agent.text import shortened
 
 ROLE: Final = "Cognitive Services OpenAI User"
@@ -176,6 +178,11 @@ class Refusal:
                 "sent elsewhere. Set AZURE_OPENAI_ENDPOINT to the address that answers."
             )
         detail = f"The model answered {_sentence(self.quote)} {self.mend}".rstrip()
+        parameter = "max_completion_tokens" if self.param == "max_tokens" else self.param
+        # Another fault of the value is the caller's own: the next one may send a better one.
+        is_unsupported = "unsupported" in text.lower() or "not support" in text.lower()
+        if self.status == 400 and parameter in NAMES and is_unsupported:
+            return ModelParameterError(detail, parameter)
         return ModelFailedError(detail, retry_after_s=retry_after_s)
 
     def _access_error(self, text: str) -> AgentError:

@@ -8,10 +8,10 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
-from agent.errors import AgentError, DeadlineExceededError
+from agent.errors import AgentError, DeadlineExceededError, ModelParameterError
 from agent.events import (
     Event,
     FileCreated,
@@ -110,12 +110,14 @@ class TurnServices:
         sessions: the session pool, None where none is configured.
         options: the budgets.
         in_background: runs a coroutine to its end, after the turn if need be.
+        not_taken: parameters of callers that the model refused: they are not sent again.
     """
 
     model: ChatService
     sessions: SessionsClient | None
     options: TurnOptions
     in_background: Callable[[Coroutine[None, None, None]], None]
+    not_taken: set[str] = field(default_factory=set)
 
 
 def stateless_turn(services: TurnServices, request: TurnRequest) -> AsyncGenerator[Event]:
@@ -234,7 +236,9 @@ class _Turn:
         options = services.options
         self._services = services
         self._stream = request.stream
-        self._parameters = options.parameters | request.parameters
+        # The caller's are for the model if it takes them; those of the settings must be right.
+        self._wishes = request.parameters
+        self._parameters = options.parameters | self._wishes.without(services.not_taken)
         self._deadline = deadline or asyncio.get_running_loop().time() + options.timeout_s
         reserve_s = min(ANSWER_RESERVE_S, options.timeout_s * ANSWER_RESERVE_SHARE)
         self._tools_deadline = self._deadline - reserve_s
@@ -261,7 +265,9 @@ class _Turn:
         self._call_ids = {call.id for said in request.history for call in said.tool_calls}
         # What the model said, each message that is not empty.
         self._outputs: list[str] = []
-        self._warnings: list[TurnWarning] = []
+        self._warnings: list[TurnWarning] = [
+            _not_taken(name) for name in self._wishes.as_fields() if name in services.not_taken
+        ]
         self._is_late = False
         # File name → where the caller gets it.
         self._addresses = dict(session.addresses) if session else {}
@@ -320,7 +326,30 @@ class _Turn:
     async def _ask(
         self, kernel: Kernel, answer: Answer, *, tools: bool
     ) -> AsyncGenerator[TextDelta]:
-        """One call of the model: the pieces of its message; `answer` then holds the rest."""
+        """One call of the model: the pieces of its message; `answer` then holds the rest.
+
+        What the caller asked of the model and it does not take is left out, with a warning.
+        """
+        while True:
+            try:
+                async with aclosing(self._ask_once(kernel, answer, tools=tools)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+                return
+            except ModelParameterError as error:
+                not_taken = self._services.not_taken
+                name = error.parameter
+                if name in not_taken or name not in self._wishes.as_fields():
+                    raise
+                not_taken.add(name)
+                self._warnings.append(_not_taken(name))
+                self._parameters = self._services.options.parameters | self._wishes.without(
+                    not_taken
+                )
+
+    async def _ask_once(
+        self, kernel: Kernel, answer: Answer, *, tools: bool
+    ) -> AsyncGenerator[TextDelta]:
         message_id = f"msg-{secrets.token_hex(8)}"
         links = SandboxLinks(self._addresses)
         model = self._services.model
@@ -419,6 +448,12 @@ class _Turn:
             await kernel.invoke_function_call(content, self._history)
             if self._interpreter and self._interpreter.failure:
                 span.failed(self._interpreter.failure.code)
+
+
+def _not_taken(name: str) -> TurnWarning:
+    return TurnWarning(
+        "ParameterNotTaken", f"The model does not take this `{name}`: it answered without it."
+    )
 
 
 def _finish_reason(reason: str) -> FinishReason:
