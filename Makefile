@@ -24,8 +24,8 @@ check: setup ## Lint, format and types.
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy .
 
-bench: setup ## Measure a turn, streams, conversations and the session pool; fails if a target is missed.
-	@status=0; for part in bench bench.streaming bench.conversations bench.session_pool; do \
+bench: setup ## Measure a turn, streams, conversations, memory and the session pool; fails if a target is missed.
+	@status=0; for part in bench bench.streaming bench.conversations bench.soak bench.session_pool; do \
 		$(PYTHON_OF_VENV) -m $$part || status=1; \
 	done; exit $$status
 
