@@ -10,8 +10,9 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.request import getproxies
 
 import aiohttp
@@ -31,6 +32,8 @@ from agent.telemetry import configure_logging, logger
 from agent.turns.code_interpreter import OutputLimits
 from agent.turns.probe import ModelProbe
 from agent.turns.turn import TurnOptions, TurnServices
+
+_EXPORTING: Final = "agent.telemetry.exporting"
 
 
 class RuntimeState(Enum):
@@ -78,6 +81,7 @@ class Runtime:
             raise RuntimeError(f"{self!r} cannot be opened again")
         configure_logging(content=self._settings.log_content)
         async with AsyncExitStack() as opening:
+            await self._start_telemetry(opening)
             self._clients = await self._open(opening)
             self._stack = opening.pop_all()
         self.state = RuntimeState.OPENED
@@ -115,6 +119,26 @@ class Runtime:
         if self._clients is None or self.state is not RuntimeState.OPENED:
             raise RuntimeError(f"{self!r} has no clients: use it in `async with`")
         return self._clients
+
+    async def _start_telemetry(self, opening: AsyncExitStack) -> None:
+        settings = self._settings
+        connection_string = settings.applicationinsights_connection_string
+        endpoint = settings.otel_exporter_otlp_endpoint
+        if not connection_string and not endpoint:
+            return
+        # Nobody else pays for the SDK.
+        module = await asyncio.to_thread(import_module, _EXPORTING)
+        destinations = module.Destinations(
+            connection_string=connection_string or "",
+            client_id=settings.azure_client_id,
+            otlp_endpoint=endpoint or "",
+        )
+        exporting = module.Exporting(
+            destinations,
+            service=settings.website_site_name or module.SERVICE,
+            content=settings.records_content,
+        )
+        opening.push_async_callback(asyncio.to_thread, exporting.stop)
 
     async def _open(self, opening: AsyncExitStack) -> _Clients:
         settings = self._settings

@@ -26,7 +26,23 @@ def _secure(url: str) -> str:
     return url.rstrip("/")
 
 
+def _secure_endpoints(connection_string: str) -> str:
+    """A connection string of Application Insights, whose endpoints get tokens too."""
+    pairs = (part.partition("=") for part in connection_string.split(";"))
+    parts = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    if not parts.get("instrumentationkey"):
+        raise ValueError("must be a connection string: InstrumentationKey=…;IngestionEndpoint=…")
+    for name, value in parts.items():
+        if name.endswith("endpoint"):
+            try:
+                _secure(value)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+    return connection_string
+
+
 Endpoint = Annotated[str, AfterValidator(_secure)]
+ConnectionString = Annotated[str, AfterValidator(_secure_endpoints)]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
@@ -102,6 +118,21 @@ class Settings(SignInSettings):
 
     # Log questions, code and outputs: for a developer's own machine.
     log_content: bool = False
+
+    # Where spans and metrics go: Application Insights, by the app's identity, and a collector that
+    # takes OTLP over HTTP. Neither set: nothing is recorded.
+    applicationinsights_connection_string: ConnectionString | None = None
+    otel_exporter_otlp_endpoint: str | None = Field(default=None, pattern="^https?://.")
+    # Put questions, code, outputs and answers on spans; the switch of the GenAI conventions.
+    otel_instrumentation_genai_capture_message_content: str | None = None
+    # App Service's own setting: names the app in its telemetry, where OTEL_SERVICE_NAME does not.
+    website_site_name: str | None = None
+
+    @property
+    def records_content(self) -> bool:
+        """Whether spans carry what people asked and what the model wrote."""
+        switch = self.otel_instrumentation_genai_capture_message_content or ""
+        return switch.lower() in {"true", "span_only", "span_and_event"}
 
     @classmethod
     def load(cls) -> Self:

@@ -10,10 +10,12 @@ FUNCTIONS_HOST_PORT: Final = 7071
 AZURE_OPENAI_PORT: Final = 7081
 SESSION_POOL_PORT: Final = 7082
 MANAGED_IDENTITY_PORT: Final = 7083
+AZURE_MONITOR_PORT: Final = 7084
 
 # For whom a token is meant: `aud`, and `resource` when it is asked for.
 AZURE_OPENAI_AUDIENCE: Final = "https://cognitiveservices.azure.com"
 SESSION_POOL_AUDIENCES: Final = ("https://dynamicsessions.io", "https://acasessions.io")
+AZURE_MONITOR_AUDIENCE: Final = "https://monitor.azure.com"
 STORAGE_AUDIENCE: Final = "https://storage.azure.com"
 # The app registration that callers sign in to, and its exposed API.
 SIGN_IN_CLIENT_ID: Final = "5d0c1d6a-0000-4000-8000-000000000003"

@@ -48,6 +48,7 @@ LOCAL: Mapping[str, set[str]] = {
     "tls": set(),
     "managed_identity": {"defaults"},
     "app_service_auth": {"defaults", "managed_identity"},
+    "azure_monitor": {"managed_identity"},
     "azure_openai": {"defaults", "managed_identity"},
     "session_pool": {"command_line", "defaults", "managed_identity", "processes", "serving", "tls"},
     "functions_host": {"app_service_auth", "command_line", "defaults", "processes", "serving"},
@@ -182,6 +183,9 @@ def test_imports_stand_at_the_top() -> None:
         "agent/http/dispatch.py",
         "agent/conversations/store.py",
         "agent/model/lazy_reexports.py",
+        "agent/runtime.py",
+        "agent/telemetry/exporting.py",
+        "agent/telemetry/sending.py",
     }
 
 

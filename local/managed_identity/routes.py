@@ -31,6 +31,7 @@ LIFETIME_S: Final = 86_400
 RESOURCES: Final = (
     defaults.AZURE_OPENAI_AUDIENCE,
     *defaults.SESSION_POOL_AUDIENCES,
+    defaults.AZURE_MONITOR_AUDIENCE,
     defaults.STORAGE_AUDIENCE,
     defaults.SIGN_IN_AUDIENCE,
 )

@@ -100,3 +100,53 @@ def test_what_the_model_is_asked_for_is_checked(
         environment.setenv(name, value)
         with pytest.raises(SettingsError, match=name):
             Settings.load()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://x.in.applicationinsights.azure.com/", "http://127.0.0.1:7084/"]
+)
+def test_a_connection_string_of_application_insights_is_taken(
+    environment: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    value = f"InstrumentationKey={'0' * 8}-0000-0000-0000-{'0' * 12};IngestionEndpoint={endpoint}"
+    environment.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", value)
+    assert Settings.load().applicationinsights_connection_string == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "InstrumentationKey=k;IngestionEndpoint=http://example.com/",
+        "instrumentationkey=k;INGESTIONENDPOINT=http://example.com/",
+        "InstrumentationKey=k; IngestionEndpoint =http://example.com/",
+        "InstrumentationKey=k;LiveEndpoint=http://user@127.0.0.1/",
+        "IngestionEndpoint=https://example.com/",
+        "k",
+    ],
+)
+def test_its_tokens_go_only_to_https_or_this_machine(
+    environment: pytest.MonkeyPatch, value: str
+) -> None:
+    environment.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", value)
+    with pytest.raises(SettingsError, match="APPLICATIONINSIGHTS_CONNECTION_STRING") as refused:
+        Settings.load()
+    assert "example.com" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("value", "records"),
+    [
+        ("true", True),
+        ("SPAN_ONLY", True),
+        ("span_and_event", True),
+        ("event_only", False),
+        ("no_content", False),
+        ("false", False),
+        ("", False),
+    ],
+)
+def test_content_is_recorded_by_the_conventions_switch_alone(
+    environment: pytest.MonkeyPatch, value: str, *, records: bool
+) -> None:
+    environment.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", value)
+    assert Settings.load().records_content is records

@@ -64,10 +64,11 @@ async def test_a_turn_that_fails_has_one_line_with_its_code(
     azure: SharedAzure, open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "agent")
-    azure.stack.openai.faults.inject(RoleMissing(), times=2)
+    azure.stack.openai.faults.inject(RoleMissing(), times=None)
     async with open_runtime() as runtime:
         with recorded() as taken:
             await collect(stateless_turn(runtime.turns, TurnRequest("Hi")))
+    azure.stack.openai.faults.clear()
     ((level, fields),) = turn_lines(caplog)
     assert level == "WARNING"
     assert (fields["outcome"], fields["code"]) == ("failed", "ModelAccessDenied")

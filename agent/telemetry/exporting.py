@@ -1,0 +1,215 @@
+"""Sends what the app records: to Azure Monitor, to a collector, or to both.
+
+A cold start pays for the SDK's tracer alone. The exporters are imported in a thread once the first
+turn has its answer; until then spans and measurements wait in buffers of a fixed length, of which
+the oldest are dropped. An exporter that does not get through costs no turn anything: it works in
+threads of its own, and the log says once that it fails and once that it works again.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import FrameType
+from typing import Final, Protocol
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+
+from agent.telemetry import recording
+from agent.telemetry.logs import logger
+from agent.telemetry.recording import Attributes, Recording
+
+SERVICE: Final = "functions-code-interpreter"
+# The answer is sent when the turn has ended: the import must not hold it up.
+OPEN_AFTER_S: Final = 1.0
+# What is left is dropped then: whoever stops a worker does not wait long.
+FLUSH_TIMEOUT_S: Final = 4.0
+WAITING_SPANS_MAX: Final = 2048
+WAITING_MEASUREMENTS_MAX: Final = 8192
+
+# Each of these would log every attempt that fails.
+_TALKATIVE: Final = (
+    "azure.monitor.opentelemetry",
+    "opentelemetry.exporter",
+    "opentelemetry.sdk",
+    "urllib3.connectionpool",
+)
+_SENDING: Final = "agent.telemetry.sending"
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """Where telemetry goes.
+
+    Attributes:
+        connection_string: of Application Insights; empty: not there.
+        client_id: of the user-assigned managed identity that may send there.
+        otlp_endpoint: of a collector that takes OTLP over HTTP; empty: not there. The exporter
+            itself reads this and the other OTEL_EXPORTER_OTLP_* variables.
+    """
+
+    connection_string: str = ""
+    client_id: str | None = None
+    otlp_endpoint: str = ""
+
+
+type Measure = Callable[[float, Attributes], None]
+
+
+class Sending(Protocol):
+    """The exporters, once they are there; see agent/telemetry/sending.py."""
+
+    processors: Sequence[SpanProcessor]
+    measures: Mapping[str, Measure]
+
+    def close(self) -> None:
+        """Send what is left."""
+        ...
+
+
+class _Waiting(SpanProcessor):
+    """Keeps spans until there are processors, which get them then, and all later ones at once."""
+
+    def __init__(self) -> None:
+        self._spans: deque[ReadableSpan] = deque(maxlen=WAITING_SPANS_MAX)
+        self._processors: Sequence[SpanProcessor] | None = None
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Called by the SDK."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Called by the SDK."""
+        if self._processors is None:
+            self._spans.append(span)
+        else:
+            for processor in self._processors:
+                processor.on_end(span)
+
+    def pass_on(self, processors: Sequence[SpanProcessor]) -> None:
+        """Give all spans to these from now on."""
+        self._processors = processors
+        while self._spans:
+            self.on_end(self._spans.popleft())
+
+
+class Exporting:
+    """The telemetry of this worker, from now until `stop`.
+
+    Args:
+        destinations: at least one.
+        service: names the app where OTEL_SERVICE_NAME does not.
+        content: whether questions, code, outputs and answers are put on spans.
+        open_after_s: how long after the end of the first turn exporters are imported.
+    """
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        *,
+        service: str = SERVICE,
+        content: bool = False,
+        open_after_s: float = OPEN_AFTER_S,
+    ) -> None:
+        self._destinations = destinations
+        self._open_after_s = open_after_s
+        self._resource = _resource(service)
+        # It reads the standard variables for the sampler and the limits of spans.
+        provider = TracerProvider(resource=self._resource, shutdown_on_exit=False)
+        self._spans = _Waiting()
+        provider.add_span_processor(self._spans)
+        self._measurements: deque[tuple[str, float, Attributes]] = deque(
+            maxlen=WAITING_MEASUREMENTS_MAX
+        )
+        self._measures: Mapping[str, Measure] | None = None
+        self._sending: Sending | None = None
+        self._opener: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        recording.start(
+            Recording(provider.get_tracer("agent"), self._measure, self._turn_ended, content)
+        )
+        atexit.register(self.stop)
+        _stop_before_the_default_end(self.stop)
+
+    def stop(self) -> None:
+        """Record nothing more and send what is left, for at most FLUSH_TIMEOUT_S."""
+        if self._stopped:
+            return
+        self._stopped = True
+        recording.stop()
+        atexit.unregister(self.stop)
+        if self._opener is not None:
+            self._opener.cancel()
+        last = threading.Thread(target=self._flush, name="telemetry", daemon=True)
+        last.start()
+        last.join(FLUSH_TIMEOUT_S)
+
+    def _flush(self) -> None:
+        if self._sending is not None or len(self._spans):
+            self._open()
+        if self._sending is not None:
+            self._sending.close()
+
+    def _measure(self, name: str, value: float, attributes: Attributes) -> None:
+        if self._measures is None:
+            self._measurements.append((name, value, attributes))
+        else:
+            self._measures[name](value, attributes)
+
+    def _turn_ended(self) -> None:
+        if self._opener is None:
+            self._opener = threading.Timer(self._open_after_s, self._open)
+            self._opener.daemon = True
+            self._opener.start()
+
+    def _open(self) -> None:
+        with self._lock:
+            if self._sending is not None:
+                return
+            try:
+                sending: Sending = import_module(_SENDING).open_sending(
+                    self._destinations, self._resource
+                )
+            except Exception as error:
+                # A wrong connection string, for example; its text may hold the value.
+                logger.warning("telemetry: no exporter: %s", type(error).__name__)
+                return
+            self._sending = sending
+            self._measures = sending.measures
+            while self._measurements:
+                self._measure(*self._measurements.popleft())
+            self._spans.pass_on(sending.processors)
+
+
+def _resource(service: str) -> Resource:
+    found = Resource.create()
+    if str(found.attributes[SERVICE_NAME]).startswith("unknown_service"):
+        return found.merge(Resource({SERVICE_NAME: service}))
+    return found
+
+
+def _stop_before_the_default_end(stop: Callable[[], None]) -> None:
+    """Flush where nobody else handles SIGTERM: Python would end without calling anything."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def end(number: int, _: FrameType | None) -> None:
+        stop()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)

@@ -1,0 +1,239 @@
+"""Where telemetry goes: real exporters against an ingestion endpoint and a collector."""
+
+import asyncio
+import gzip
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.telemetry import metrics
+from agent.telemetry.exporting import WAITING_SPANS_MAX, Destinations, Exporting
+from agent.telemetry.turns import TurnTelemetry
+from agent.turns.turn import TurnRequest, stateless_turn
+from local import defaults
+from local.azure_monitor import AzureMonitor
+from local.azure_openai import Say
+from local.serving import free_port, serve
+from tests.conftest import OpenRuntime, SharedAzure
+from tests.support import PROJECT
+from tests.support.turns import collect
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TURN = "invoke_agent code-interpreter"
+
+
+@dataclass
+class Collector:
+    """Takes OTLP over HTTP; reads it by the protocol's own messages."""
+
+    spans: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
+    services: set[str] = field(default_factory=set)
+
+    async def take_spans(self, request: Request) -> Response:
+        message = ExportTraceServiceRequest.FromString(await _plain(request))
+        for resource in message.resource_spans:
+            self.services |= {
+                a.value.string_value
+                for a in resource.resource.attributes
+                if a.key == "service.name"
+            }
+            self.spans += [span.name for scope in resource.scope_spans for span in scope.spans]
+        return Response(status_code=200)
+
+    async def take_metrics(self, request: Request) -> Response:
+        message = ExportMetricsServiceRequest.FromString(await _plain(request))
+        self.metrics += [
+            metric.name
+            for resource in message.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+        return Response(status_code=200)
+
+    @property
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/traces", self.take_spans, methods=["POST"]),
+                Route("/v1/metrics", self.take_metrics, methods=["POST"]),
+            ]
+        )
+
+
+async def _plain(request: Request) -> bytes:
+    body = await request.body()
+    return gzip.decompress(body) if request.headers.get("content-encoding") == "gzip" else body
+
+
+@pytest.fixture(autouse=True)
+def quick_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As infra/ has it, but for the delay between batches."""
+    monkeypatch.setenv("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
+    monkeypatch.setenv("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def monitor(azure: SharedAzure) -> AsyncIterator[tuple[AzureMonitor, str]]:
+    ingestion = AzureMonitor(azure.stack.identity.verifier(defaults.AZURE_MONITOR_AUDIENCE))
+    async with serve(ingestion.app) as url:
+        yield ingestion, ingestion.connection_string(url)
+
+
+type Start = Callable[..., Exporting]
+
+
+@pytest.fixture
+def start(identity_endpoint: None) -> Iterator[Start]:
+    """Starts exporting, at once; stopped with the test."""
+    started: list[Exporting] = []
+
+    def start_it(**destinations: str) -> Exporting:
+        started.append(Exporting(Destinations(**destinations), open_after_s=0))
+        return started[-1]
+
+    yield start_it
+    for exporting in started:
+        exporting.stop()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+def turn() -> None:
+    telemetry = TurnTelemetry()
+    telemetry.begin()
+    telemetry.failed("ModelThrottled", "")
+    telemetry.end()
+
+
+async def test_azure_monitor_gets_spans_and_metrics_by_the_identity(
+    azure: SharedAzure,
+    open_runtime: OpenRuntime,
+    monitor: tuple[AzureMonitor, str],
+) -> None:
+    ingestion, connection_string = monitor
+    settings = {"applicationinsights_connection_string": connection_string}
+    with azure.model.script(Say("Hello.")):
+        async with open_runtime(**settings, website_site_name="func-1") as runtime:
+            await collect(stateless_turn(runtime.turns, TurnRequest("Hi")))
+    by_name = {item.name: item for item in ingestion.items}
+    chat = by_name[f"chat {azure.stack.openai.deployment}"]
+    assert by_name[TURN].kind == chat.kind == "RemoteDependencyData"
+    assert chat.operation_id == by_name[TURN].operation_id
+    assert chat.parent_id == by_name[TURN].id
+    assert chat.properties["gen_ai.request.model"] == azure.stack.openai.deployment
+    assert by_name[TURN].raw["tags"]["ai.cloud.role"] == "func-1"
+    assert by_name[metrics.TURNS].kind == "MetricData"
+
+
+async def test_a_collector_gets_spans_and_metrics(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = Collector()
+    async with serve(collector.app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "named-by-the-operator")
+        exporting = start(otlp_endpoint=url)
+        turn()
+        await until(lambda: collector.spans == [TURN])
+        await asyncio.to_thread(exporting.stop)
+    assert metrics.TURNS in collector.metrics
+    assert collector.services == {"named-by-the-operator"}
+
+
+async def test_what_is_buffered_is_sent_at_the_stop(
+    identity_endpoint: None, monitor: tuple[AzureMonitor, str]
+) -> None:
+    ingestion, connection_string = monitor
+    exporting = Exporting(Destinations(connection_string=connection_string), open_after_s=60)
+    turn()
+    assert ingestion.items == []
+    await asyncio.to_thread(exporting.stop)
+    assert TURN in [item.name for item in ingestion.items]
+
+
+async def test_the_samplers_variables_are_honoured(
+    start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    ingestion, connection_string = monitor
+    exporting = start(connection_string=connection_string)
+    turn()
+    await asyncio.to_thread(exporting.stop)
+    assert TURN not in [item.name for item in ingestion.items]
+
+
+@pytest.mark.parametrize("how", ["down", "refusing", "throttling"])
+async def test_an_exporter_that_does_not_get_through_is_one_line_in_the_log(
+    start: Start,
+    monitor: tuple[AzureMonitor, str],
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    ingestion, connection_string = monitor
+    caplog.set_level(logging.INFO)
+    if how == "down":
+        connection_string = ingestion.connection_string(f"http://127.0.0.1:{free_port()}")
+    elif how == "throttling":
+        ingestion.throttle(100, retry_after_s=0)
+    else:
+        ingestion.refuse_items(TURN)
+    start(connection_string=connection_string)
+    began = asyncio.get_running_loop().time()
+    for _ in range(2000):
+        turn()
+    assert asyncio.get_running_loop().time() - began < 5
+    await until(lambda: "telemetry:" in caplog.text)
+    turn()
+    await asyncio.sleep(0.2)
+    lines = [r for r in caplog.records if "turn outcome" not in r.getMessage()]
+    assert [r.getMessage() for r in lines if r.levelno >= logging.WARNING] == [
+        "telemetry: Azure Monitor does not take it; it is dropped"
+    ]
+
+
+async def test_what_waits_is_bounded(identity_endpoint: None) -> None:
+    exporting = Exporting(Destinations(otlp_endpoint="http://127.0.0.1:1"), open_after_s=60)
+    for _ in range(WAITING_SPANS_MAX + 100):
+        turn()
+    assert len(exporting._spans) == WAITING_SPANS_MAX
+    exporting._spans._spans.clear()
+    exporting.stop()
+
+
+async def test_no_exporter_is_imported_before_the_first_turn_has_ended() -> None:
+    code = """
+import sys
+from agent.telemetry.exporting import Destinations, Exporting
+Exporting(Destinations(connection_string="InstrumentationKey=x", otlp_endpoint="http://x"))
+late = ("azure.monitor", "opentelemetry.exporter", "opentelemetry.sdk.metrics", "requests")
+print([name for name in sys.modules if name.startswith(late)])
+"""
+    finished = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout == "[]\n"
