@@ -92,7 +92,13 @@ class CodeInterpreter:
         self._emit = emit
         self._executions = 0
         self.warnings: list[TurnWarning] = []
-        self._files = SessionFiles(session, deadline, emit=emit, warn=self.warnings.append)
+        self._files = SessionFiles(
+            session,
+            deadline,
+            tools_deadline=execution_deadline,
+            emit=emit,
+            warn=self.warnings.append,
+        )
         self._taker = OutputTaker(
             session.files, limits.execution_max_chars, emit=emit, left_out=self._files.leave_out
         )
@@ -185,7 +191,7 @@ class CodeInterpreter:
             "stderr": shortened(execution.stderr, limit),
             "result": "" if outputs else shortened(execution.result or "", limit),
             "outputs": shortened(outputs, limit),
-            "note": " ".join(notes),
+            "note": shortened(" ".join(notes), limit),
         }
         return _as_json({name: text for name, text in fields.items() if text})
 

@@ -3,6 +3,7 @@
 They are brought to the caller after each execution, and put back where the session was replaced.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -50,6 +51,7 @@ class SessionFiles:
     Args:
         session: of the turn.
         deadline: of the turn (event-loop time).
+        tools_deadline: when files must be there, so that the model can still answer.
         emit: gets an event for each file.
         warn: is told what the caller should know.
     """
@@ -59,6 +61,7 @@ class SessionFiles:
         session: TurnSession,
         deadline: float,
         *,
+        tools_deadline: float,
         emit: Callable[[Event], None],
         warn: Callable[[TurnWarning], None],
     ) -> None:
@@ -67,6 +70,7 @@ class SessionFiles:
         self._looks = session.keeps_files
         self._watcher = FileWatcher(session.sessions, session.identifier)
         self._deadline = deadline
+        self._tools_deadline = tools_deadline
         self._emit = emit
         self._warn = warn
         # What the model is told with the next result.
@@ -147,7 +151,8 @@ class SessionFiles:
     async def _bring(self, execution_id: str, entry: SessionFile) -> None:
         file: File | None = None
         try:
-            file = await self._sink.take_file(entry, deadline=self._deadline)
+            if asyncio.get_running_loop().time() < self._tools_deadline:
+                file = await self._sink.take_file(entry, deadline=self._deadline)
         except PoolError as error:
             logger.warning("a file of the session could not be read: %s", error.code)
         if file is None:
