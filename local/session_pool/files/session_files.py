@@ -8,18 +8,17 @@ import secrets
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
 
 from local.session_pool.errors import FileMissingError, FileRefusedError
+from local.session_pool.files.copying import TreeCopy
 from local.session_pool.files.safe_open import open_beneath
 from local.session_pool.files.tree import (
     MAX_DEPTH,
     UPLOAD_PREFIX,
     FileEntry,
-    copy_tree,
     entries_of,
     entry_of,
     full_is_ours,
@@ -180,23 +179,31 @@ class SessionFiles:
 
         await self._run(root, work)
 
-    async def copy_all(self, source: int, target: int) -> None:
-        """Copy regular files and folders from one /mnt/data to another."""
-        await self._run(source, partial(copy_tree, target=target, depth=MAX_DEPTH))
+    async def copy_all(self, source: int, target: int, max_bytes: int) -> list[str]:
+        """Copy everything from one /mnt/data to another, empty one; return what is left out."""
+        copy = TreeCopy(target, for_session=True, room_bytes=max_bytes)
+        return await self._run(source, copy.run)
 
-    async def export(self, source: int, folder: Path) -> None:
-        """Copy regular files and folders from a /mnt/data to a folder of the host."""
+    async def export(self, source: int, folder: Path, max_bytes: int) -> list[str]:
+        """Copy files and folders from a /mnt/data to a new folder of the host; no links.
 
-        def work() -> None:
+        Returns:
+            What is left out.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+
+        def work() -> list[str]:
             folder.mkdir(parents=True)
             target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                copy_tree(source, target, MAX_DEPTH)
+                return TreeCopy(target, for_session=False, room_bytes=max_bytes).run(source)
             finally:
                 os.close(target)
 
         # As ourselves: the threads of this object may be of a user who can write nowhere else.
-        await asyncio.to_thread(work)
+        return await asyncio.to_thread(work)
 
     async def _run(self, root: int, work: Callable[[int], T]) -> T:
         """Do `work` in a thread, with a copy of `root` of its own.

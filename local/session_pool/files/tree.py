@@ -146,43 +146,6 @@ def _remove_flat(folder: int, name: bytes) -> None:
         os.rmdir(current, dir_fd=folder)
 
 
-def copy_tree(source: int, target: int, depth: int) -> None:
-    """Copy regular files and folders from one folder to another (descriptors)."""
-    with os.scandir(source) as found:
-        names = [os.fsencode(each.name) for each in found]
-    for name in names:
-        with contextlib.suppress(OSError):  # what cannot be read is left behind
-            mode = os.stat(name, dir_fd=source, follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode) and depth > 0:
-                os.mkdir(name, 0o755, dir_fd=target)
-                flags = os.O_RDONLY | os.O_DIRECTORY
-                inner, outer = open_beneath(source, name, flags), open_beneath(target, name, flags)
-                try:
-                    copy_tree(inner, outer, depth - 1)
-                finally:
-                    os.close(inner)
-                    os.close(outer)
-            elif stat.S_ISREG(mode):
-                copy_file(source, target, name)
-
-
-def copy_file(source: int, target: int, name: bytes) -> None:
-    """Copy one regular file; its place in `target` must be free."""
-    reading = open_beneath(source, name, os.O_RDONLY)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        writing = open_beneath(target, name, flags, 0o644)
-        try:
-            while os.sendfile(writing, reading, None, 1 << 20):
-                pass
-            times = os.fstat(reading)
-            os.utime(writing, ns=(times.st_atime_ns, times.st_mtime_ns))
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
-
-
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of `data`."""
     view = memoryview(data)

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0
 _REFILL_DELAY_S = 0.01
 
-CopyFiles = Callable[[KernelProcess, KernelProcess], Awaitable[None]]
+CopyFiles = Callable[[KernelProcess, KernelProcess], Awaitable[list[str]]]
 
 
 class Pool:
@@ -159,7 +159,7 @@ class Pool:
         except KernelStartError as error:
             _log.error("a kernel did not start again: %s", error)
             raise AllocationError(session.identifier, self._options.name) from error
-        await self._copy_files(session.kernel, kernel)
+        session.left_out = await self._copy_files(session.kernel, kernel)
         return kernel
 
     def _alive(self, identifier: str) -> Session | None:

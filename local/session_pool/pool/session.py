@@ -33,6 +33,7 @@ class Session:
         guid: the service's name for what holds it: another guid means another, empty session.
         created_at: when it was allocated.
         last_accessed_at: when it was last called.
+        left_out: files that the last restart could not copy.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Session:
         self._turn = asyncio.Lock()
         self._restarting: asyncio.Task[None] | None = None
         self._ended = False
+        self.left_out: list[str] = []
         self._lost = False
         self._on_end: list[Callable[[], None]] = []
         # Grows with each execution that timed out: those queued behind it are aborted.
@@ -105,6 +107,7 @@ class Session:
     async def _run(self, request: ExecutionRequest, deadline_s: float) -> Outcome:
         kernel = await self._usable_kernel()
         lost, self._lost = self._lost, False
+        left_out, self.left_out = _named(self.left_out), []
         started_s = time.monotonic()
         # Code cannot guess it, and could only put its own outputs in another order.
         marker = f"\0{secrets.token_hex(8)}\0" if request.jupyter_result else ""
@@ -128,7 +131,7 @@ class Session:
         elif not timed_out:
             words = reply.frame.traceback
         succeeded = reply is not None and not timed_out and reply.frame.status == "ok"
-        text = _joined(_joined(LOST if lost else "", stderr.text), words)
+        text = _joined(_joined(_joined(LOST if lost else "", left_out), stderr.text), words)
         return Outcome(succeeded, stdout.text, text, duration_ms, reply, (stdout, stderr))
 
     async def _usable_kernel(self) -> KernelProcess:
@@ -194,6 +197,13 @@ async def _reply_before(
         return execution.result(), timed_out
     except KernelDiedError:
         return None, timed_out
+
+
+def _named(left_out: list[str]) -> str:
+    if not left_out:
+        return ""
+    names = ", ".join(ascii(name) for name in left_out[:10])
+    return f"[the restart could not keep {len(left_out)} files of /mnt/data: {names[:1000]}]"
 
 
 def _joined(stderr: str, words: str) -> str:

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from local.serving import serve
-from local.session_pool import PoolOptions
+from local.session_pool import PoolOptions, SessionLimits
 from local.tls import TlsFiles
 from tests.local.session_pool.conftest import OpenPool
 from tests.support.pool_client import AUDIENCE, PoolClient
@@ -86,6 +86,33 @@ async def test_files_are_kept_on_request(open_pool: OpenPool, tmp_path: Path) ->
         await other.upload("stopped.txt", b"two")
     contents = {path.name: path.read_bytes() for path in texts_below(tmp_path)}
     assert contents == {"deleted.txt": b"one", "stopped.txt": b"two"}
+
+
+@on_the_shared_loop
+async def test_kept_files_have_their_holes_and_none_is_kept_in_part(
+    open_pool: OpenPool, tmp_path: Path
+) -> None:
+    limits = SessionLimits(data_bytes=8 << 20)
+    async with open_pool(PoolOptions(keep_files=tmp_path, preload=(), limits=limits)) as client:
+        await client.result(
+            "import os\n"
+            "for n in range(40):\n    os.truncate(os.open(f'/mnt/data/{n}', 66), 8 << 20)\n"
+            "with open('/mnt/data/end', 'wb') as file:\n"
+            "    file.seek(4 << 20); file.write(b'end')\n"
+            "os.symlink('/etc/passwd', '/mnt/data/link')\n"
+            "os.mkdir('/mnt/data/closed'); open('/mnt/data/closed/in', 'w').close()\n"
+            "os.chmod('/mnt/data/closed', 0)"
+        )
+    found = [path for path in below(tmp_path) if path.is_file()]
+    sizes = {path.name: path.stat().st_size for path in found}
+    assert sizes.pop("in") == 0
+    assert sizes == {**{str(n): 8 << 20 for n in range(40)}, "end": (4 << 20) + 3}
+    assert next(path for path in found if path.name == "end").read_bytes()[-4:] == b"\0end"
+    assert sum(path.stat().st_blocks * 512 for path in found) < 1 << 20
+
+
+def below(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))
 
 
 def texts_below(folder: Path) -> list[Path]:

@@ -166,3 +166,29 @@ async def test_a_pool_without_a_fork_server_says_so_and_works(open_pool: OpenPoo
         await client.upload("a.txt", b"a")
         read = await client.result("import os; (open('/mnt/data/a.txt').read(), os.getpid() < 10)")
         assert read["executionResult"] == ["a", True]
+
+
+async def test_a_restart_keeps_holes_links_permissions_and_names_the_rest(
+    session: PoolClient,
+) -> None:
+    await session.result(
+        "import os\nos.chdir('/mnt/data')\n"
+        "with open('sparse', 'wb') as file:\n    file.seek(200 << 20); file.write(b'end')\n"
+        "open('run', 'w').write('#!'); os.chmod('run', 0o755); os.link('run', 'same')\n"
+        "os.symlink('/mnt/data/run', 'link'); os.mkfifo('pipe')\n"
+        "os.mkdir('closed'); open('closed/in', 'w').close(); os.chmod('closed', 0)"
+    )
+    await session.execute("import os; os._exit(1)")
+    answer = await session.result(
+        "import os\nos.chdir('/mnt/data')\nfound = os.stat('sparse')\n"
+        "seen = [sorted(os.listdir()), found.st_size, found.st_blocks < 100, os.readlink('link'),\n"
+        "    oct(os.stat('run').st_mode), os.stat('run').st_nlink,\n"
+        "    oct(os.stat('closed').st_mode)]\n"
+        "os.chmod('closed', 0o755)\n"
+        "[*seen, os.listdir('closed')]"
+    )
+    names = ["closed", "link", "run", "same", "sparse"]
+    assert answer["executionResult"] == [
+        *(names, (200 << 20) + 3, True, "/mnt/data/run", "0o100755", 2, "0o40000", ["in"])
+    ]
+    assert "could not keep 1 files of /mnt/data: 'pipe'" in answer["stderr"]
