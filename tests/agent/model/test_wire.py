@@ -92,3 +92,13 @@ async def test_the_events_say_what_the_answer_says(stack: Stack) -> None:
     turn = await turn_of(stack, case.wire, DONE, stream=True)
     assert turn.texts == ["Let me see.", "Done."]
     assert turn.finished.usage.completion_tokens == USAGE["completion_tokens"]
+
+
+async def test_an_id_that_each_round_repeats_names_one_call(stack: Stack) -> None:
+    wire = CASES["name: the tool's own name, whole"].wire
+    turn = await turn_of(stack, wire, wire, DONE, stream=False)
+    assert len(turn.executions) == 2
+    said = stack.model.bodies[-1]["messages"]
+    ids = [call["id"] for message in said for call in message.get("tool_calls") or ()]
+    assert len(set(ids)) == 2
+    assert [m["tool_call_id"] for m in said if m["role"] == "tool"] == ids
