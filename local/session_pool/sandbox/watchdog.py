@@ -83,4 +83,5 @@ class Watchdog:
         limit = self._limits.memory_bytes
         stored = usage.files_bytes(folders)
         pids = usage.processes_of(roots)
+        usage.share_processor(pids, roots)
         return stored + usage.memory_bytes(pids, above=limit - stored) > limit

@@ -219,3 +219,21 @@ async def test_one_session_with_descriptors_under_way_does_not_stop_new_ones(
     assert result["stdout"] == "Too many references: cannot splice\n"
     assert result["executionResult"] < 1024
     assert (await session.of().result("1"))["executionResult"] == 1
+
+
+async def test_without_a_control_group_many_processes_weigh_as_one(open_pool: OpenPool) -> None:
+    async with open_pool(PoolOptions(control_groups=False, preload=())) as client:
+        result = await client.result(
+            "import os, time\nchildren = []\n"
+            "for _ in range(20):\n    child = os.fork()\n"
+            "    if child == 0:\n        while True: pass\n"
+            "    children.append(child)\n"
+            "until = time.monotonic() + 10\n"
+            "def values(): return [os.getpriority(os.PRIO_PROCESS, child) for child in children]\n"
+            "while min(values()) < 14 and time.monotonic() < until: time.sleep(0.05)\n"
+            "found = values()\n"
+            "for child in children: os.kill(child, 9); os.waitpid(child, 0)\n"
+            "[os.getpriority(os.PRIO_PROCESS, 0), min(found)]"
+        )
+        # 1.25 ** 14 is more than 20.
+        assert result["executionResult"] == [0, 14]
