@@ -10,7 +10,7 @@ PoolError
 ├── ExecutionNotFoundError          404: no such operation
 ├── FileMissingError                404: no such file
 ├── FileRefusedError                400: a name or path that leads nowhere
-├── StorageFullError                507: /mnt/data is full
+├── StorageFullError                507: /mnt/data is full, or this machine's disk
 ├── TooLargeError                   413
 ├── PoolFullError                   429: every session is held
 └── AllocationError                 500: a session did not start

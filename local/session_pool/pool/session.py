@@ -7,9 +7,13 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from local.session_pool.errors import SessionNotFoundError
+from local.session_pool.errors import SessionNotFoundError, StorageFullError
 from local.session_pool.pool.execution import ExecutionRequest, Outcome
-from local.session_pool.sandbox.kernel_process import KernelDiedError, KernelProcess
+from local.session_pool.sandbox.kernel_process import (
+    KernelDiedError,
+    KernelProcess,
+    OutputsNotKeptError,
+)
 from local.session_pool.sandbox.replies import Reply
 
 # An interrupted cell gets this long to give up before its kernel is killed.
@@ -197,6 +201,10 @@ async def _reply_before(
         return execution.result(), timed_out
     except KernelDiedError:
         return None, timed_out
+    except OutputsNotKeptError as error:
+        raise StorageFullError(
+            f"This machine cannot store the outputs of the execution: {error}."
+        ) from error
 
 
 def _named(left_out: list[str]) -> str:

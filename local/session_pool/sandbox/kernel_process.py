@@ -32,6 +32,10 @@ class KernelDiedError(Exception):
     """The kernel ended, or broke the protocol and was killed, during an execution."""
 
 
+class OutputsNotKeptError(Exception):
+    """This machine could not store the outputs of an execution; the kernel was ended."""
+
+
 class KernelProcess:
     """A running kernel in its sandbox.
 
@@ -278,6 +282,10 @@ class KernelProcess:
             self._consume()
         except (ValidationError, ValueError):
             # No honest kernel says this.
+            self._end_now()
+        except OSError as error:  # the disk is full: nobody must wait for a reply that was lost
+            if self._pending is not None and not self._pending[1].done():
+                self._pending[1].set_exception(OutputsNotKeptError(error.strerror))
             self._end_now()
 
     def _consume(self) -> None:

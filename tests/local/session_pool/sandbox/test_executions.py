@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import tempfile
 import time
 
 import pytest
@@ -295,3 +296,20 @@ async def test_a_child_process_finds_the_same_packages(session: PoolClient) -> N
 async def test_the_working_folder_is_not_the_data_folder(session: PoolClient) -> None:
     result = await session.result("import os; os.getcwd() != '/mnt/data'")
     assert result["executionResult"] is True
+
+
+async def test_a_disk_that_takes_no_outputs_is_an_error_at_once(
+    session: PoolClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from IPython.display import display\ndisplay({'image/png': b'x' * 600_000}, raw=True)"
+    body = {"code": code, "timeoutInSeconds": 30}
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    started_s = time.monotonic()
+    response = await session.request("POST", "executions", json=body)
+    assert response.status_code == 507
+    assert response.json()["error"]["code"] == "InsufficientStorage"
+    assert time.monotonic() - started_s < 10
+    monkeypatch.undo()
+    result = await session.result(code)
+    assert result["executionResult"]["type"] == "image"
+    assert "Kernel restarted" in result["stderr"]
