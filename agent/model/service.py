@@ -79,6 +79,10 @@ class _Chunks(AsyncStream[ChatCompletionChunk]):
 
     answer: Answer
 
+    def __stream__(self) -> Any:
+        """Nothing: the client's own reading would refer to this object, and this object to it."""
+        return None
+
     async def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
         try:
             async for _ in read_answer(self.response, self.answer):
