@@ -160,8 +160,20 @@ param maxCompletionTokens string = ''
 @description('App setting LOG_CONTENT: true also logs questions, code and outputs.')
 param logContent '' | 'true' | 'false' = ''
 
+@description('App setting OTEL_TRACES_SAMPLER_ARG: the share of turns whose spans are sent, from 0 to 1, where the caller\'s trace does not say. Empty: all. Metrics count everything.')
+param traceSampling string = ''
+
 @description('Any other app setting by its name; values are text.')
 param appSettings settingMap = {}
+
+// Monitoring
+
+@description('GB a day that the Log Analytics workspace takes at most; what comes then is lost until the next day. -1: no cap.')
+@minValue(-1)
+param dailyCapGB int = 1
+
+@description('Address that gets alerts of failing, slow and throttled turns: three log alerts, which cost about 1.50 USD a month each. Empty: none.')
+param alertEmail string = ''
 
 // Access
 
@@ -266,7 +278,19 @@ module monitoring 'modules/monitoring.bicep' = {
     insightsName: 'appi-${suffix}'
     location: location
     tags: tags
+    dailyCapGB: dailyCapGB
     publishers: app
+  }
+}
+
+module operations 'modules/operations.bicep' = {
+  scope: group
+  params: {
+    workbookTitle: 'Code interpreter, ${checkedName}'
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    alertEmail: alertEmail
   }
 }
 
@@ -335,13 +359,17 @@ module sessions 'modules/session-pool.bicep' = {
   }
 }
 
-// The same on either host. The first six are the host's, the others the app's.
+// The same on either host. The first ten are the host's or the exporter's, the others the app's.
 var ownSettings settingMap = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.outputs.clientId
   AzureWebJobsStorage__blobServiceUri: storage.outputs.blobEndpoint
   APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
+  APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED: 'true' // the exporter asks nobody how it should behave,
+  APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true' // and reports nothing about itself
+  OTEL_TRACES_SAMPLER: 'parentbased_traceidratio'
+  PYTHON_ENABLE_OPENTELEMETRY: 'true' // the worker hangs a turn's spans on the host's request
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '135266304' // a file of 128 MB, as a session takes it, in a form
   AZURE_CLIENT_ID: identity.outputs.clientId
   AZURE_OPENAI_ENDPOINT: model.outputs.endpoint
@@ -356,6 +384,7 @@ var operatorSettings settingMap = {
   AZURE_OPENAI_REASONING_EFFORT: reasoningEffort
   AZURE_OPENAI_TEMPERATURE: temperature
   LOG_CONTENT: logContent
+  OTEL_TRACES_SAMPLER_ARG: traceSampling
   TOOL_ROUNDS: toolRounds
   TURN_TIMEOUT_SECONDS: turnTimeoutSeconds
 }
@@ -373,6 +402,8 @@ var reservedSettings = concat(
     'AzureWebJobsStorage__credential'
     'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
     'APPLICATIONINSIGHTS_CONNECTION_STRING'
+    'APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED'
+    'APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL'
     'AZURE_CLIENT_ID'
     'AZURE_OPENAI_CHAT_DEPLOYMENT_NAME'
     'AZURE_OPENAI_ENDPOINT'
@@ -380,9 +411,11 @@ var reservedSettings = concat(
     'AzureWebJobsSecretStorageType'
     'CONVERSATIONS_URL'
     'FUNCTIONS_REQUEST_BODY_SIZE_LIMIT'
+    'OTEL_TRACES_SAMPLER'
     'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
     'PIP_NO_DEPS'
     'POOL_MANAGEMENT_ENDPOINT'
+    'PYTHON_ENABLE_OPENTELEMETRY'
     'SIGN_IN_REQUIRED'
     'SOURCE_DATE_EPOCH'
     'WEBSITE_AUTH_ENABLED'

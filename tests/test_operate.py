@@ -1,5 +1,6 @@
-"""The queries of docs/operate.md name columns that exist and values that the app writes."""
+"""Queries of docs/operate.md and of the workbook name columns that exist and what the app writes."""
 
+import json
 import re
 
 import pytest
@@ -10,11 +11,13 @@ from agent.telemetry.metrics import METRICS
 from tests.support import PROJECT
 
 TEXT = (PROJECT / "docs/operate.md").read_text()
-QUERIES = re.findall(r"```kusto\n(.*?)```", TEXT, re.DOTALL)
+QUESTIONS = re.findall(r"```kusto\n(.*?)```", TEXT, re.DOTALL)
+WORKBOOK = json.loads((PROJECT / "infra/modules/workbook.json").read_text())
+QUERIES = [*QUESTIONS, *(item["content"]["query"] for item in WORKBOOK["items"])]
 # https://learn.microsoft.com/azure/azure-monitor/reference/tables/appdependencies, and so on.
 SHARED = {"ItemCount", "Name", "OperationId", "Properties", "TimeGenerated", "Type"}
 COLUMNS = {
-    "AppDependencies": SHARED | {"DurationMs", "ResultCode"},
+    "AppDependencies": SHARED | {"DurationMs", "ResultCode", "Success"},
     "AppRequests": SHARED | {"DurationMs", "ResultCode"},
     "AppTraces": (SHARED | {"Message"}) - {"Name"},
     "AppExceptions": (SHARED | {"OuterMessage"}) - {"Name"},
@@ -23,12 +26,24 @@ COLUMNS = {
 
 
 def test_there_are_five_questions() -> None:
-    assert len(QUERIES) == 5
+    assert len(QUESTIONS) == 5
+
+
+def test_the_workbook_shows_what_an_operator_asks() -> None:
+    parts = [item["name"] for item in WORKBOOK["items"]]
+    assert parts == ["turns", "failures", "latency", "tokens", "sessions", "cost"]
+
+
+def test_its_cost_estimate_has_the_list_prices() -> None:
+    prices = json.loads((PROJECT / "bench/prices.json").read_text())["model"]
+    query = WORKBOOK["items"][-1]["content"]["query"]
+    assert f"let input_price = {prices['input_per_million_tokens']};" in query
+    assert f"let output_price = {prices['output_per_million_tokens']};" in query
 
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_names_columns_of_its_tables(query: str) -> None:
-    plain = re.sub(r'"[^"]*"', "", query)
+    plain = re.sub(r'"[^"]*"|//.*', "", query).replace("USD", "")
     tables = {name for name in COLUMNS if re.search(rf"\b{name}\b", plain)}
     columns = set(re.findall(r"\b[A-Z][A-Za-z]+\b", plain)) - tables
     assert tables

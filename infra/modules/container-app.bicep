@@ -181,7 +181,8 @@ resource environmentLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-previ
   scope: managedEnvironment
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+    // Without what the containers print: AppTraces has it, and `az containerapp logs show` the rest.
+    logs: [{ category: 'ContainerAppSystemLogs', enabled: true }]
     metrics: [{ category: 'AllMetrics', enabled: true }]
   }
 }

@@ -176,7 +176,8 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: app
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+    // No logs: the host sends them to Application Insights (AppTraces), each with its operation_Id.
+    // FunctionAppLogs would have them all once more.
     metrics: [{ category: 'AllMetrics', enabled: true }]
   }
 }

@@ -5,6 +5,9 @@ param insightsName string
 param location string
 param tags tagMap
 
+@description('GB a day that the workspace takes at most; -1: no cap.')
+param dailyCapGB int
+
 @description('May send telemetry.')
 param publishers principal[]
 
@@ -21,6 +24,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: 30
+    workspaceCapping: { dailyQuotaGb: dailyCapGB }
     features: { disableLocalAuth: true }
   }
 }

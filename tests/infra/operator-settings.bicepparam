@@ -11,6 +11,9 @@ param reasoningEffort = 'low'
 param temperature = '0.2'
 param maxCompletionTokens = '4000'
 param logContent = 'true'
+param traceSampling = '0.1'
+param dailyCapGB = 5
+param alertEmail = 'operators@example.com'
 param appSettings = {
   CONVERSATION_MAX_CHARS: '100000'
 }

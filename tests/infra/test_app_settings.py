@@ -13,6 +13,10 @@ HOST = {
     "AzureWebJobsStorage__credential",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
+    "OTEL_TRACES_SAMPLER",
+    "PYTHON_ENABLE_OPENTELEMETRY",
     "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
 }
 FLEX_BUILD = {"PIP_NO_DEPS", "SOURCE_DATE_EPOCH"}
@@ -33,6 +37,7 @@ OPERATOR = {
     "reasoningEffort": "AZURE_OPENAI_REASONING_EFFORT",
     "temperature": "AZURE_OPENAI_TEMPERATURE",
     "toolRounds": "TOOL_ROUNDS",
+    "traceSampling": "OTEL_TRACES_SAMPLER_ARG",
     "turnTimeoutSeconds": "TURN_TIMEOUT_SECONDS",
 }
 # Settings by which Flex Consumption refuses a deployment: functionAppConfig says the same.

@@ -95,11 +95,18 @@ def test_traffic_is_encrypted_with_tls_1_2_or_later(prediction: Prediction) -> N
 def test_whatever_has_diagnostic_settings_sends_them_to_the_workspace(
     prediction: Prediction,
 ) -> None:
-    logged = {
-        setting.id.split("/providers/Microsoft.Insights/diagnosticSettings/")[0]
-        for setting in prediction.all("Insights/diagnosticSettings")
-        if setting.properties["logs"] == [{"categoryGroup": "allLogs", "enabled": True}]
+    everything = [{"categoryGroup": "allLogs", "enabled": True}]
+    # What these two would log besides is in AppTraces: each line arrives once.
+    own = {
+        "Web/sites": None,
+        "App/managedEnvironments": [{"category": "ContainerAppSystemLogs", "enabled": True}],
     }
+    logged = set()
+    for setting in prediction.all("Insights/diagnosticSettings"):
+        resource_id = setting.id.split("/providers/Microsoft.Insights/diagnosticSettings/")[0]
+        kind = "/".join(resource_id.partition("/providers/Microsoft.")[2].split("/")[:2])
+        assert setting.properties.get("logs") == own.get(kind, everything), resource_id
+        logged.add(resource_id)
 
     assert logged == {
         resource.id
@@ -270,3 +277,28 @@ def test_without_a_host_there_are_the_services_and_nothing_to_call() -> None:
     assert not services.all("Web/serverfarms")
     assert not services.all("App/managedEnvironments")
     assert services.outputs["API_URL"] == ""
+
+
+def test_the_workspace_takes_so_much_a_day_and_no_more(prediction: Prediction) -> None:
+    workspace = prediction.one("OperationalInsights/workspaces")
+    expected = 5 if prediction.name == "operator-settings" else 1
+    assert workspace.properties["workspaceCapping"] == {"dailyQuotaGb": expected}
+
+
+def test_alerts_are_off_until_somebody_gets_them(prediction: Prediction) -> None:
+    rules = prediction.all("Insights/scheduledQueryRules")
+    groups = prediction.all("Insights/actionGroups")
+    if prediction.name != "operator-settings":
+        assert (list(rules), list(groups)) == ([], [])
+        return
+    (group,) = groups
+    assert group.properties["emailReceivers"][0]["emailAddress"] == "operators@example.com"
+    names = {rule.id.rpartition("/")[2] for rule in rules}
+    assert names == {"turns-fail", "turns-are-slow", "turns-are-throttled"}
+    for rule in rules:
+        assert rule.properties["actions"]["actionGroups"] == [group.id]
+
+
+def test_there_is_a_workbook_of_the_workspace(prediction: Prediction) -> None:
+    (workbook,) = prediction.all("Insights/workbooks")
+    assert workbook.properties["category"] == "workbook"

@@ -162,7 +162,7 @@ async def test_without_recording_nothing_is_sent_on(azure: SharedAzure, runtime:
     request = request_context({"traceparent": TRACEPARENT}, TRACE_ID)
     with azure.model.script(Say("Hello.")), request:
         await collect(stateless_turn(runtime.turns, TurnRequest("Hi")))
-    assert sent == [None]
+    assert set(sent) == {None}
 
 
 async def test_a_conversation_is_named_by_a_hash(azure: SharedAzure, runtime: Runtime) -> None:
