@@ -2,9 +2,13 @@
 
 import argparse
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import os
+import shlex
 import sys
+from collections.abc import Mapping
 
 from local import command_line, defaults
 from local.azure_openai import Relay
@@ -14,6 +18,7 @@ from local.serving import PortInUseError
 from local.session_pool import SessionPoolError
 from local.session_pool import __main__ as session_pool
 from local.stack import LocalStack, Ports
+from local.tracing import tracing
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_ports(parser)
+    _add_trace(parser)
     parser.set_defaults(command=_serve_all)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     run_parser = commands.add_parser(
@@ -82,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="put App Service Authentication in front, with people to sign in as",
     )
+    _add_trace(run_parser, of_command=True)
     run_parser.set_defaults(command=_run)
     sessions_parser = commands.add_parser(
         "sessions", help="start the session pool and the identity only", allow_abbrev=False
@@ -110,9 +117,20 @@ def _add_ports(parser: argparse.ArgumentParser, *, of_command: bool = False) -> 
         )
 
 
+def _add_trace(parser: argparse.ArgumentParser, *, of_command: bool = False) -> None:
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        default=argparse.SUPPRESS if of_command else False,
+        help="start an ingestion endpoint of Azure Monitor too; print each turn as a tree of spans",
+    )
+
+
 async def _serve_all(arguments: argparse.Namespace) -> None:
     relay = _relay()
-    await _serve(LocalStack(model=relay, ports=_ports(arguments)), relay)
+    stack = LocalStack(model=relay, ports=_ports(arguments))
+    async with _traces(stack, arguments) as settings:
+        await _serve(stack, relay, settings)
 
 
 async def _run(arguments: argparse.Namespace) -> None:
@@ -125,12 +143,20 @@ async def _run(arguments: argparse.Namespace) -> None:
         stack.identity.mint(defaults.SIGN_IN_AUDIENCE) if arguments.sign_in else "",
     )
     about = _STAND_IN if relay is None else f"The model is {relay.name} at {relay.url}."
-    await run(stack, options, about)
+    async with _traces(stack, arguments) as settings:
+        options = dataclasses.replace(options, environment={**options.environment, **settings})
+        await run(stack, options, about)
 
 
-async def _serve(stack: LocalStack, relay: Relay | None) -> None:
+def _traces(
+    stack: LocalStack, arguments: argparse.Namespace
+) -> contextlib.AbstractAsyncContextManager[dict[str, str]]:
+    return tracing(stack.identity, _print) if arguments.trace else contextlib.nullcontext({})
+
+
+async def _serve(stack: LocalStack, relay: Relay | None, more: Mapping[str, str]) -> None:
     async with stack:
-        settings = stack.app_settings
+        settings = {**stack.app_settings, **more}
         rows = [
             ("Managed identity", settings["IDENTITY_ENDPOINT"]),
             ("Session pool", settings["POOL_MANAGEMENT_ENDPOINT"]),
@@ -146,7 +172,7 @@ async def _serve(stack: LocalStack, relay: Relay | None) -> None:
         _print("Azure on this machine is ready:", "")
         _print(*(f"  {name:<17} {where}" for name, where in rows))
         _print("", "App settings (the same as in local.settings.json.example, on these ports):", "")
-        _print(*(f"  export {name}={value}" for name, value in settings.items()))
+        _print(*(f"  export {name}={shlex.quote(value)}" for name, value in settings.items()))
         _print("", "Ctrl-C stops it.")
         await asyncio.Event().wait()
 

@@ -54,6 +54,7 @@ LOCAL: Mapping[str, set[str]] = {
     "functions_host": {"app_service_auth", "command_line", "defaults", "processes", "serving"},
     "stack": {"azure_openai", "defaults", "managed_identity", "serving", "session_pool"},
     "run": {"defaults", "serving", "stack"},
+    "tracing": {"azure_monitor", "defaults", "managed_identity", "serving"},
     "__main__": {
         "azure_openai",
         "command_line",
@@ -63,6 +64,7 @@ LOCAL: Mapping[str, set[str]] = {
         "serving",
         "session_pool",
         "stack",
+        "tracing",
     },
 }
 

@@ -1,4 +1,4 @@
-"""Queries of docs/operate.md and of the workbook name columns that exist and what the app writes."""
+"""Queries of docs/operate.md and the workbook name columns that exist and what the app writes."""
 
 import json
 import re

@@ -234,6 +234,8 @@ class HttpSpan(_CurrentSpan):
         attributes: dict[str, Attribute] = {
             "http.request.method": method,
             "url.template": template,
+            # Without what the template leaves out: Azure Monitor names a call by its path.
+            "url.full": f"https://{server}/{template.lstrip('/')}",
             "server.address": server,
         }
         if attempt > 1:

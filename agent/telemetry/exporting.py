@@ -6,7 +6,6 @@ the oldest are dropped. An exporter that does not get through costs no turn anyt
 threads of its own, and the log says once that it fails and once that it works again.
 """
 
-import atexit
 import logging
 import os
 import signal
@@ -140,7 +139,8 @@ class Exporting:
         recording.start(
             Recording(provider.get_tracer("agent"), self._measure, self._turn_ended, content)
         )
-        atexit.register(self.stop)
+        # As concurrent.futures does: when atexit's callbacks run, no thread can be started.
+        threading._register_atexit(self.stop)  # type: ignore[attr-defined]
         _stop_before_the_default_end(self.stop)
 
     def stop(self) -> None:
@@ -149,7 +149,6 @@ class Exporting:
             return
         self._stopped = True
         recording.stop()
-        atexit.unregister(self.stop)
         if self._opener is not None:
             self._opener.cancel()
         last = threading.Thread(target=self._flush, name="telemetry", daemon=True)

@@ -132,8 +132,9 @@ def outgoing_headers() -> dict[str, str]:
 def parent_of(headers: Mapping[str, str]) -> Context | None:
     """The context of an incoming request, where nobody has attached it already.
 
-    On Azure the worker has: PYTHON_ENABLE_OPENTELEMETRY makes it.
+    On Azure the worker has: PYTHON_ENABLE_OPENTELEMETRY makes it. Whether anything is recorded is
+    not asked: a worker's first request begins before the settings are read.
     """
-    if _recording is None or trace.get_current_span().get_span_context().is_valid:
+    if "traceparent" not in headers or trace.get_current_span().get_span_context().is_valid:
         return None
     return _PROPAGATOR.extract(headers)
