@@ -34,6 +34,7 @@ FULL_PYTHON = FULL_ENVIRONMENT / "bin" / "python"
 APPS = (
     App("floor", ROOT / "bench/apps/floor", FULL_PYTHON),
     App("ours", ROOT, Path(sys.executable)),
+    App("ours, telemetry on", ROOT, Path(sys.executable), telemetry=True),
     App("usual way", ROOT / "bench/apps/tutorial", FULL_PYTHON),
 )
 # Figure, what ours may be at most as a multiple of the floor's (None: an absolute bound, below).

@@ -17,6 +17,11 @@ from local.tls import TlsFiles
 ROOT = Path(__file__).parents[1]
 FULL_ENVIRONMENT = ROOT / ".local" / "bench-env"
 _CPUCLOCK_SCHED = 2
+TELEMETRY = (
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
+)
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class App:
         name: its column.
         folder: with its function_app.py.
         python: of the environment it is installed in.
+        telemetry: whether it sends its telemetry to the Azure that costs nothing.
     """
 
     name: str
     folder: Path
     python: Path
+    telemetry: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,11 @@ def running(app: App, settings: Mapping[str, str]) -> Iterator[RunningApp]:
     process = subprocess.Popen(  # noqa: S603 - our own host
         [app.python, "-m", "local.functions_host", app.folder, "--port", str(port)],
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **settings},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            **{name: settings[name] for name in settings if app.telemetry or name not in TELEMETRY},
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -59,8 +59,18 @@ class FakeAzure:
         )
 
     def identity(self) -> Starlette:
-        """The App Service token endpoint."""
-        return Starlette(routes=[Route("/msi/token", self._token)])
+        """The App Service token endpoint, and the ingestion endpoint of Application Insights."""
+        return Starlette(
+            routes=[
+                Route("/msi/token", self._token),
+                Route("//v2.1/track", self._track, methods=["POST"]),
+            ]
+        )
+
+    async def _track(self, request: Request) -> Response:
+        items = await request.json()
+        answer = {"itemsReceived": len(items), "itemsAccepted": len(items), "errors": []}
+        return JSONResponse(answer)
 
     async def _report(self, _: Request) -> Response:
         return JSONResponse(self.calls)
@@ -196,6 +206,12 @@ async def _main() -> None:
             "AZURE_OPENAI_ENDPOINT": model,
             "POOL_MANAGEMENT_ENDPOINT": f"{pool}/pool",
             "IDENTITY_ENDPOINT": f"{identity}/msi/token",
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": (
+                "InstrumentationKey=10ca1000-0000-4000-8000-000000000004;"
+                f"IngestionEndpoint={identity}/"
+            ),
+            "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+            "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
         }
         print(json.dumps(where), flush=True)
         # Whoever started this closes its stdin to end it.
