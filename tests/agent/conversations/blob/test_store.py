@@ -33,6 +33,7 @@ from local.serving import serve
 from tests.agent.conversations.conftest import Container
 from tests.agent.conversations.samples import ALICE, new_conversation, turn
 from tests.support.azurite.server import Azurite, MintedCredential
+from tests.support.telemetry import attributes_of, recorded
 
 
 @pytest.fixture
@@ -325,3 +326,21 @@ async def test_an_identity_without_token_is_told_from_a_refused_one(
 def test_the_client_is_imported_by_those_who_open_a_container_only() -> None:
     program = "import sys, agent.conversations; assert 'azure.storage' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+async def test_each_request_is_a_span_that_names_neither_owner_nor_conversation(
+    store: BlobStore, container: Container
+) -> None:
+    with recorded() as taken:
+        conversation = await new_conversation(store)
+        async with store.hold(ALICE, conversation.id) as held:
+            await held.append(turn("private"))
+        with pytest.raises(ConversationNotFoundError):
+            await store.get(ALICE, "0" * 32)
+    names = {span.name for span in taken.spans}
+    assert "PUT /{container}/{blob}?comp=appendblock" in names
+    assert "PUT /{container}/{blob}?comp=lease" in names
+    assert 404 in {attributes_of(span)["http.response.status_code"] for span in taken.spans}
+    text = "".join(span.to_json() for span in taken.spans)
+    for private in (conversation.id, ALICE.folder, container.url.rpartition("/")[2], "private"):
+        assert private not in text, private
