@@ -314,9 +314,9 @@ class _Client(AsyncOpenAI):
         return httpx2.Request(
             "POST",
             url,
+            # The request's own are its token, which the client has put there, and its trace.
             headers=[
                 *headers,
-                (b"Authorization", f"Bearer {self.api_key}".encode()),
                 *((name.encode(), value.encode()) for name, value in _texts(options.headers)),
             ],
             content=openapi_dumps(options.json_data),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from agent.model import service
@@ -50,6 +51,28 @@ async def test_the_libraries_call_what_replaces_their_slow_paths(
     assert set(called) == {name for _, name in SHORT_CUTS}
     assert min(map(called.count, called)) == 2, "once per model call"
     assert [bool(request.stream) for request in script.requests] == [stream, stream]
+
+
+async def test_each_request_has_one_token_and_the_headers_of_the_first(
+    azure: SharedAzure, open_runtime: OpenRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[httpx2.Request] = []
+    build = service._Client._build_request
+
+    def watched(*args: Any, **kwargs: Any) -> httpx2.Request:
+        built.append(build(*args, **kwargs))
+        return built[-1]
+
+    monkeypatch.setattr(service._Client, "_build_request", watched)
+    with azure.model.script(CallTool(code="1 + 1"), Say("Two.")):
+        async with open_runtime() as runtime:
+            await collect(stateless_turn(runtime.turns, TurnRequest("What is 1 + 1?")))
+    tokens = [request.headers.get_list("authorization") for request in built]
+    assert [len(each) for each in tokens] == [1, 1]
+    assert all(token.startswith("Bearer ey") for each in tokens for token in each)
+    first, second = (sorted({*request.headers} - {"content-length"}) for request in built)
+    assert first == second
+    assert {request.url.path for request in built} == {built[0].url.path}
 
 
 async def test_the_tool_has_one_name_in_the_instructions_and_on_the_wire(
