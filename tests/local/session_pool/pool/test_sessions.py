@@ -147,16 +147,18 @@ async def test_a_fork_server_that_dies_is_started_again(open_pool: OpenPool) -> 
 
 
 def newest_child() -> int:
-    """The process that was started last by this one."""
+    """The process that was started last by this one; its number may be a small one again."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             status = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             continue
-        if int(status.rpartition(")")[2].split()[1]) == os.getpid():
-            found.append(int(pid))
-    return max(found)
+        fields = status.rpartition(")")[2].split()
+        if int(fields[1]) == os.getpid():
+            # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: starttime
+            found.append((int(fields[19]), int(pid)))
+    return max(found)[1]
 
 
 async def test_a_pool_without_a_fork_server_says_so_and_works(open_pool: OpenPool) -> None:
