@@ -89,8 +89,10 @@ def of_ipykernel(folder: Path) -> list[Any]:
     places = {
         str(image / "packages"): "/opt/session/packages",
         str(packages): "/opt/session/packages",
-        sys.base_prefix: "/opt/session/python",
     }
+    # A session shows the machine's own Python where it is.
+    if Path(sys.base_prefix).resolve() != Path("/usr"):
+        places[sys.base_prefix] = "/opt/session/python"
     return [brief(outputs, places) for outputs in json.loads(process.stdout.splitlines()[-1])]
 
 
