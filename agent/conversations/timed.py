@@ -195,7 +195,7 @@ class _Held:
             keeping.cancel()
 
     def _begun(self) -> HeldConversation:
-        assert self._held is not None, "the block has not begun"  # noqa: S101
+        assert self._held is not None, "the block has not begun"  # noqa: S101 - a bug of ours
         return self._held
 
 

@@ -43,7 +43,7 @@ class ModelSettings(OpenAIChatPromptExecutionSettings):
     """The settings of one call of the model, and where its answer goes."""
 
     # The service knows which there are; Semantic Kernel knows three.
-    reasoning_effort: str | None = None  # type: ignore[assignment]
+    reasoning_effort: str | None = None  # type: ignore[assignment]  # wider, on purpose
 
     # No factory for it: pydantic would look up its signature for each call.
     _answer: Answer | None = PrivateAttr(default=None)
@@ -360,5 +360,5 @@ def chat_service(
     client = _Client(base_url=deployment.url, api_key=token, http_client=http)
     completions = _Completions(client, deployment.chat_url)
     # A cached property: what is put there stays. The resource of that name is not even imported.
-    client.chat = SimpleNamespace(completions=completions)  # type: ignore[misc, assignment]
+    client.chat = SimpleNamespace(completions=completions)  # type: ignore[misc, assignment]  # see above
     return ChatService(deployment.name, client)

@@ -97,7 +97,7 @@ class RecentConversations:
                 results_per_page=limit - len(found),
             ).by_page(continuation_token=marker)
             found += [_summary(blob) for blob in await _next(pages, given=cursor)]
-            marker = pages.continuation_token or None  # type: ignore[attr-defined]
+            marker = pages.continuation_token or None  # type: ignore[attr-defined]  # azure-core types it as an iterator
             if marker is None or len(found) >= limit:
                 break
         return ConversationPage(tuple(found), _encoded(marker) if marker else None)

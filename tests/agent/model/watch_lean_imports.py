@@ -30,16 +30,16 @@ class Watched(type):
 lean_imports.Unused = Watched("Unused", (Exception,), dict(vars(lean_imports.Unused)))  # type: ignore[assignment, misc] # so that every stand-in made from now on is watched
 
 import agent.http.agui  # noqa: E402 - after the watch is set, as all that follows
-import agent.http.chat  # noqa: E402
-import agent.http.conversations  # noqa: E402
-import agent.http.health  # noqa: E402
-import agent.http.openai.routes  # noqa: E402, F401
-from agent.errors import AgentError  # noqa: E402
-from agent.events import Event, TurnFailed, TurnFinished  # noqa: E402
-from agent.runtime import Runtime  # noqa: E402
-from agent.settings import Settings  # noqa: E402
-from agent.turns.turn import TurnRequest, stateless_turn  # noqa: E402
-from local.azure_openai import (  # noqa: E402
+import agent.http.chat  # noqa: E402 - what is watched
+import agent.http.conversations  # noqa: E402 - what is watched
+import agent.http.health  # noqa: E402 - what is watched
+import agent.http.openai.routes  # noqa: E402, F401 - what is watched
+from agent.errors import AgentError  # noqa: E402 - what is watched
+from agent.events import Event, TurnFailed, TurnFinished  # noqa: E402 - what is watched
+from agent.runtime import Runtime  # noqa: E402 - what is watched
+from agent.settings import Settings  # noqa: E402 - what is watched
+from agent.turns.turn import TurnRequest, stateless_turn  # noqa: E402 - what is watched
+from local.azure_openai import (  # noqa: E402 - what is watched
     AnswerFiltered,
     CallTool,
     CallTools,
@@ -51,8 +51,8 @@ from local.azure_openai import (  # noqa: E402
     Step,
     Throttled,
 )
-from local.stack import LocalStack  # noqa: E402
-from tests.support.turns import SwitchableModel, collect  # noqa: E402
+from local.stack import LocalStack  # noqa: E402 - what is watched
+from tests.support.turns import SwitchableModel, collect  # noqa: E402 - what is watched
 
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 TURNS: dict[str, tuple[Step, ...]] = {

@@ -3,18 +3,15 @@
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from agent.events import Event, TurnFinished
 from agent.http.agui import AguiEncoder
 from agent.http.openai.answers import ChunkEncoder
 from agent.http.schemas import ChatAnswer
 from agent.runtime import Runtime
-from agent.settings import Settings
 from agent.turns.result import TurnRecord
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
@@ -25,29 +22,13 @@ from tests.support.turns import collect, tool_results
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.fixture(scope="module")
-def environment() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def runtime(azure: SharedAzure, environment: pytest.MonkeyPatch) -> AsyncIterator[Runtime]:
-    settings = azure.stack.app_settings
-    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-        environment.setenv(name, settings[name])
-    known = {name.lower(): value for name, value in settings.items()}
-    async with Runtime(Settings.model_validate(known)) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("name", CELLS)
 async def test_all_sides_get_what_a_cell_shows(
-    azure: SharedAzure, runtime: Runtime, name: str
+    azure: SharedAzure, module_runtime: Runtime, name: str
 ) -> None:
     cell = CELLS[name]
     with azure.model.script(CallTool(code=cell.code), Say("Done.")) as script:
-        turn = await collect(stateless_turn(runtime.turns, TurnRequest("Go.", stream=True)))
+        turn = await collect(stateless_turn(module_runtime.turns, TurnRequest("Go.", stream=True)))
     answer = answer_of(turn.events)
     (execution,) = answer["executions"]
 

@@ -3,15 +3,12 @@
 import json
 import os
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import pytest
-import pytest_asyncio
 
 from agent.runtime import Runtime
 from agent.session_pool.names import path_of
-from agent.settings import Settings
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
 from tests.agent.turns.test_files import files_of
@@ -21,25 +18,9 @@ from tests.support.turns import CollectedTurn, collect, tool_results
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.fixture(scope="module")
-def environment() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def runtime(azure: SharedAzure, environment: pytest.MonkeyPatch) -> AsyncIterator[Runtime]:
-    settings = azure.stack.app_settings
-    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-        environment.setenv(name, settings[name])
-    known = {name.lower(): value for name, value in settings.items()}
-    async with Runtime(Settings.model_validate(known)) as opened:
-        yield opened
-
-
-async def turn_of(azure: SharedAzure, runtime: Runtime, *codes: str) -> CollectedTurn:
+async def turn_of(azure: SharedAzure, module_runtime: Runtime, *codes: str) -> CollectedTurn:
     with azure.model.script(*(CallTool(code=code) for code in codes), Say("Done.")):
-        return await collect(stateless_turn(runtime.turns, TurnRequest("Go.", stream=True)))
+        return await collect(stateless_turn(module_runtime.turns, TurnRequest("Go.", stream=True)))
 
 
 WAYS: Final[dict[str, tuple[str, dict[str, bytes]]]] = {
@@ -101,26 +82,30 @@ WAYS: Final[dict[str, tuple[str, dict[str, bytes]]]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_a_cell_writes_arrives(azure: SharedAzure, runtime: Runtime, way: str) -> None:
+async def test_what_a_cell_writes_arrives(
+    azure: SharedAzure, module_runtime: Runtime, way: str
+) -> None:
     code, expected = WAYS[way]
     with azure.model.script(CallTool(code=code), Say("Done.")) as script:
-        turn = await collect(stateless_turn(runtime.turns, TurnRequest("Go.", stream=True)))
+        turn = await collect(stateless_turn(module_runtime.turns, TurnRequest("Go.", stream=True)))
     assert files_of(turn) == expected
     note = json.loads(tool_results(script.requests[1])[0])["note"]
     assert all(f"[file: {name}, " in note for name in expected)
 
 
-async def test_tracebacks_have_the_lines_of_the_cell(azure: SharedAzure, runtime: Runtime) -> None:
-    turn = await turn_of(azure, runtime, "open('a.txt', 'w')\n\n1/0")
+async def test_tracebacks_have_the_lines_of_the_cell(
+    azure: SharedAzure, module_runtime: Runtime
+) -> None:
+    turn = await turn_of(azure, module_runtime, "open('a.txt', 'w')\n\n1/0")
     assert "----> 3 1/0" in turn.executions[0].stderr
 
 
 async def test_what_is_written_through_an_open_file_arrives_again(
-    azure: SharedAzure, runtime: Runtime
+    azure: SharedAzure, module_runtime: Runtime
 ) -> None:
     turn = await turn_of(
         azure,
-        runtime,
+        module_runtime,
         "f = open('a.txt', 'w'); f.write('one'); f.flush()",
         "f.write('+two'); f.close()",
         "1",
@@ -128,24 +113,28 @@ async def test_what_is_written_through_an_open_file_arrives_again(
     assert files_of(turn) == {"a.txt": b"one+two"}
 
 
-async def test_a_cell_sees_what_the_one_before_wrote(azure: SharedAzure, runtime: Runtime) -> None:
-    turn = await turn_of(azure, runtime, "open('a.txt', 'w').write('a')", "open('a.txt').read()")
+async def test_a_cell_sees_what_the_one_before_wrote(
+    azure: SharedAzure, module_runtime: Runtime
+) -> None:
+    turn = await turn_of(
+        azure, module_runtime, "open('a.txt', 'w').write('a')", "open('a.txt').read()"
+    )
     assert turn.executions[1].result == "a"
 
 
 async def test_code_that_breaks_what_a_look_stands_on_still_brings_its_files(
-    azure: SharedAzure, runtime: Runtime
+    azure: SharedAzure, module_runtime: Runtime
 ) -> None:
     turn = await turn_of(
         azure,
-        runtime,
+        module_runtime,
         "import os\nopen('/mnt/data/a.txt', 'w').write('a')\nos.scandir = None",
     )
     assert files_of(turn) == {"a.txt": b"a"}
 
 
 async def test_a_session_that_is_replaced_in_a_turn_gets_its_files_back(
-    azure: SharedAzure, runtime: Runtime
+    azure: SharedAzure, module_runtime: Runtime
 ) -> None:
 
     with azure.model.script(
@@ -155,7 +144,7 @@ async def test_a_session_that_is_replaced_in_a_turn_gets_its_files_back(
         Say("Done."),
     ) as script:
         events = []
-        async for event in stateless_turn(runtime.turns, TurnRequest("Go.", stream=True)):
+        async for event in stateless_turn(module_runtime.turns, TurnRequest("Go.", stream=True)):
             events.append(event)
             if type(event).__name__ == "ExecutionFinished" and len(script.requests) == 1:
                 azure.stack.pool.faults.lose_sessions()
@@ -178,7 +167,9 @@ NAMES: Final = (
 )
 
 
-async def test_every_name_of_a_file_arrives_once(azure: SharedAzure, runtime: Runtime) -> None:
+async def test_every_name_of_a_file_arrives_once(
+    azure: SharedAzure, module_runtime: Runtime
+) -> None:
     assert len(NAMES) >= 60
     raw = {os.fsencode(name): str(number) for number, name in enumerate(NAMES)}
     code = (
@@ -187,6 +178,6 @@ async def test_every_name_of_a_file_arrives_once(azure: SharedAzure, runtime: Ru
         "    os.makedirs(os.path.dirname(path), exist_ok=True)\n"
         "    open(path, 'w').write(text)\n"
     )
-    turn = await turn_of(azure, runtime, code)
+    turn = await turn_of(azure, module_runtime, code)
 
     assert {path_of(name): text.decode() for name, text in files_of(turn).items()} == raw

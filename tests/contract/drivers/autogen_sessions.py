@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 # Installed for these programs only, see tests/support/session_clients.py.
-from autogen_core import CancellationToken  # type: ignore[import-not-found]
-from autogen_core.code_executor import CodeBlock  # type: ignore[import-not-found]
-from autogen_ext.code_executors.azure import (  # type: ignore[import-not-found]
+from autogen_core import CancellationToken  # type: ignore[import-not-found]  # in its own environment
+from autogen_core.code_executor import CodeBlock  # type: ignore[import-not-found]  # in its own environment
+from autogen_ext.code_executors.azure import (  # type: ignore[import-not-found]  # in its own environment
     ACADynamicSessionsCodeExecutor,
 )
 from azure.identity import DefaultAzureCredential

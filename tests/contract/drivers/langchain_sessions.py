@@ -11,7 +11,7 @@ from typing import Any
 import requests
 
 # Installed for these programs only, see tests/support/session_clients.py.
-from langchain_azure_dynamic_sessions import SessionsPythonREPLTool  # type: ignore[import-not-found]
+from langchain_azure_dynamic_sessions import SessionsPythonREPLTool  # type: ignore[import-not-found]  # in its own environment
 
 POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 # Installed for these programs only, see tests/support/session_clients.py.
-from langchain_azure_dynamic_sessions import SessionsBashTool  # type: ignore[import-not-found]
+from langchain_azure_dynamic_sessions import SessionsBashTool  # type: ignore[import-not-found]  # in its own environment
 
 POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own
 

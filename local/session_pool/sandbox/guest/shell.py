@@ -14,12 +14,12 @@ import types
 from typing import Any
 
 # The session image holds IPython; the environment that is type-checked does not.
-from IPython.core.displayhook import DisplayHook  # type: ignore[import-not-found]
-from IPython.core.displaypub import DisplayPublisher  # type: ignore[import-not-found]
-from IPython.core.error import StdinNotImplementedError  # type: ignore[import-not-found]
-from IPython.core.interactiveshell import InteractiveShell  # type: ignore[import-not-found]
-from traitlets import Type  # type: ignore[import-not-found]
-from traitlets.config import Config  # type: ignore[import-not-found]
+from IPython.core.displayhook import DisplayHook  # type: ignore[import-not-found]  # in the image
+from IPython.core.displaypub import DisplayPublisher  # type: ignore[import-not-found]  # in the image
+from IPython.core.error import StdinNotImplementedError  # type: ignore[import-not-found]  # in the image
+from IPython.core.interactiveshell import InteractiveShell  # type: ignore[import-not-found]  # in the image
+from traitlets import Type  # type: ignore[import-not-found]  # in the image
+from traitlets.config import Config  # type: ignore[import-not-found]  # in the image
 
 from . import figures
 from .frames import printable
