@@ -174,13 +174,12 @@ async def test_output_streams_max_length_sets_where_streams_are_cut(session: Poo
 
 async def test_late_output_of_a_thread_joins_the_next_execution(session: PoolClient) -> None:
     await session.result(
-        "import threading, time, os\n"
-        "def late():\n    time.sleep(0.05); print('late'); open('/mnt/data/done', 'w').close()\n"
+        "import threading\n"
+        "go, done = threading.Event(), threading.Event()\n"
+        "def late():\n    go.wait(); print('late'); done.set()\n"
         "threading.Thread(target=late).start()"
     )
-    result = await session.result(
-        "while not os.path.exists('/mnt/data/done'): time.sleep(0.01)\nprint('next')"
-    )
+    result = await session.result("go.set(); done.wait()\nprint('next')")
     assert result["stdout"] == "late\nnext\n"
 
 
