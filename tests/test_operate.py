@@ -1,4 +1,4 @@
-"""Queries of docs/operate.md and the workbook name columns that exist and what the app writes."""
+"""Queries of docs/operate.md, workbook and alerts fit the tables and what the app writes."""
 
 import json
 import re
@@ -8,25 +8,24 @@ import pytest
 from agent import errors
 from agent.telemetry import calls, turns
 from agent.telemetry.metrics import METRICS
-from tests.support import PROJECT
+from tests.support import PROJECT, kusto
 
 TEXT = (PROJECT / "docs/operate.md").read_text()
 QUESTIONS = re.findall(r"```kusto\n(.*?)```", TEXT, re.DOTALL)
 WORKBOOK = json.loads((PROJECT / "infra/modules/workbook.json").read_text())
-QUERIES = [*QUESTIONS, *(item["content"]["query"] for item in WORKBOOK["items"])]
-# https://learn.microsoft.com/azure/azure-monitor/reference/tables/appdependencies, and so on.
-SHARED = {"ItemCount", "Name", "OperationId", "Properties", "TimeGenerated", "Type"}
-COLUMNS = {
-    "AppDependencies": SHARED | {"DurationMs", "ResultCode", "Success"},
-    "AppRequests": SHARED | {"DurationMs", "ResultCode"},
-    "AppTraces": (SHARED | {"Message"}) - {"Name"},
-    "AppExceptions": (SHARED | {"OuterMessage"}) - {"Name"},
-    "AppMetrics": (SHARED | {"Max", "Min", "Sum"}),
-}
+SHOWN = [item["content"]["query"] for item in WORKBOOK["items"]]
+BICEP = (PROJECT / "infra/modules/operations.bicep").read_text()
+TURNS = re.findall(r"^var turns = '(.*)'$", BICEP, re.MULTILINE)[0]
+ALERTS = [
+    query.replace("${turns}", TURNS)
+    for query in re.findall(r"^ +query: '(.*)'$", BICEP, re.MULTILINE)
+]
+QUERIES = [*QUESTIONS, *SHOWN, *ALERTS]
 
 
-def test_there_are_five_questions() -> None:
+def test_there_are_five_questions_and_three_alerts() -> None:
     assert len(QUESTIONS) == 5
+    assert len(ALERTS) == 3
 
 
 def test_the_workbook_shows_what_an_operator_asks() -> None:
@@ -41,14 +40,23 @@ def test_its_cost_estimate_has_the_list_prices() -> None:
     assert f"let output_price = {prices['output_per_million_tokens']};" in query
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_a_query_names_columns_of_its_tables(query: str) -> None:
-    plain = re.sub(r'"[^"]*"|//.*', "", query).replace("USD", "")
-    tables = {name for name in COLUMNS if re.search(rf"\b{name}\b", plain)}
-    columns = set(re.findall(r"\b[A-Z][A-Za-z]+\b", plain)) - tables
-    assert tables
-    known = {column for table in tables for column in COLUMNS[table]}
-    assert columns - known == set()
+def test_the_language_service_of_kusto_finds_nothing_wrong_with_a_query() -> None:
+    found = zip(QUERIES, kusto.diagnostics(QUERIES), strict=True)
+    assert [(query, wrong) for query, wrong in found if wrong] == []
+
+
+def test_it_finds_what_is_wrong() -> None:
+    wrong = {
+        "AppDependencies | where Duration > 1": "The name 'Duration'",
+        "AppTraces | summarize sum(Message)": "must be summable",
+        "AppMetric | count": "The name 'AppMetric'",
+        "AppMetrics | extend part = strcut(Name)": "The name 'strcut'",
+        "AppMetrics | wher Sum > 1": "Query operator expected",
+    }
+    found = [messages[0] for messages in kusto.diagnostics([*wrong])]
+    assert [
+        expected in message for expected, message in zip(wrong.values(), found, strict=True)
+    ] == ([True] * len(wrong)), found
 
 
 @pytest.mark.parametrize("query", QUERIES)
