@@ -8,12 +8,12 @@ from typing import Any
 import azure.functions as func
 from azurefunctions.extensions.http.fastapi import Request, Response
 
-from agent.settings import SignInSettings
+from agent.settings import StartSettings
 
+SETTINGS = StartSettings.load()
 # Where the platform makes callers sign in, they need no function key; dispatch refuses whoever has
 # not signed in, and an app that would have neither does not start.
-SIGN_IN_REQUIRED = SignInSettings.load().sign_in_required
-AUTH_LEVEL = func.AuthLevel.ANONYMOUS if SIGN_IN_REQUIRED else func.AuthLevel.FUNCTION
+AUTH_LEVEL = func.AuthLevel.ANONYMOUS if SETTINGS.sign_in_required else func.AuthLevel.FUNCTION
 
 app = func.FunctionApp(http_auth_level=AUTH_LEVEL)
 
@@ -115,7 +115,12 @@ async def health_ready(req: Request) -> Response:
 
 async def _answer(route: str, req: Request) -> Response:
     dispatch = await asyncio.wrap_future(_dispatch)
-    response: Response = await dispatch(route, req, sign_in_required=SIGN_IN_REQUIRED)
+    response: Response = await dispatch(
+        route,
+        req,
+        sign_in_required=SETTINGS.sign_in_required,
+        page_texts=(SETTINGS.agent_title, SETTINGS.agent_examples),
+    )
     return response
 
 

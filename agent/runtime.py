@@ -188,6 +188,7 @@ class Runtime:
                     execution_max_chars=settings.execution_output_max_chars,
                     model_max_chars=settings.model_output_max_chars,
                 ),
+                instructions=settings.agent_instructions or "",
                 parameters=ModelParameters(
                     reasoning_effort=settings.azure_openai_reasoning_effort,
                     temperature=settings.azure_openai_temperature,

@@ -4,15 +4,25 @@ In Azure they are the function app's application settings (infra/ writes them), 
 `Values` of local.settings.json. https://learn.microsoft.com/azure/azure-functions/functions-app-settings
 """
 
-from typing import Annotated, Literal, Self
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agent.errors import SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+# The folder of function_app.py, where the app is deployed: `file:` begins there.
+APP_ROOT: Final = Path(__file__).resolve().parents[1]
+_FILE: Final = "file:"
+# About 5,000 tokens, with every call of the model.
+INSTRUCTIONS_MAX_CHARS: Final = 20_000
+TITLE_MAX_CHARS: Final = 80
+EXAMPLES_MAX: Final = 12
+EXAMPLE_MAX_CHARS: Final = 2_000
 
 
 def _secure(url: str) -> str:
@@ -41,13 +51,92 @@ def _secure_endpoints(connection_string: str) -> str:
     return connection_string
 
 
+def _text(value: str) -> str:
+    """A text without space around it, which has something in it and can be sent."""
+    text = value.strip()
+    if not text:
+        raise ValueError("is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8") from None
+    return text
+
+
+def _instructions(value: str) -> str:
+    """A text, or what is in the file that it names."""
+    text = _text(value)
+    if text.startswith(_FILE):
+        text = _text(_content(text.removeprefix(_FILE).strip()))
+    if len(text) > INSTRUCTIONS_MAX_CHARS:
+        raise ValueError(f"has {len(text):,} characters; the limit is {INSTRUCTIONS_MAX_CHARS:,}")
+    return text
+
+
+def _content(name: str) -> str:
+    """The text of a file of the app."""
+    try:
+        path = (APP_ROOT / name).resolve()
+        if not path.is_relative_to(APP_ROOT):
+            raise ValueError("must name a file below the folder of function_app.py")
+        if not path.is_file():
+            raise ValueError("names no file: its path begins at the folder of function_app.py")
+        with path.open("rb") as file:
+            # A character has up to 4 bytes.
+            content = file.read(4 * INSTRUCTIONS_MAX_CHARS + 1)
+    except OSError as error:
+        raise ValueError(f"names a file that cannot be read ({error.strerror})") from None
+    if len(content) > 4 * INSTRUCTIONS_MAX_CHARS:
+        raise ValueError(f"names a file of more than {INSTRUCTIONS_MAX_CHARS:,} characters")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("names a file that is not UTF-8") from None
+
+
+def _title(value: str) -> str:
+    title = _text(value)
+    if len(title) > TITLE_MAX_CHARS or not title.isprintable():
+        raise ValueError(f"must be one line of up to {TITLE_MAX_CHARS} characters")
+    return title
+
+
+def _examples(value: object) -> object:
+    """Questions, from a JSON list of texts or one on each line."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            listed = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("begins with [ and is not JSON") from None
+    else:
+        listed = [line for line in value.splitlines() if line.strip()]
+    if len(listed) > EXAMPLES_MAX or not all(isinstance(each, str) for each in listed):
+        raise ValueError(f"must be up to {EXAMPLES_MAX} texts: a JSON list, or one on each line")
+    return tuple(_example(number, each) for number, each in enumerate(listed, 1))
+
+
+def _example(number: int, value: str) -> str:
+    try:
+        question = _text(value)
+    except ValueError as error:
+        raise ValueError(f"question {number} {error}") from None
+    if len(question) > EXAMPLE_MAX_CHARS:
+        raise ValueError(f"question {number} has more than {EXAMPLE_MAX_CHARS:,} characters")
+    return question
+
+
 Endpoint = Annotated[str, AfterValidator(_secure)]
 ConnectionString = Annotated[str, AfterValidator(_secure_endpoints)]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
-class SignInSettings(BaseSettings):
-    """The settings for access, which the routes need before any client is opened."""
+class StartSettings(BaseSettings):
+    """The settings that the routes need before any client is opened: wrong, the app does not start.
+
+    They say who may come in, and what makes the agent its owner's own.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -55,6 +144,12 @@ class SignInSettings(BaseSettings):
     sign_in_required: bool = False
     # App Service Authentication's own setting: callers are who its headers say they are.
     website_auth_enabled: bool = False
+
+    # Read by the model after the built-in ones: a text, or file: and a path from APP_ROOT on.
+    agent_instructions: Annotated[str, AfterValidator(_instructions)] | None = None
+    # What the chat page is called, and what it proposes to ask. Anybody may read them.
+    agent_title: Annotated[str, AfterValidator(_title)] | None = None
+    agent_examples: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_examples)] = None
 
     @classmethod
     def load(cls) -> Self:
@@ -73,7 +168,7 @@ class SignInSettings(BaseSettings):
         return settings
 
 
-class Settings(SignInSettings):
+class Settings(StartSettings):
     """The app settings. An empty value counts as not set."""
 
     azure_openai_endpoint: Endpoint

@@ -163,6 +163,15 @@ param logContent '' | 'true' | 'false' = ''
 @description('App setting OTEL_TRACES_SAMPLER_ARG: the share of turns whose spans are sent, from 0 to 1, where the caller\'s trace does not say. Empty: all. Metrics count everything.')
 param traceSampling string = ''
 
+@description('App setting AGENT_INSTRUCTIONS: what the model reads after the built-in instructions; a text, or file: and a path in the app.')
+param agentInstructions string = ''
+
+@description('App setting AGENT_TITLE: what the chat page is called.')
+param agentTitle string = ''
+
+@description('App setting AGENT_EXAMPLES: questions that the chat page proposes; a JSON list, or one on each line.')
+param agentExamples string = ''
+
 @description('Any other app setting by its name; values are text.')
 param appSettings settingMap = {}
 
@@ -379,6 +388,9 @@ var ownSettings settingMap = {
 }
 
 var operatorSettings settingMap = {
+  AGENT_EXAMPLES: agentExamples
+  AGENT_INSTRUCTIONS: agentInstructions
+  AGENT_TITLE: agentTitle
   AZURE_OPENAI_API_VERSION: openAiApiVersion
   AZURE_OPENAI_MAX_COMPLETION_TOKENS: maxCompletionTokens
   AZURE_OPENAI_REASONING_EFFORT: reasoningEffort

@@ -63,7 +63,17 @@ class Route:
     error_body: ErrorBody = problem_body
 
 
-async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Response:
+# The title of the chat page and its example questions; None: those that are built in.
+type PageTexts = tuple[str | None, tuple[str, ...] | None]
+
+
+async def dispatch(
+    name: str,
+    request: Request,
+    *,
+    sign_in_required: bool,
+    page_texts: PageTexts = (None, None),
+) -> Response:
     """Answer a request; every error becomes an answer too.
 
     No cache keeps an answer and no browser guesses its type, unless the route says otherwise.
@@ -72,7 +82,9 @@ async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Re
         name: of the route.
         request: of the caller.
         sign_in_required: whether callers without a principal are refused.
+        page_texts: of the app's owner.
     """
+    request.state.sign_in_required, request.state.page_texts = sign_in_required, page_texts
     response = await _answer(name, request, sign_in_required=sign_in_required)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -81,7 +93,6 @@ async def dispatch(name: str, request: Request, *, sign_in_required: bool) -> Re
 
 async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Response:
     route: Route | None = None
-    request.state.sign_in_required = sign_in_required
     try:
         route = (await load(name)).ROUTES[name]
         if sign_in_required and name not in _ANONYMOUS:

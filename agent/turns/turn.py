@@ -79,7 +79,8 @@ class TurnRequest:
     Attributes:
         question: the user's message.
         history: the messages before it.
-        instructions: the caller's own, for this turn alone; the model reads them after ours.
+        instructions: the caller's own, for this turn alone; the model reads them after the
+            built-in ones and before those of the app's owner.
         stream: whether somebody reads the answer in pieces; a whole message costs less CPU.
         parameters: of the model, for this turn; they go before those of the app settings.
     """
@@ -93,11 +94,12 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """The budgets of a turn, and the parameters of its model calls."""
+    """The budgets of a turn, the parameters of its model calls, and the owner's instructions."""
 
     timeout_s: float
     tool_rounds: int
     output: OutputLimits
+    instructions: str = ""
     parameters: ModelParameters = UNSET
 
 
@@ -255,10 +257,12 @@ class _Turn:
                 emit=self._outbox.put_nowait,
             )
         )
-        instructions = _INSTRUCTIONS if session else _INSTRUCTIONS_WITHOUT_INTERPRETER
-        if request.instructions:
-            # One message: not every model takes two of the system.
-            instructions = f"{instructions}\n{request.instructions}"
+        built_in = _INSTRUCTIONS if session else _INSTRUCTIONS_WITHOUT_INTERPRETER
+        # One message: not every model takes two of the system. Its last words weigh most, so they
+        # are those of the app's owner.
+        instructions = "\n".join(
+            filter(None, [built_in, request.instructions, options.instructions])
+        )
         # What this turn adds to the conversation.
         self._messages = [Message("user", request.question)]
         self._history = chat_history(instructions, [*request.history, *self._messages])

@@ -4,19 +4,13 @@ import { Composer } from "./composer";
 import { announce, breather, confirmed, h, icon, iconButton, statusRegion } from "./dom";
 import { fileRow, forgetPicture } from "./files";
 import { count, titleOf } from "./format";
+import { EXAMPLES, GREETING, TITLE } from "./own";
 import { Sidebar } from "./sidebar";
 import * as storage from "./storage";
 import { applyEvent, fromHistory, newTurn, type Turn } from "./turn";
 import { announceEnd, TurnView } from "./turn_view";
 import type { Capabilities, ConversationEntry, FileEntry } from "./types";
 
-const EXAMPLES = [
-  "Plot sin(x) from 0 to 10",
-  "What is the current date and time?",
-  "Solve x^2 - 5x + 6 = 0",
-  "Run this:\n```python\nimport pandas as pd\npd.DataFrame({'city': ['Berne', 'Zurich'], 'people': [133, 402]})\n```",
-];
-const EXAMPLE_LABELS = ["Plot a function", "Ask for today's date", "Solve an equation", "Run code of your own"];
 // How much of a pause a long conversation may make while it is put together.
 const SLICE_MS = 12;
 // A question of the history counts as the running one only if it was asked then, clocks apart.
@@ -233,7 +227,7 @@ export class App {
     const entry = entries.find((known) => known.id === this.#conversation);
     const name = this.#conversation && (storage.nameOf(this.#conversation) ?? entry?.title);
     this.#title.textContent = name || "New conversation";
-    document.title = name ? `${name} · Code interpreter` : "Code interpreter";
+    document.title = name ? `${name} · ${TITLE}` : TITLE;
   }
 
   #rename(id: string, name: string): void {
@@ -560,20 +554,20 @@ export class App {
         "section",
         { class: "welcome" },
         h("div", { class: "welcome-mark" }, icon("prompt")),
-        h("h2", {}, "What do you want to know?"),
+        h("h2", { dir: "auto" }, GREETING),
         h("p", {}, "The agent answers by writing Python and running it in an isolated session. You see the code, what it printed, its plots and its files."),
         h(
           "ul",
           { class: "examples" },
-          ...EXAMPLES.map((question, index) =>
+          ...EXAMPLES.map(({ question, label, shown }) =>
             h(
               "li",
               {},
               h(
                 "button",
-                { type: "button", class: "example", onclick: () => void this.#ask(question) },
-                h("strong", {}, EXAMPLE_LABELS[index] ?? ""),
-                h("span", {}, index === 3 ? "A table of two cities with pandas" : question),
+                { type: "button", class: "example", dir: "auto", onclick: () => void this.#ask(question) },
+                label && h("strong", {}, label),
+                h("span", {}, shown ?? question),
               ),
             ),
           ),

@@ -1,4 +1,5 @@
 import { h, icon, iconButton } from "./dom";
+import { TITLE } from "./own";
 import { nameOf } from "./storage";
 import type { ConversationEntry } from "./types";
 
@@ -32,7 +33,7 @@ export class Sidebar {
         "div",
         { class: "brand" },
         icon("prompt"),
-        h("span", {}, "Code interpreter"),
+        h("span", { dir: "auto" }, TITLE),
         iconButton("close", "Close the list", () => this.open(false), "menu-button"),
       ),
       this.#new,

@@ -1,9 +1,14 @@
 """App settings: read once, refused by name."""
 
+import os
+import runpy
+from pathlib import Path
+
 import pytest
 
 from agent.errors import SettingsError
-from agent.settings import Settings
+from agent.settings import INSTRUCTIONS_MAX_CHARS, Settings, StartSettings
+from tests.support import PROJECT
 
 NEEDED = {
     "AZURE_OPENAI_ENDPOINT": "https://example.openai.azure.com/",
@@ -150,3 +155,107 @@ def test_content_is_recorded_by_the_conventions_switch_alone(
 ) -> None:
     environment.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", value)
     assert Settings.load().records_content is records
+
+
+@pytest.fixture
+def app_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of the app's, with files to name."""
+    root = tmp_path / "app"
+    (root / "folder").mkdir(parents=True)
+    (root / "folder/own.md").write_text("\ufeff\nAnswer in rhymes. ö\n", "utf-8")
+    (root / "blank.md").write_text(" \n")
+    (root / "latin.md").write_bytes("ö".encode("latin-1"))
+    (root / "long.md").write_text("x" * (INSTRUCTIONS_MAX_CHARS + 1))
+    (root / "huge.md").write_bytes(bytes(5 * INSTRUCTIONS_MAX_CHARS))
+    (root / "loop").symlink_to(root / "loop")
+    (root / "way-out").symlink_to(tmp_path / "outside.md")
+    (tmp_path / "outside.md").write_text("Not of the app.")
+    os.mkfifo(root / "pipe")
+    monkeypatch.setattr("agent.settings.APP_ROOT", root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("Answer in rhymes.", "Answer in rhymes."),
+        ("  Two\nlines\n", "Two\nlines"),
+        ("x" * INSTRUCTIONS_MAX_CHARS, "x" * INSTRUCTIONS_MAX_CHARS),
+        ("file:folder/own.md", "Answer in rhymes. ö"),
+        ("file: ./folder/../folder/own.md ", "Answer in rhymes. ö"),
+        ("profile: a text", "profile: a text"),
+    ],
+)
+def test_instructions_are_a_text_or_a_file_of_the_app(
+    environment: pytest.MonkeyPatch, app_root: Path, value: str, text: str
+) -> None:
+    environment.setenv("AGENT_INSTRUCTIONS", value)
+    assert Settings.load().agent_instructions == text
+    assert StartSettings.load().agent_instructions == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("AGENT_INSTRUCTIONS", "  ", "is empty"),
+        ("AGENT_INSTRUCTIONS", "\udcff", "is not UTF-8"),
+        ("AGENT_INSTRUCTIONS", "x" * (INSTRUCTIONS_MAX_CHARS + 1), "has 20,001 characters"),
+        ("AGENT_INSTRUCTIONS", "file:", "names no file"),
+        ("AGENT_INSTRUCTIONS", "file:folder", "names no file"),
+        ("AGENT_INSTRUCTIONS", "file:missing.md", "names no file: its path begins at"),
+        ("AGENT_INSTRUCTIONS", "file:folder/own.md/x", "names no file"),
+        ("AGENT_INSTRUCTIONS", "file:loop", "names no file"),
+        ("AGENT_INSTRUCTIONS", "file:pipe", "names no file"),
+        ("AGENT_INSTRUCTIONS", "file:" + "x" * 300, "cannot be read (File name too long)"),
+        ("AGENT_INSTRUCTIONS", "file:blank.md", "is empty"),
+        ("AGENT_INSTRUCTIONS", "file:latin.md", "a file that is not UTF-8"),
+        ("AGENT_INSTRUCTIONS", "file:long.md", "has 20,001 characters; the limit is 20,000"),
+        ("AGENT_INSTRUCTIONS", "file:huge.md", "a file of more than 20,000 characters"),
+        ("AGENT_INSTRUCTIONS", "file:../outside.md", "must name a file below the folder"),
+        ("AGENT_INSTRUCTIONS", "file:way-out", "must name a file below the folder"),
+        ("AGENT_INSTRUCTIONS", "file:/etc/hostname", "must name a file below the folder"),
+        ("AGENT_TITLE", " ", "is empty"),
+        ("AGENT_TITLE", "two\nlines", "must be one line of up to 80 characters"),
+        ("AGENT_TITLE", "\u202egpj.exe", "must be one line"),
+        ("AGENT_TITLE", "x" * 81, "must be one line of up to 80 characters"),
+        ("AGENT_TITLE", "\udcff", "is not UTF-8"),
+        ("AGENT_EXAMPLES", "[", "begins with [ and is not JSON"),
+        ("AGENT_EXAMPLES", "[" * 100_000, "begins with [ and is not JSON"),
+        ("AGENT_EXAMPLES", '["a"] ["b"]', "begins with [ and is not JSON"),
+        ("AGENT_EXAMPLES", '["a", 1]', "must be up to 12 texts"),
+        ("AGENT_EXAMPLES", '[["a"]]', "must be up to 12 texts"),
+        ("AGENT_EXAMPLES", "\n".join("x" * 13), "must be up to 12 texts"),
+        ("AGENT_EXAMPLES", '["a", " "]', "question 2 is empty"),
+        ("AGENT_EXAMPLES", '["a", "\\udc00"]', "question 2 is not UTF-8"),
+        ("AGENT_EXAMPLES", "a\n" + "x" * 2_001, "question 2 has more than 2,000 characters"),
+    ],
+)
+def test_what_makes_an_agent_its_own_is_checked_before_the_app_starts(
+    environment: pytest.MonkeyPatch, app_root: Path, name: str, value: str, why: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        # What the Functions worker does first; the file itself, since tests have loaded it.
+        runpy.run_path(str(PROJECT / "function_app.py"))
+    assert f"{name}: " in refused.value.detail
+    assert why in refused.value.detail
+    with pytest.raises(SettingsError, match=name):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("value", "questions"),
+    [
+        ("What is 1 + 1?", ("What is 1 + 1?",)),
+        ("One?\r\n\n  Two?\n", ("One?", "Two?")),
+        ('["One?", "Run this:\\nprint(1)"]', ("One?", "Run this:\nprint(1)")),
+        (' ["ö"] ', ("ö",)),
+        ("[]", ()),
+        ("", None),
+    ],
+)
+def test_examples_are_lines_or_a_json_list(
+    environment: pytest.MonkeyPatch, value: str, questions: tuple[str, ...] | None
+) -> None:
+    environment.setenv("AGENT_EXAMPLES", value)
+    assert Settings.load().agent_examples == questions

@@ -14,6 +14,9 @@ param logContent = 'true'
 param traceSampling = '0.1'
 param dailyCapGB = 5
 param alertEmail = 'operators@example.com'
+param agentInstructions = 'Amounts are in Swiss francs.'
+param agentTitle = 'Sales figures'
+param agentExamples = '["How did revenue develop?"]'
 param appSettings = {
   CONVERSATION_MAX_CHARS: '100000'
 }

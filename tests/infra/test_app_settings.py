@@ -31,6 +31,9 @@ APP = {
 }
 # What an operator may change, by the name of the parameter; written only where it is set.
 OPERATOR = {
+    "agentExamples": "AGENT_EXAMPLES",
+    "agentInstructions": "AGENT_INSTRUCTIONS",
+    "agentTitle": "AGENT_TITLE",
     "logContent": "LOG_CONTENT",
     "maxCompletionTokens": "AZURE_OPENAI_MAX_COMPLETION_TOKENS",
     "openAiApiVersion": "AZURE_OPENAI_API_VERSION",

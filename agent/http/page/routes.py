@@ -8,9 +8,11 @@ a file is said by `v` in its query.
 import asyncio
 import gzip
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import Final
 
@@ -18,16 +20,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.errors import PageAssetNotFoundError
-from agent.http.dispatch import Route
+from agent.http.dispatch import PageTexts, Route
 
 _MEDIA_TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "css": "text/css; charset=utf-8",
 }
+_DIST: Final = files("agent.http.page").joinpath("dist")
 _INDEX: Final = "index.html"
-# What the page is told where the platform makes callers sign in: it must not ask for a key.
-_PLAIN, _WITH_SIGN_IN = b'<html lang="en">', b'<html lang="en" data-sign-in>'
+# Where the page is told what the app's settings make of it.
+_FIRST_ELEMENT: Final = '<html lang="en">'
+_TITLE: Final = re.compile("<title>.*?</title>")
 
 # Text of models, code and files is hostile. Should any of it ever become an element all the same,
 # no script but the app's runs, nothing is asked of another origin, and no DOM sink takes a text
@@ -78,17 +82,20 @@ class _Asset:
 
 
 async def _page(request: Request) -> Response:
-    return await _answer(request, _WITH_SIGN_IN if request.state.sign_in_required else _PLAIN)
+    state = request.state
+    return _answer(
+        request, await asyncio.to_thread(_index, state.page_texts, sign_in=state.sign_in_required)
+    )
 
 
 async def _asset(request: Request) -> Response:
-    return await _answer(request, request.path_params["asset"])
-
-
-async def _answer(request: Request, name: str | bytes) -> Response:
-    asset = (await asyncio.to_thread(_assets)).get(name)
+    asset = (await asyncio.to_thread(_assets)).get(request.path_params["asset"])
     if asset is None:
         raise PageAssetNotFoundError("The page has no such file: load /api/ui again.")
+    return _answer(request, asset)
+
+
+def _answer(request: Request, asset: _Asset) -> Response:
     headers = _HEADERS | {"ETag": asset.etag, "Cache-Control": _cache_control(request, asset)}
     etags = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
     if asset.etag in etags:
@@ -111,18 +118,32 @@ def _cache_control(request: Request, asset: _Asset) -> str:
 
 
 @cache
-def _assets() -> dict[str | bytes, _Asset]:
-    """All files of the page by name, and the page by its first element; read once."""
-    assets: dict[str | bytes, _Asset] = {}
-    for file in files("agent.http.page").joinpath("dist").iterdir():
-        content, media_type = file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]]
-        if file.name != _INDEX:
-            assets[file.name] = _asset_of(content, media_type, is_versioned=True)
-            continue
-        for html in (_PLAIN, _WITH_SIGN_IN):
-            page = content.replace(_PLAIN, html, 1)
-            assets[html] = _asset_of(page, media_type, is_versioned=False)
-    return assets
+def _assets() -> dict[str, _Asset]:
+    """All files of the page by name, but for the page itself; read once."""
+    return {
+        file.name: _asset_of(
+            file.read_bytes(), _MEDIA_TYPES[file.name.rpartition(".")[2]], is_versioned=True
+        )
+        for file in _DIST.iterdir()
+        if file.name != _INDEX
+    }
+
+
+@cache
+def _index(texts: PageTexts, *, sign_in: bool) -> _Asset:
+    """The page. Where the platform makes callers sign in it must not ask for a key."""
+    title, examples = texts
+    attributes = " data-sign-in" if sign_in else ""
+    if title is not None:
+        attributes += f' data-title="{escape(title)}"'
+    if examples is not None:
+        attributes += f' data-examples="{escape(json.dumps(examples))}"'
+    html = _DIST.joinpath(_INDEX).read_text("utf-8")
+    html = html.replace(_FIRST_ELEMENT, f"{_FIRST_ELEMENT[:-1]}{attributes}>", 1)
+    if title is not None:
+        # By a function: a text's backslashes would mean something.
+        html = _TITLE.sub(lambda _: f"<title>{escape(title)}</title>", html, count=1)
+    return _asset_of(html.encode(), _MEDIA_TYPES["html"], is_versioned=False)
 
 
 def _asset_of(content: bytes, media_type: str, *, is_versioned: bool) -> _Asset:

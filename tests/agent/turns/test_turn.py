@@ -28,6 +28,21 @@ async def test_an_answer_tells_what_the_code_printed(
     assert json.loads(tool_results(script.requests[1])[0])["stdout"] == "42\n"
 
 
+@pytest.mark.parametrize("settings", [{}, {"pool_management_endpoint": None}])
+async def test_the_model_reads_the_instructions_of_the_apps_owner_last(
+    azure: SharedAzure, open_runtime: OpenRuntime, settings: dict[str, None]
+) -> None:
+    request = TurnRequest("Hi", instructions="The caller's.")
+    with azure.model.script(Say("Hi.")) as script:
+        async with open_runtime(agent_instructions="Be a pirate.", **settings) as runtime:
+            await collect(stateless_turn(runtime.turns, request))
+    (asked,) = script.requests
+    assert [message.role for message in asked.messages] == ["system", "user"]
+    instructions = str(asked.messages[0].content)
+    assert instructions.startswith("You answer questions.")
+    assert instructions.endswith("\nThe caller's.\nBe a pirate.")
+
+
 async def test_the_tokens_of_all_model_calls_are_counted(
     azure: SharedAzure, open_runtime: OpenRuntime
 ) -> None:
