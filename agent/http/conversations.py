@@ -46,6 +46,7 @@ from agent.runtime import get_runtime
 from agent.session_pool.client import SessionsClient
 from agent.session_pool.names import name_of
 from agent.telemetry import logger
+from agent.telemetry.calls import count_upload
 
 # For a question about the session.
 SESSION_TIMEOUT_S: Final = 30
@@ -183,6 +184,7 @@ async def _upload(request: Request) -> Response:
             kept[name] = arrived[-1].file.size_bytes
         for each in arrived:
             await each.keep()
+            count_upload(each.file.size_bytes)
     except BaseException:
         for each in arrived:
             await shielded(each.discard())

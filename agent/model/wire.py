@@ -91,6 +91,8 @@ class Answer:
         calls: the tools it wants called, in order.
         finish_reason: the service's word; empty while there is none.
         usage: tokens of this call.
+        cached_tokens: those of the prompt that the service had read before.
+        reasoning_tokens: those of the answer that were thought.
         reasoning: what the model thought, where the server keeps that apart.
         has_only_reasoning: whether that is all there is, so that it is the text too.
         is_done: whether the server said that this is all.
@@ -106,6 +108,7 @@ class Answer:
         self.calls: list[CallPieces] = []
         self.finish_reason = ""
         self.usage = Usage()
+        self.cached_tokens = self.reasoning_tokens = 0
         self.reasoning: list[str] = []
         self.has_only_reasoning = False
         self._texts: list[str] = []
@@ -256,8 +259,7 @@ class Answer:
     def _count(self, usage: dict[str, object]) -> None:
         """Take the tokens so far: some servers send them with each piece, some a part of them."""
         prompt, completion, total = (
-            value if isinstance(value := usage.get(name), int) else None
-            for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+            _number(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")
         )
         if prompt is None and total is not None:
             prompt = total - (completion or 0)
@@ -265,6 +267,15 @@ class Answer:
             max(self.usage.prompt_tokens, prompt or 0),
             max(self.usage.completion_tokens, completion or 0),
         )
+        cached = _number(usage.get("prompt_tokens_details"), "cached_tokens")
+        reasoning = _number(usage.get("completion_tokens_details"), "reasoning_tokens")
+        self.cached_tokens = max(self.cached_tokens, cached or 0)
+        self.reasoning_tokens = max(self.reasoning_tokens, reasoning or 0)
+
+
+def _number(fields: object, name: str) -> int | None:
+    value = fields.get(name) if isinstance(fields, dict) else None
+    return value if isinstance(value, int) else None
 
 
 def whole_characters(text: str) -> str:

@@ -133,13 +133,22 @@ class ModelSpan(_CallSpan):
             await pieces.aclose()
 
     def answered(
-        self, *, finish_reason: str, usage: Usage, response_id: str = "", model: str = ""
+        self,
+        *,
+        finish_reason: str,
+        usage: Usage,
+        cached_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        response_id: str = "",
+        model: str = "",
     ) -> None:
         """The answer is there, whole.
 
         Args:
             finish_reason: of Azure OpenAI.
             usage: tokens of this call.
+            cached_tokens: those of them that the service had read before.
+            reasoning_tokens: those of them that were thought.
             response_id: of the answer, where it has one.
             model: which answered.
         """
@@ -148,6 +157,12 @@ class ModelSpan(_CallSpan):
             "gen_ai.usage.input_tokens": usage.prompt_tokens,
             "gen_ai.usage.output_tokens": usage.completion_tokens,
         }
+        if cached_tokens:
+            answer["gen_ai.usage.cache_read.input_tokens"] = cached_tokens
+            recording.measure(metrics.CACHED_TOKENS, cached_tokens, self._model)
+        if reasoning_tokens:
+            answer["gen_ai.usage.reasoning.output_tokens"] = reasoning_tokens
+            recording.measure(metrics.REASONING_TOKENS, reasoning_tokens, self._model)
         if response_id:
             answer["gen_ai.response.id"] = response_id
         if model:
@@ -255,6 +270,11 @@ class HttpSpan(_CurrentSpan):
 def count_retry(service: Literal["model", "pool"]) -> None:
     """A call of the service is tried again."""
     recording.measure(metrics.RETRIES, 1, {"code_interpreter.service": service})
+
+
+def count_upload(size_bytes: int) -> None:
+    """A caller uploaded a file."""
+    recording.measure(metrics.FILE_BYTES, size_bytes, {"code_interpreter.file.origin": "upload"})
 
 
 @contextmanager

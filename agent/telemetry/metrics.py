@@ -9,6 +9,8 @@ from typing import Final, Literal
 INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
 INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.output_tokens"
+CACHED_TOKENS: Final = "gen_ai.client.inference.usage.cache_read.input_tokens"
+REASONING_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 AGENT_INFERENCE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
 AGENT_TOOL_CALLS: Final = "gen_ai.invoke_agent.tool_calls"
@@ -39,6 +41,8 @@ METRICS: Final = {
     INFERENCE_DURATION: Metric("histogram", "s", "Duration of a model call."),
     INPUT_TOKENS: Metric("counter", "{token}", "Tokens that the model read."),
     OUTPUT_TOKENS: Metric("counter", "{token}", "Tokens that the model wrote."),
+    CACHED_TOKENS: Metric("counter", "{token}", "Of the tokens read, those from the cache."),
+    REASONING_TOKENS: Metric("counter", "{token}", "Of the tokens written, those of reasoning."),
     AGENT_DURATION: Metric("histogram", "s", "Duration of a turn."),
     AGENT_INFERENCE_CALLS: Metric("histogram", "{call}", "Model calls of a turn."),
     AGENT_TOOL_CALLS: Metric("histogram", "{call}", "Tool calls of a turn."),
@@ -47,5 +51,5 @@ METRICS: Final = {
     CONVERSATIONS_BUSY: Metric("counter", "{turn}", "Turns refused: another one was running."),
     SESSIONS_LOST: Metric("counter", "{session}", "Sessions replaced by a new one in a turn."),
     RETRIES: Metric("counter", "{attempt}", "Calls that were tried again, by service."),
-    FILE_BYTES: Metric("counter", "By", "Bytes of the files that turns made."),
+    FILE_BYTES: Metric("counter", "By", "Bytes of the files that turns made or callers uploaded."),
 }

@@ -134,7 +134,8 @@ class TurnTelemetry:
             case TurnFailed():
                 self.failed(event.error.code, event.error.detail)
             case FileCreated():
-                recording.measure(metrics.FILE_BYTES, event.file.size_bytes)
+                origin = {"code_interpreter.file.origin": "turn"}
+                recording.measure(metrics.FILE_BYTES, event.file.size_bytes, origin)
 
     def failed(self, code: str, detail: str) -> None:
         """The turn has no answer."""

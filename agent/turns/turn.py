@@ -376,6 +376,8 @@ class _Turn:
                 span.answered(
                     finish_reason=answer.finish_reason,
                     usage=answer.usage,
+                    cached_tokens=answer.cached_tokens,
+                    reasoning_tokens=answer.reasoning_tokens,
                     response_id=answer.id,
                     model=answer.model,
                 )

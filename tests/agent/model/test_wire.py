@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from agent.runtime import Runtime
 from agent.settings import Settings
+from agent.telemetry import metrics
 from agent.turns.files import InlineFiles
 from agent.turns.session_files import TurnSession
 from agent.turns.turn import TurnRequest, run_turn, with_terminal_event
@@ -17,6 +18,7 @@ from local.azure_openai.requests import read_chat_request
 from tests.agent.model.wire_cases import CASES, USAGE, Case, message, whole
 from tests.conftest import SharedAzure
 from tests.support.raw_server import RawServer, raw_server
+from tests.support.telemetry import attributes_of, recorded
 from tests.support.turns import CollectedTurn, collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -85,6 +87,35 @@ async def test_each_kind_of_answer_has_its_outcome(stack: Stack, case: Case, str
         json.dumps(
             [kept.text, *(c.arguments for c in kept.tool_calls)], ensure_ascii=False
         ).encode()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["JSON", "events"])
+@pytest.mark.parametrize(
+    ("details", "cached", "reasoned"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 8}}, [8], []),
+        ({"completion_tokens_details": {"reasoning_tokens": 3}}, [], [3]),
+        ({"prompt_tokens_details": {"cached_tokens": 0}}, [], []),
+        ({"prompt_tokens_details": None, "completion_tokens_details": [3]}, [], []),
+        ({"prompt_tokens_details": {"cached_tokens": "8"}}, [], []),
+        ({"prompt_tokens_details": {"cached_tokens": -8}}, [], []),
+    ],
+)
+async def test_tokens_from_the_cache_and_of_reasoning_are_measured(
+    stack: Stack,
+    details: dict[str, object],
+    cached: list[float],
+    reasoned: list[float],
+    stream: bool,
+) -> None:
+    with recorded() as taken:
+        await turn_of(stack, whole(message("Hi"), usage=USAGE | details), stream=stream)
+    (span,) = [span for span in taken.spans if span.name.startswith("chat ")]
+    said = attributes_of(span)
+    assert taken.values(metrics.CACHED_TOKENS) == cached
+    assert [v for k, v in said.items() if k == "gen_ai.usage.cache_read.input_tokens"] == cached
+    assert taken.values(metrics.REASONING_TOKENS) == reasoned
+    assert [v for k, v in said.items() if k == "gen_ai.usage.reasoning.output_tokens"] == reasoned
 
 
 async def test_the_events_say_what_the_answer_says(stack: Stack) -> None:

@@ -2,16 +2,22 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
+from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
+from starlette.routing import Route
 
 from agent.conversations.owner import ANONYMOUS, pool_identifier
 from agent.conversations.turn import start_turn
 from agent.http.chat import ROUTES
+from agent.http.dispatch import dispatch
 from agent.runtime import close_runtime
+from agent.telemetry import metrics
 from agent.telemetry.turns import request_context
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, ChatRequest, Failed, Say, Step
@@ -108,6 +114,39 @@ async def test_the_query_of_a_request_is_on_no_span(
     assert ANSWER in bytes(response.body).decode()
     assert taken.named("invoke_agent code-interpreter")
     assert QUESTION not in exported(taken)
+
+
+async def test_of_an_upload_only_its_bytes_are_told(
+    azure: SharedAzure,
+    identity_endpoint: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name, value in azure.stack.app_settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CONVERSATIONS_URL", tmp_path.as_uri())
+    conversations = partial(dispatch, "conversations", sign_in_required=False)
+    files = partial(dispatch, "files", sign_in_required=False)
+    app = Starlette(
+        routes=[
+            Route("/", conversations, methods=["POST"]),
+            Route("/{conversation_id}", files, methods=["POST"]),
+        ]
+    )
+    try:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://agent"
+        ) as api:
+            conversation = (await api.post("/")).json()["id"]
+            with recorded() as taken:
+                reply = await api.post(f"/{conversation}", files={"file": (FILE, OUTPUT)})
+    finally:
+        await close_runtime()
+    assert reply.status_code == 201, reply.text
+    uploaded = {"code_interpreter.file.origin": "upload"}
+    assert (metrics.FILE_BYTES, len(OUTPUT), uploaded) in taken.measurements
+    for private in (FILE, OUTPUT, conversation):
+        assert private not in exported(taken), private
 
 
 async def test_the_operators_switch_puts_content_on_spans(
