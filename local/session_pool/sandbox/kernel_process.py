@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from local.session_pool.sandbox import idleness
 from local.session_pool.sandbox.guest import frames
+from local.session_pool.sandbox.idleness import Idleness
 from local.session_pool.sandbox.output import OutputStream
 from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
 
@@ -20,7 +20,8 @@ _HELLO_TIMEOUT_S = 30
 # With the last descriptor of a file system thousands of files may vanish: beside the loop.
 _CLOSING = ThreadPoolExecutor(2, thread_name_prefix="sandbox-close")
 _LOOKING = ThreadPoolExecutor(4, thread_name_prefix="sandbox-look")
-_LOOK_AGAIN_S, _LOOK_SELDOM_S = 0.0005, 0.05
+# A kernel that has replied waits a moment later: so long the loop looks in each of its rounds.
+_LOOK_OFTEN_S, _LOOK_AGAIN_S, _LOOK_SELDOM_S = 0.0003, 0.0005, 0.05
 _MAX_BLOBS_BYTES = frames.MAX_BLOBS_BYTES + frames.MAX_RESULT_BYTES
 
 
@@ -76,6 +77,7 @@ class KernelProcess:
         self._end: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.pids = (0, 0)
+        self._idleness = Idleness(0)
 
     def close_guest_ends(self) -> None:
         """The process has its own copies by now."""
@@ -131,6 +133,7 @@ class KernelProcess:
             raise KernelStartError(words or f"the kernel ended before it was ready ({len(data)})")
         self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
         self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
+        self._idleness = Idleness(self.pids[1])
         self._loop.add_reader(self._replies, self._on_readable)
 
     @property
@@ -193,9 +196,16 @@ class KernelProcess:
 
     async def _until_idle(self) -> None:
         """Return when the code has ended: it could have written the reply itself, and go on."""
+        often_until_s = self._loop.time() + _LOOK_OFTEN_S
+        while not self._idleness.waits():
+            if self._loop.time() > often_until_s:
+                break
+            await asyncio.sleep(0)
+        else:
+            return
         pause_s = _LOOK_AGAIN_S
         while True:
-            state = await self._loop.run_in_executor(_LOOKING, idleness.state_of, self.pids[1])
+            state = await self._loop.run_in_executor(_LOOKING, self._idleness.look)
             if state == "gone":
                 self._end_now()
             if self.died.is_set():
@@ -236,6 +246,7 @@ class KernelProcess:
         self.stdout.close()
         self.stderr.close()
         self._hello.close()
+        self._idleness.close()
         self._loop.remove_writer(self._requests)
         os.close(self._requests)
         os.close(self._replies)
