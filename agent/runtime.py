@@ -189,6 +189,7 @@ class Runtime:
                     model_max_chars=settings.model_output_max_chars,
                 ),
                 instructions=settings.agent_instructions or "",
+                warm_up=settings.session_warm_up,
                 parameters=ModelParameters(
                     reasoning_effort=settings.azure_openai_reasoning_effort,
                     temperature=settings.azure_openai_temperature,

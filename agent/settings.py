@@ -191,6 +191,10 @@ class Settings(StartSettings):
     # is asked without; false is for one that takes the flag and then answers something unreadable.
     pool_jupyter_format: bool = True
 
+    # Whose session is allocated while the model still thinks: that of conversations whose code ran
+    # in one before, every turn's, nobody's. A session is paid by the hour, also one without code.
+    session_warm_up: Literal["never", "conversations", "always"] = "conversations"
+
     # Client id of the user-assigned managed identity; without it the system-assigned one.
     azure_client_id: str | None = None
 

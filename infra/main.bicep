@@ -142,6 +142,9 @@ param containerImage string = ''
 @description('App setting TOOL_ROUNDS: how often the model may run code before it must answer.')
 param toolRounds string = ''
 
+@description('App setting SESSION_WARM_UP: whose session is allocated beside the model\'s first call, which hides up to some seconds. conversations: of those whose code ran in one before. always: of every turn, also one that then runs no code; a session is billed by the hour.')
+param sessionWarmUp '' | 'never' | 'conversations' | 'always' = ''
+
 @description('App setting TURN_TIMEOUT_SECONDS: seconds for a whole turn.')
 param turnTimeoutSeconds string = ''
 
@@ -397,6 +400,7 @@ var operatorSettings settingMap = {
   AZURE_OPENAI_TEMPERATURE: temperature
   LOG_CONTENT: logContent
   OTEL_TRACES_SAMPLER_ARG: traceSampling
+  SESSION_WARM_UP: sessionWarmUp
   TOOL_ROUNDS: toolRounds
   TURN_TIMEOUT_SECONDS: turnTimeoutSeconds
 }

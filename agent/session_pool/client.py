@@ -220,6 +220,14 @@ class SessionsClient:
             return read_outputs(value, jupyter=False)
         return cell
 
+    async def allocate(self, identifier: str, *, deadline: float) -> None:
+        """Have the pool allocate a session, if there is none; nothing happens in it.
+
+        No call does only that: all allocate but those that get or delete the session. The list of
+        its files runs no code: the first cell stays the first.
+        """
+        await self._calls.request("GET", "files", identifier, deadline=deadline)
+
     async def delete_session(self, identifier: str, *, deadline: float) -> None:
         """Give the session back; its kernel and files are gone. Fine if there is none."""
         with contextlib.suppress(PoolNotFoundError):

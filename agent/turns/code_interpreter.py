@@ -61,10 +61,10 @@ class CodeInterpreter:
     """One session, for one turn.
 
     Attributes:
-        used: whether the session was ever asked for, so that there may be one to give back.
+        used: whether code was sent to the session, or was about to be.
+        warming: allocates the session ahead of its use, where `warm_up` was called.
         abandoned: whether code was left running there.
         failure: why the pool could not do it; the model cannot repair that, so the turn ends.
-        warnings: what the caller should know.
     """
 
     def __init__(
@@ -91,18 +91,19 @@ class CodeInterpreter:
         self._execution_deadline = execution_deadline
         self._emit = emit
         self._executions = 0
-        self.warnings: list[TurnWarning] = []
+        self._warnings: list[TurnWarning] = []
         self._files = SessionFiles(
             session,
             deadline,
             tools_deadline=execution_deadline,
             emit=emit,
-            warn=self.warnings.append,
+            warn=self._warnings.append,
         )
         self._taker = OutputTaker(
             session.files, limits.execution_max_chars, emit=emit, left_out=self._files.leave_out
         )
         self.used = False
+        self.warming: asyncio.Task[None] | None = None
         self.abandoned = False
         self._lost_an_answer = False
         self.failure: AgentError | None = None
@@ -111,6 +112,18 @@ class CodeInterpreter:
     def session_guid(self) -> str | None:
         """The session that ran the code last."""
         return self._files.session_guid
+
+    @property
+    def warnings(self) -> list[TurnWarning]:
+        """What the caller should know; nothing of a session that was warmed and not used."""
+        return self._warnings if self.used else []
+
+    def warm_up(self) -> None:
+        """Begin to have the session allocated, which takes up to seconds, beside the model's call.
+
+        Whoever calls this sees to it that `warming` ends.
+        """
+        self.warming = asyncio.create_task(self._files.warm_up())
 
     @kernel_function(description=_DESCRIPTION)
     async def execute_python(
@@ -133,7 +146,7 @@ class CodeInterpreter:
             if self._lost_an_answer:
                 self.failure = error
             self._lost_an_answer = True
-            self.warnings.append(TurnWarning("ExecutionUnknown", _UNKNOWN))
+            self._warnings.append(TurnWarning("ExecutionUnknown", _UNKNOWN))
             self._emit(
                 ExecutionFinished(execution_id, Execution(code, "Failed", "", _UNKNOWN, None, 0))
             )
@@ -156,6 +169,8 @@ class CodeInterpreter:
         return self._for_the_model(execution, taken.for_the_model, notes)
 
     async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
+        if self.warming:
+            await asyncio.shield(self.warming)
         if not self.used:
             await self._files.before_the_first()
         self.used = True
@@ -179,7 +194,7 @@ class CodeInterpreter:
                 f"The session pool cut {stream} of execution {self._executions} after {chars:,} "
                 "characters; how many followed is not known. Print less, or write to a file."
             )
-            self.warnings.append(TurnWarning("OutputCut", text))
+            self._warnings.append(TurnWarning("OutputCut", text))
             notes.append(text)
         return notes
 

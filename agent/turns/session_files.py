@@ -7,14 +7,18 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
-from agent.errors import PoolError
+from agent.errors import AgentError, PoolError
 from agent.events import Event, File, FileCreated, TurnWarning
 from agent.session_pool.client import SessionsClient
 from agent.session_pool.survey import SessionFile
 from agent.telemetry import logger
 from agent.turns.files import FileSink, FileWatcher, Look
 from agent.turns.may_write import may_write
+
+# An allocation takes up to some seconds; what takes longer is left to the execution that needs it.
+WARM_UP_TIMEOUT_S: Final = 30
 
 _REPLACED = "The session was replaced by a new one: earlier variables and imports are gone."
 _PUT_BACK = "Its files were put back after this code ran: run again what needs them."
@@ -65,6 +69,7 @@ class SessionFiles:
         emit: Callable[[Event], None],
         warn: Callable[[TurnWarning], None],
     ) -> None:
+        self._session = session
         self._sink = session.files
         self._keeps_files = session.keeps_files
         self._looks = session.keeps_files
@@ -75,12 +80,29 @@ class SessionFiles:
         self._warn = warn
         # What the model is told with the next result.
         self._notes: list[str] = []
+        self._early_look: Look | None = None
         self.session_guid = session.guid
+
+    async def warm_up(self) -> None:
+        """Have the session allocated; of a conversation's, see what files it has.
+
+        It changes nothing in the session or the turn. Where it fails, the execution that needs the
+        session will tell.
+        """
+        deadline = min(self._deadline, asyncio.get_running_loop().time() + WARM_UP_TIMEOUT_S)
+        try:
+            if self._keeps_files:
+                self._early_look = await self._look(deadline=deadline)
+            else:
+                session = self._session
+                await session.sessions.allocate(session.identifier, deadline=deadline)
+        except AgentError as error:
+            logger.warning("session not allocated ahead: %s", error.code)
 
     async def before_the_first(self) -> None:
         """Give a conversation's session the files that it should have."""
         if self._keeps_files:
-            look = await self._look()
+            look = self._early_look or await self._look()
             self._is_replaced(look.session_guid)
             await self._put_back(look)
 
@@ -113,9 +135,11 @@ class SessionFiles:
         text = f"{name} ({size_bytes:,} bytes) is not part of the answer. {self._sink.limits}"
         self._warn(TurnWarning("FileNotShown", text))
 
-    async def _look(self, moves: tuple[tuple[str, str], ...] = ()) -> Look:
+    async def _look(
+        self, moves: tuple[tuple[str, str], ...] = (), *, deadline: float | None = None
+    ) -> Look:
         look = await self._watcher.look(
-            moves=moves, works_in_data=self._keeps_files, deadline=self._deadline
+            moves=moves, works_in_data=self._keeps_files, deadline=deadline or self._deadline
         )
         for name in look.failed:
             self._tell("FileNotShown", f"There is no room for {name} in /mnt/data: remove others.")

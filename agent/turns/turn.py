@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from typing import Literal
 
 from agent.errors import AgentError, DeadlineExceededError, ModelParameterError
 from agent.events import (
@@ -94,13 +95,28 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """The budgets of a turn, the parameters of its model calls, and the owner's instructions."""
+    """The budgets of a turn, and how it calls model and pool.
+
+    Attributes:
+        timeout_s: for all of it.
+        tool_rounds: how often the model may call tools.
+        output: limits of what code prints.
+        instructions: the owner's.
+        parameters: of the model.
+        warm_up: whose session is allocated while the model still thinks.
+    """
 
     timeout_s: float
     tool_rounds: int
     output: OutputLimits
     instructions: str = ""
     parameters: ModelParameters = UNSET
+    warm_up: Literal["never", "conversations", "always"] = "never"
+
+    def warms_up(self, session: TurnSession) -> bool:
+        """Whether this session is."""
+        had_one = session.guid is not None
+        return self.warm_up == "always" or (self.warm_up == "conversations" and had_one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +218,23 @@ async def run_turn(
             async for event in events:
                 yield event
     finally:
-        if session is not None and turn.used_session:
-            if give_back:
-                services.in_background(_give_back(session))
-            elif turn.left_code_running:
+        warming = turn.warming
+        if session is not None and give_back and (turn.used_session or warming):
+            services.in_background(_give_back_warmed(session, warming))
+        else:
+            # A conversation keeps what was warmed: its next turn is likely to need it within the
+            # hour that is paid.
+            if warming:
+                warming.cancel()
+            if session is not None and turn.left_code_running:
                 services.in_background(_free(session))
+
+
+async def _give_back_warmed(session: TurnSession, warming: asyncio.Task[None] | None) -> None:
+    if warming:
+        # What is still being allocated cannot be given back yet.
+        await asyncio.wait([warming])
+    await _give_back(session)
 
 
 async def _give_back(session: TurnSession) -> None:
@@ -246,6 +274,7 @@ class _Turn:
         self._tools_deadline = self._deadline - reserve_s
         # The interpreter puts events here while a tool call runs; None ends the call.
         self._outbox: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._warms_up = session is not None and options.warms_up(session)
         self._interpreter = (
             None
             if session is None
@@ -285,9 +314,15 @@ class _Turn:
     def used_session(self) -> bool:
         return self._interpreter is not None and self._interpreter.used
 
+    @property
+    def warming(self) -> asyncio.Task[None] | None:
+        return self._interpreter.warming if self._interpreter else None
+
     async def events(self) -> AsyncGenerator[Event]:
         functions = [self._interpreter.execute_python] if self._interpreter else []
         kernel = build_kernel(self._services.model, functions)
+        if self._interpreter and self._warms_up:
+            self._interpreter.warm_up()
         usage = Usage()
         for round_ in range(self._services.options.tool_rounds + 1):
             budget = self._used_up(round_)

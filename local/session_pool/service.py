@@ -129,7 +129,7 @@ class SessionPool:
                     _log.warning("%s: %s files or links are left out", folder, len(left_out))
 
         keep = keep_files if options.keep_files else None
-        pool = Pool(options, self.clock, source, copy_files, keep)
+        pool = Pool(options, self.clock, source, copy_files, keep, self.faults.before_allocation)
         await pool.start()
         opening.push_async_callback(pool.close)
         metadata = PoolMetadata(image, source.name, self.clock.now())

@@ -93,9 +93,10 @@ def test_loopback_needs_no_tls(environment: pytest.MonkeyPatch, endpoint: str) -
         ("AZURE_OPENAI_REASONING_EFFORT", ["none", "minimal", "xhigh"], ["some", "0"]),
         ("AZURE_OPENAI_TEMPERATURE", ["0", "0.2", "2"], ["2.1", "-1", "warm", "nan"]),
         ("AZURE_OPENAI_MAX_COMPLETION_TOKENS", ["16", "4096"], ["0", "1.5", "many"]),
+        ("SESSION_WARM_UP", ["never", "conversations", "always"], ["true", "Always"]),
     ],
 )
-def test_what_the_model_is_asked_for_is_checked(
+def test_what_is_one_of_some_values_is_checked(
     environment: pytest.MonkeyPatch, name: str, right: list[str], wrong: list[str]
 ) -> None:
     for value in right:

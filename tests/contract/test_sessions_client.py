@@ -109,6 +109,13 @@ async def test_asking_whether_a_session_is_alive_makes_none(session: Session) ->
     assert await session.pool.is_alive(session.identifier, deadline=in_seconds(30))
 
 
+async def test_a_session_can_be_allocated_before_code_runs_in_it(session: Session) -> None:
+    for _ in range(2):
+        await session.pool.allocate(session.identifier, deadline=in_seconds(30))
+        assert await session.pool.is_alive(session.identifier, deadline=in_seconds(30))
+    assert result_of(await run(session, "1")) == "1"
+
+
 async def test_a_deleted_session_begins_anew_and_can_be_deleted_twice(session: Session) -> None:
     before = await run(session, "x = 1")
     for _ in range(2):

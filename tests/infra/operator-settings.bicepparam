@@ -5,6 +5,7 @@ param environmentName = 'operator-settings'
 param location = 'eastus2'
 param containerHost = true
 param toolRounds = '4'
+param sessionWarmUp = 'always'
 param turnTimeoutSeconds = '120'
 param openAiApiVersion = 'v1'
 param reasoningEffort = 'low'

@@ -38,6 +38,7 @@ OPERATOR = {
     "maxCompletionTokens": "AZURE_OPENAI_MAX_COMPLETION_TOKENS",
     "openAiApiVersion": "AZURE_OPENAI_API_VERSION",
     "reasoningEffort": "AZURE_OPENAI_REASONING_EFFORT",
+    "sessionWarmUp": "SESSION_WARM_UP",
     "temperature": "AZURE_OPENAI_TEMPERATURE",
     "toolRounds": "TOOL_ROUNDS",
     "traceSampling": "OTEL_TRACES_SAMPLER_ARG",

@@ -35,6 +35,7 @@ STATUSES = {
     "A file that is not there": ["404", "404"],
     "A session that is not there": ["204", "400"],
     "A new session after that": ["200"],
+    "Does a list of files allocate?": ["204", "200", "200"],
     "The network": ["200"],
     "Python and packages of the image": ["200"],
 }

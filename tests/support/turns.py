@@ -1,6 +1,6 @@
 """Shared by tests: a model that follows a test's script, and a way to collect a turn."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from agent.events import (
@@ -74,7 +74,7 @@ class CollectedTurn:
         return list(texts.values())
 
 
-async def collect(events: AsyncIterator[Event]) -> CollectedTurn:
+async def collect(events: AsyncIterable[Event]) -> CollectedTurn:
     """Run a turn to its end."""
     return CollectedTurn([event async for event in events])
 

@@ -40,6 +40,7 @@ class Faults:
     _next: deque[Callable[[], Exception]] = field(default_factory=deque)
     _forbidden_until: Any = None
     _delay_s: float = 0.0
+    _allocation_s: float = 0.0
     _has_role: bool = True
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,8 +72,12 @@ class Faults:
     def slow_down(self, seconds: float) -> None:
         """Wait so long before every request; 0 ends it, also for those that wait."""
         self._delay_s = seconds
-        self._hurry.set()
-        self._hurry = asyncio.Event()
+        self._end_waits()
+
+    def slow_allocation(self, seconds: float) -> None:
+        """Take so long to start each new session; 0 ends it, also for those that start."""
+        self._allocation_s = seconds
+        self._end_waits()
 
     def lose_sessions(self, identifier: str | None = None) -> None:
         """End one session, or all: their identifiers get new, empty ones."""
@@ -83,6 +88,7 @@ class Faults:
         self._next.clear()
         self.jupyter_format = "list"
         self.slow_down(0)
+        self.slow_allocation(0)
         self.grant_role()
 
     async def before_request(self) -> None:
@@ -92,11 +98,22 @@ class Faults:
             PoolError: the error to answer.
             DroppedConnectionError: see there.
         """
-        if self._delay_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), self._delay_s)
+        await self._wait(self._delay_s)
         if self._next:
             raise self._next.popleft()()
         until = self._forbidden_until
         if not self._has_role or (until is not None and self._clock.now().timestamp() < until):
             raise ForbiddenError
+
+    async def before_allocation(self) -> None:
+        """Wait, as asked."""
+        await self._wait(self._allocation_s)
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), seconds)
+
+    def _end_waits(self) -> None:
+        self._hurry.set()
+        self._hurry = asyncio.Event()

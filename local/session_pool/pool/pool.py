@@ -32,12 +32,14 @@ class Pool:
         source: KernelSource,
         copy_files: CopyFiles,
         keep_files: KeepFiles | None,
+        before_allocation: Callable[[], Awaitable[None]],
     ) -> None:
         self._options = options
         self._clock = clock
         self._source = source
         self._copy_files = copy_files
         self._keep_files = keep_files
+        self._before_allocation = before_allocation
         self._sessions: dict[str, Session] = {}
         self._allocating: dict[str, asyncio.Future[Session]] = {}
         self._ready: deque[KernelProcess] = deque()
@@ -137,6 +139,7 @@ class Pool:
         return await self._source.spawn()
 
     async def _allocate(self, identifier: str) -> Session:
+        await self._before_allocation()
         try:
             kernel = await self.new_kernel()
         except KernelStartError as error:

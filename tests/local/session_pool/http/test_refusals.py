@@ -180,6 +180,19 @@ class TestFaults:
         session.pool.faults.clear()
         assert (await session.request("GET", "files", timeout=5)).status_code == 200
 
+    async def test_a_new_session_is_slow_and_one_that_is_there_is_not(
+        self, session: PoolClient
+    ) -> None:
+        assert (await session.request("GET", "files")).status_code == 200
+        session.pool.faults.slow_allocation(60)
+        assert (await session.request("GET", "files", timeout=5)).status_code == 200
+        await session.request("DELETE", "session")
+        with contextlib.suppress(httpx2.ReadTimeout):
+            response = await session.request("GET", "files", timeout=0.2)
+            pytest.fail(f"answered {response.status_code} at once")
+        session.pool.faults.clear()
+        assert (await session.request("GET", "files", timeout=5)).status_code == 200
+
 
 @pytest.mark.parametrize(
     ("method", "path", "arguments"),
