@@ -1,6 +1,7 @@
 """Options of the local Azure's command lines: how are their values read and refused?"""
 
 import argparse
+import re
 from pathlib import Path
 
 
@@ -17,6 +18,17 @@ def whole_number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
+
+
+def host_name(text: str) -> str:
+    """Return a host name as clients send it: letters, digits and hyphens between dots."""
+    name = text.lower()
+    label = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    if not re.fullmatch(rf"({label}\.)*[a-z]([a-z0-9-]{{0,61}}[a-z0-9])?", name) or len(name) > 253:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a host name such as pool.dynamicsessions.io"
+        )
+    return name
 
 
 def folder(text: str) -> Path:

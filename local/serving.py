@@ -46,7 +46,10 @@ class LoopbackHostOnly:
         await self._app(scope, receive, send)
 
     def _names_loopback(self, scope: Scope) -> bool:
-        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        # Names of hosts have no case.
+        hosts = [
+            value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"
+        ]
         if len(hosts) != 1:
             return False
         name, colon, port = hosts[0].rpartition(":")

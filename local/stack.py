@@ -117,6 +117,7 @@ class LocalStack:
             if self._pool is not None:
                 await opening.enter_async_context(self._pool)
                 pool_url = await url_of(self._pool.app, self._ports.session_pool)
+                opening.push_async_callback(self._pool.stop)
             self._settle(openai_url, pool_url, identity_url)
             self._resources = opening.pop_all()
         return self

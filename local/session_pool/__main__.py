@@ -121,6 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, of_command: bool = False) 
     )
     parser.add_argument(
         "--host-name",
+        type=command_line.host_name,
         metavar="NAME",
         help="https under this name too, for clients that take only *.dynamicsessions.io",
     )
@@ -174,6 +175,7 @@ async def _serve(arguments: argparse.Namespace, options: PoolOptions) -> None:
         pool_url = await resources.enter_async_context(
             serve(pool.app, arguments.pool_port, tls_files=tls_files, host_name=arguments.host_name)
         )
+        resources.push_async_callback(pool.stop)
         if arguments.host_name:
             pool_url = pool_url.replace("127.0.0.1", arguments.host_name)
         _say(f"Session pool ready (kernels: {pool.kernels}):")

@@ -13,6 +13,7 @@ PoolError
 ├── StorageFullError                507: /mnt/data is full, or this machine's disk
 ├── TooLargeError                   413
 ├── PoolFullError                   429: every session is held
+├── PoolStoppingError               503: the pool ends
 └── AllocationError                 500: a session did not start
 """
 
@@ -139,6 +140,15 @@ class PoolFullError(PoolError):
         super().__init__(
             f"Error happened when allocating pod for identifier {identifier} in pool {pool}"
         )
+
+
+class PoolStoppingError(PoolError):
+    """The pool ends while the request runs, and all sessions with it."""
+
+    status, code = 503, "ServiceUnavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The session pool is being stopped; its sessions end.")
 
 
 class AllocationError(PoolFullError):

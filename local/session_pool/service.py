@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import resource
 from types import TracebackType
@@ -15,6 +16,7 @@ from local.session_pool.http.app import PoolApp
 from local.session_pool.http.auth import TokenVerifier
 from local.session_pool.http.faults import Faults
 from local.session_pool.http.metadata import PoolMetadata
+from local.session_pool.http.operations import Operations
 from local.session_pool.http.service_call import Services
 from local.session_pool.image import ImagePreparationError, prepare_session_image
 from local.session_pool.options import PoolOptions
@@ -33,8 +35,8 @@ from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
 
 _log = logging.getLogger(__name__)
-# Pipes, processes and folders of one session, and what the pool opens besides.
-_OPEN_FILES_OF_A_SESSION, _OWN_OPEN_FILES = 14, 100
+# Pipes, processes, folders of one session and its caller's connection; what the pool opens besides.
+_OPEN_FILES_OF_A_SESSION, _OWN_OPEN_FILES = 12, 100
 
 
 class SessionPoolError(Exception):
@@ -93,9 +95,14 @@ class SessionPool:
         self._pool = self._app.services = None
         await self._resources.aclose()
 
+    async def stop(self) -> None:
+        """Answer every request that runs: for a server that ends, before it does."""
+        self._app.stop()
+        if self._app.services is not None:
+            await self._app.services.operations.close()
+
     async def _open(self, opening: contextlib.AsyncExitStack) -> None:
-        options = self._options
-        _raise_open_files(options)
+        options = dataclasses.replace(self._options, max_sessions=_possible_sessions(self._options))
         image = options.image
         if image is None:
             image = await asyncio.to_thread(
@@ -138,6 +145,7 @@ class SessionPool:
             files,
             metadata,
             self.faults,
+            Operations(self.clock),
             base=self.path,
             strict=options.strict,
             shell=options.container_type == "Shell",
@@ -170,19 +178,29 @@ class SessionPool:
             self._pool.lose(identifier)
 
 
-def _raise_open_files(options: PoolOptions) -> None:
-    """Open as many files as this process may; say where that is too few for the sessions."""
+def _possible_sessions(options: PoolOptions) -> int:
+    """Open as many files as this process may; return how many sessions that is enough for.
+
+    Raises:
+        SessionPoolError: not for one.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     possible = (hard - _OWN_OPEN_FILES) // _OPEN_FILES_OF_A_SESSION - options.ready_sessions
-    if hard != resource.RLIM_INFINITY and possible < options.max_sessions:
-        _log.warning(
-            "the limit of open files (`ulimit -n`) is %s: about %s of %s sessions can be alive",
-            hard,
-            max(0, possible),
-            options.max_sessions,
+    if hard == resource.RLIM_INFINITY or possible >= options.max_sessions:
+        return options.max_sessions
+    if possible < 1:
+        raise SessionPoolError(
+            f"the limit of open files (`ulimit -n`) is {hard}, too few for a session: raise it"
         )
+    _log.warning(
+        "the limit of open files (`ulimit -n`) is %s: %s of %s sessions can be alive at once",
+        hard,
+        possible,
+        options.max_sessions,
+    )
+    return possible
 
 
 def _folder_name(identifier: str) -> str:

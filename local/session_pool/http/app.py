@@ -1,16 +1,23 @@
 """The pool's ASGI application: who may call, what goes wrong on demand, errors, headers, log."""
 
+import asyncio
 import json
 import logging
 import time
 import urllib.parse
 import uuid
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local.session_pool.errors import PoolError, SessionNotFoundError, UnauthorizedError
+from local.session_pool.errors import (
+    PoolError,
+    PoolStoppingError,
+    SessionNotFoundError,
+    UnauthorizedError,
+)
 from local.session_pool.http.api_versions import API_VERSIONS
 from local.session_pool.http.auth import TokenRefusedError, TokenVerifier
 from local.session_pool.http.faults import DroppedConnectionError, Faults
@@ -33,6 +40,14 @@ class PoolApp:
         self._faults = faults
         self._log_requests = log_requests
         self.services: Services | None = None
+        self._requests: set[asyncio.Task[Any]] = set()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Answer what still runs, and all that comes, with the error that the pool stops."""
+        self._stopping.set()
+        for request in self._requests:
+            request.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -43,7 +58,7 @@ class PoolApp:
         trace_id = uuid.uuid4().hex
         code = ""
         try:
-            response = await self._serve(request, received_s)
+            response = await self._serve_unless_stopping(request, received_s)
         except PoolError as error:
             response, code = self._error_response(error, trace_id), error.code
         except KernelDiedError:
@@ -64,7 +79,27 @@ class PoolApp:
         response.headers["api-supported-versions"] = ", ".join(API_VERSIONS)
         if self._log_requests:
             self._log_line(request, response, code, received_s)
-        await response(scope, receive, send)
+        try:
+            await response(scope, receive, send)
+        except asyncio.CancelledError:  # its reader was too slow for the server that ends
+            if not self._stopping.is_set():
+                raise
+
+    async def _serve_unless_stopping(self, request: Request, received_s: float) -> Response:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - narrows the type
+        if self._stopping.is_set():
+            raise PoolStoppingError
+        self._requests.add(task)
+        try:
+            return await self._serve(request, received_s)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            task.uncancel()
+            raise PoolStoppingError from None
+        finally:
+            self._requests.discard(task)
 
     async def _serve(self, request: Request, received_s: float) -> Response:
         path = urllib.parse.unquote(

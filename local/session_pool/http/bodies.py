@@ -1,6 +1,7 @@
 """Request bodies, read with a bound."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
 from starlette.datastructures import UploadFile
@@ -9,7 +10,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
-from local.session_pool.errors import TooLargeError, ValidationFailedError
+from local.session_pool.errors import StorageFullError, TooLargeError, ValidationFailedError
 
 # https://learn.microsoft.com/azure/container-apps/sessions-code-interpreter#upload-files
 MAX_UPLOAD_BYTES = 128 << 20
@@ -35,6 +36,7 @@ async def read_upload(request: Request) -> AsyncIterator[UploadFile]:
     """Yield the file of a multipart form; above 1 MiB it waits on disk, not in memory.
 
     Raises:
+        StorageFullError: this machine's disk cannot take it.
         TooLargeError: it is longer than the service takes.
         ValidationFailedError: there is no file.
     """
@@ -51,6 +53,10 @@ async def read_upload(request: Request) -> AsyncIterator[UploadFile]:
         reason = error.message if isinstance(error, MultiPartException) else error
         raise ValidationFailedError(
             f"The body is not a form with one file: {reason}.", "file"
+        ) from error
+    except OSError as error:
+        raise StorageFullError(
+            f"This machine cannot store the upload: {os.strerror(error.errno or 0)}."
         ) from error
     try:
         files = [value for value in form.values() if isinstance(value, UploadFile)]

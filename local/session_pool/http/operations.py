@@ -1,12 +1,12 @@
 """Asynchronous executions: started now, asked for later."""
 
 import asyncio
-import time
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import datetime
 
 from local.session_pool.errors import ExecutionNotFoundError
+from local.session_pool.pool.clock import Clock
 from local.session_pool.pool.execution import ExecutionRequest, Outcome
 from local.session_pool.pool.session import Session
 
@@ -18,7 +18,7 @@ _MAX_BYTES = 128 << 20
 _OUTPUT_BYTES = 256 << 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One asynchronous execution.
 
@@ -27,20 +27,31 @@ class Operation:
         session_guid: of the session that it runs in.
         request: what was asked.
         task: what it comes to.
+        started_at: when it was asked for.
     """
 
     operation_id: str
     session_guid: str
     request: ExecutionRequest
     task: asyncio.Task[Outcome]
-    started_s: float
+    started_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is found by."""
+        return self.session_guid, self.operation_id
 
 
 class Operations:
-    """The operations of a pool."""
+    """The operations of a pool, by session and id: callers choose ids, and may choose the same."""
 
-    def __init__(self) -> None:
-        self._operations: OrderedDict[str, Operation] = OrderedDict()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._operations: dict[tuple[str, str], Operation] = {}
+        self._running: set[asyncio.Task[Outcome]] = set()
+        # The finished ones as they finished, and how many bytes each of them holds.
+        self._finished: dict[Operation, int] = {}
+        self._sessions: set[str] = set()
 
     def start(
         self, session: Session, request: ExecutionRequest, operation_id: str | None
@@ -48,10 +59,17 @@ class Operations:
         """Begin an execution; it joins the session's queue."""
         operation_id = operation_id or str(uuid.uuid4())
         task = asyncio.create_task(session.execute(request))
-        operation = Operation(operation_id, session.guid, request, task, time.monotonic())
-        self._operations[operation_id] = operation
-        session.when_ended(lambda: self._forget(operation))
-        task.add_done_callback(lambda _: self._forget_old())
+        operation = Operation(operation_id, session.guid, request, task, self._clock.now())
+        replaced = self._operations.get(operation.key)
+        if replaced is not None:
+            self._forget(replaced)
+        self._operations[operation.key] = operation
+        self._running.add(task)
+        task.add_done_callback(lambda _: self._has_finished(operation))
+        if session.guid not in self._sessions:
+            self._sessions.add(session.guid)
+            # Once for each session, and not for each operation: it would hold all their results.
+            session.when_ended(lambda: self._forget_session(session.guid))
         return operation
 
     def get(self, session: Session, operation_id: str) -> Operation:
@@ -60,27 +78,41 @@ class Operations:
         Raises:
             ExecutionNotFoundError: none was started under this id, here.
         """
-        operation = self._operations.get(operation_id)
-        if operation is None or operation.session_guid != session.guid:
+        self._forget_old()
+        operation = self._operations.get((session.guid, operation_id))
+        if operation is None:
             raise ExecutionNotFoundError(operation_id)
         return operation
 
+    def _has_finished(self, operation: Operation) -> None:
+        self._running.discard(operation.task)
+        if not operation.task.cancelled():
+            operation.task.exception()  # that of a session that ended is nobody's any more
+        if self._operations.get(operation.key) is operation:
+            self._finished[operation] = _size_bytes(operation.task)
+            self._forget_old()
+
     def _forget(self, operation: Operation) -> None:
-        if self._operations.get(operation.operation_id) is operation:
-            del self._operations[operation.operation_id]
+        del self._operations[operation.key]
+        self._finished.pop(operation, None)
+
+    def _forget_session(self, guid: str) -> None:
+        self._sessions.discard(guid)
+        for operation in [each for each in self._operations.values() if each.session_guid == guid]:
+            self._forget(operation)
 
     def _forget_old(self) -> None:
-        finished = [each for each in self._operations.values() if each.task.done()]
-        number, total_bytes = 0, 0
-        for operation in reversed(finished):
-            number, total_bytes = number + 1, total_bytes + _size_bytes(operation.task)
-            age_s = time.monotonic() - operation.started_s
-            if number > _MAX_FINISHED or total_bytes > _MAX_BYTES or age_s > _MAX_AGE_S:
-                self._forget(operation)
+        now, total_bytes = self._clock.now(), sum(self._finished.values())
+        for operation, size_bytes in [*self._finished.items()]:
+            is_old = (now - operation.started_at).total_seconds() > _MAX_AGE_S
+            if not (is_old or len(self._finished) > _MAX_FINISHED or total_bytes > _MAX_BYTES):
+                return
+            self._forget(operation)
+            total_bytes -= size_bytes
 
     async def close(self) -> None:
         """Give up what still runs."""
-        tasks = [operation.task for operation in self._operations.values()]
+        tasks = [*self._running]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

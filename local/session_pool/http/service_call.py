@@ -1,7 +1,7 @@
 """One request that may be served, and what it is served from."""
 
 import urllib.parse
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -35,10 +35,10 @@ class Services:
     files: SessionFiles
     metadata: PoolMetadata
     faults: Faults
+    operations: Operations
     base: str
     strict: bool
     shell: bool
-    operations: Operations = field(default_factory=Operations)
 
 
 @dataclass(frozen=True)

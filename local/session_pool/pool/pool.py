@@ -59,7 +59,12 @@ class Pool:
         """End every session and every ready kernel."""
         for task in self._keepers:
             task.cancel()
-        await asyncio.gather(*self._keepers, *self._tasks, return_exceptions=True)
+        pending: list[asyncio.Future[Any]] = [
+            *self._keepers,
+            *self._tasks,
+            *self._allocating.values(),
+        ]
+        await asyncio.gather(*pending, return_exceptions=True)
         kernels = [*self._ready]
         self._ready.clear()
         ends = [session.end(self._keep_files) for session in self._sessions.values()]

@@ -120,7 +120,10 @@ class Session:
         execution = asyncio.ensure_future(
             kernel.execute(request.code, request.variables, marker=marker)
         )
-        reply, timed_out = await _reply_before(kernel, execution, deadline_s)
+        try:
+            reply, timed_out = await _reply_before(kernel, execution, deadline_s)
+        finally:
+            execution.cancel()  # if it is not done: nobody waits for it any more
         duration_ms = round((time.monotonic() - started_s) * 1000)
         if self._ended:
             raise SessionNotFoundError(self.identifier)
@@ -195,7 +198,6 @@ async def _reply_before(
         kernel.interrupt()
         await asyncio.wait([execution], timeout=GRACE_S)
     if not execution.done():
-        execution.cancel()
         return None, timed_out
     try:
         return execution.result(), timed_out

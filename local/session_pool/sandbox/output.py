@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 from dataclasses import dataclass
 
@@ -53,7 +54,6 @@ class OutputStream:
         self._widened = False
         self._loop = asyncio.get_running_loop()
         self._resume: asyncio.TimerHandle | None = None
-        self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._on_readable)
 
@@ -94,7 +94,6 @@ class OutputStream:
             self._resume.cancel()
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
-        os.close(self._null)
 
     def _on_readable(self) -> None:
         self._read()
@@ -123,7 +122,7 @@ class OutputStream:
                 self._dropped_chars += _characters(chunk)
             else:
                 # Inside the kernel, without a copy into this process.
-                size = os.splice(self._descriptor, self._null, 1 << 20)
+                size = os.splice(self._descriptor, _null(), 1 << 20)
                 self._dropped_bytes += size
                 self._dropped_chars += size
         except BlockingIOError:
@@ -131,6 +130,12 @@ class OutputStream:
         if size == 0:  # every writer is gone
             self._loop.remove_reader(self._descriptor)
         return size > 0
+
+
+@functools.cache
+def _null() -> int:
+    """Where floods go: one descriptor for all sessions."""
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _characters(text: bytes) -> int:

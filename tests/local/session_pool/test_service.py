@@ -1,23 +1,28 @@
 """The pool as a service: https, what it logs, what it keeps, how it ends."""
 
+import asyncio
 import json
 import logging
+import os
 import re
+import resource
 import signal
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from local.serving import serve
-from local.session_pool import PoolOptions, SessionLimits
+from local.session_pool import PoolOptions, SessionLimits, SessionPoolError
+from local.session_pool.__main__ import main
 from local.tls import TlsFiles
 from tests.local.session_pool.conftest import OpenPool
-from tests.support.pool_client import AUDIENCE, PoolClient
+from tests.support.pool_client import AUDIENCE, NEWEST, PoolClient
 
 on_the_shared_loop = pytest.mark.asyncio(loop_scope="session")
 
@@ -119,14 +124,22 @@ def texts_below(folder: Path) -> list[Path]:
     return list(folder.rglob("*.txt"))
 
 
+PROGRAM = (
+    "import pathlib, sys\nfrom local.session_pool import __main__ as command\n"
+    "command.TLS_FOLDER = pathlib.Path(sys.argv.pop(1))\nsys.exit(command.main())"
+)
+
+
 @pytest.fixture
-def command() -> Iterator[subprocess.Popen[str]]:
+def command(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command, with a folder of its own for certificates."""
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "local", "sessions", "--tls"),
-            *("--port", "0", "--identity-port", "0", "--max-sessions", "3"),
+            *(sys.executable, "-c", PROGRAM, str(tmp_path)),
+            *("--port", "0", "--identity-port", "0", "--host-name", "Pool.dynamicsessions.io"),
         ],
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         cwd=Path(__file__).parents[3],
     )
@@ -135,7 +148,7 @@ def command() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_the_command_says_what_clients_need_and_stops_clean(
+def test_the_command_says_what_clients_need_and_answers_what_runs_when_it_is_stopped(
     command: subprocess.Popen[str],
 ) -> None:
     assert command.stdout is not None
@@ -145,10 +158,61 @@ def test_the_command_says_what_clients_need_and_stops_clean(
         assert line, output
         output += line
     assert "kernels: fork server" in output or "kernels: plain" in output
-    assert re.search(r"POOL_MANAGEMENT_ENDPOINT=https://127\.0\.0\.1:\d+/subscriptions/", output)
-    assert re.search(r"SSL_CERT_FILE=\S+trusted\.pem", output)
-    command.send_signal(signal.SIGINT)
+    assert "\n  127.0.0.1 pool.dynamicsessions.io\n" in output
+    settings = dict(re.findall(r"([A-Z_]+)=(\S+)", output))
+    answers = asyncio.run(stopped_while_40_run(command, settings))
+    assert [(status, error["code"]) for status, error in answers] == [
+        (503, "ServiceUnavailable")
+    ] * 40
+    rest = command.stdout.read()
     assert command.wait(10) == 0
+    # Whatever is not a line of the log of requests: no traceback, and nothing else.
+    assert [line for line in rest.splitlines() if not line.startswith("{")] == []
+
+
+async def stopped_while_40_run(
+    command: subprocess.Popen[str], settings: dict[str, str]
+) -> list[tuple[int, Any]]:
+    """Call the pool by its name, stop it, and return what the executions are answered."""
+    endpoint = httpx2.URL(settings["POOL_MANAGEMENT_ENDPOINT"])
+    assert endpoint.host == "pool.dynamicsessions.io"
+    trusting = ssl.create_default_context(cafile=settings["SSL_CERT_FILE"])
+    limits = httpx2.Limits(max_connections=50)
+    async with httpx2.AsyncClient(verify=trusting, limits=limits, timeout=60) as http:
+        answer = await http.get(
+            settings["IDENTITY_ENDPOINT"],
+            params={"api-version": "2019-08-01", "resource": AUDIENCE},
+            headers={"x-identity-header": settings["IDENTITY_HEADER"]},
+        )
+        token = answer.json()["access_token"]
+
+        async def call(method: str, path: str, **arguments: Any) -> httpx2.Response:
+            return await http.request(
+                method,
+                # In place of the line in /etc/hosts.
+                f"{endpoint.copy_with(host='127.0.0.1')}/{path}",
+                headers={
+                    "host": f"{endpoint.host}:{endpoint.port}",
+                    "authorization": f"Bearer {token}",
+                },
+                extensions={"sni_hostname": endpoint.host},
+                **arguments,
+            )
+
+        async def execute(number: int) -> tuple[int, Any]:
+            query = {"api-version": NEWEST, "identifier": f"stopped-{number}"}
+            body = {"code": "import time; time.sleep(60)"}
+            response = await call("POST", "executions", params=query, json=body)
+            return response.status_code, response.json()["error"]
+
+        running = [asyncio.create_task(execute(number)) for number in range(40)]
+        sessions = 0
+        while sessions < 40:
+            await asyncio.sleep(0.05)
+            listed = await call("GET", "listSessions", params={"api-version": NEWEST})
+            sessions = len(listed.json()["sessions"])
+        command.send_signal(signal.SIGTERM)
+        return await asyncio.gather(*running)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +221,46 @@ def test_the_command_says_what_clients_need_and_stops_clean(
         (["--cooldown", "10"], "Azure allows 300 to 3600"),
         (["--max-sessions", "0"], "Azure allows 1 to 600"),
         (["--port", "99999"], "is not a port"),
+        *((["--host-name", name], "is not a host name") for name in ("", "a b", "x:1", "*.x", "ü")),
     ],
 )
-def test_a_bad_option_is_one_sentence(arguments: list[str], says: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "local.session_pool", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert says in result.stderr.splitlines()[-1]
+def test_a_bad_option_is_one_sentence(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+@on_the_shared_loop
+async def test_a_pool_holds_as_many_sessions_as_it_may_open_files_for(
+    open_pool: OpenPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit, raised = 175, []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, limit))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    before = len(os.listdir("/proc/self/fd"))
+    async with open_pool(PoolOptions(preload=())) as client:
+        monkeypatch.undo()
+        clients = [client.of() for _ in range(3)]
+        statuses = [
+            (await each.request("POST", "executions", json={"code": "1"})).status_code
+            for each in clients
+        ]
+        opened = len(os.listdir("/proc/self/fd")) - before
+    assert raised == [(limit, limit)]
+    assert "`ulimit -n`) is 175: 2 of 100 sessions can be alive" in caplog.text
+    assert statuses == [200, 200, 429]
+    assert opened < limit
+
+
+@on_the_shared_loop
+async def test_a_pool_that_may_open_too_few_files_for_a_session_does_not_start(
+    open_pool: OpenPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (128, 128))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    with pytest.raises(SessionPoolError, match="ulimit -n"):
+        async with open_pool(PoolOptions(preload=())):
+            pass

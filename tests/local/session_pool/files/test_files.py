@@ -1,6 +1,7 @@
 """Files of a session over the API, whatever code in the session does to them."""
 
 import asyncio
+import functools
 import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
@@ -209,6 +210,20 @@ async def test_a_file_that_does_not_fit_leaves_nothing_behind(open_pool: OpenPoo
         assert response.status_code == 507
         assert await client.names() == []
         assert (await client.upload("fits.bin", bytes(3 << 20))).status_code == 200
+
+
+async def test_an_upload_that_the_disk_cannot_take_is_an_error_of_the_service(
+    session: PoolClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = functools.partial(Path("/dev/full").open, "r+b", buffering=0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *_, **__: full())
+    response = await session.upload("large.bin", bytes(2 << 20))
+    assert response.status_code == 507
+    assert response.json()["error"]["code"] == "InsufficientStorage"
+    assert "No space left on device" in response.json()["error"]["message"]
+    monkeypatch.undo()
+    assert (await session.upload("large.bin", bytes(2 << 20))).status_code == 200
+    assert await session.names() == ["large.bin"]
 
 
 async def test_a_form_without_a_file_is_refused(session: PoolClient) -> None:

@@ -1,11 +1,20 @@
 """Asynchronous executions: started, polled, finished."""
 
 import asyncio
+import contextlib
+import gc
+import os
 from typing import Any
 
 import httpx2
 import pytest
 
+from local.session_pool import Clock
+from local.session_pool.errors import ExecutionNotFoundError
+from local.session_pool.http.operations import Operations
+from local.session_pool.pool.execution import ExecutionRequest, Outcome
+from local.session_pool.pool.session import Session
+from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
 from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -89,15 +98,76 @@ async def test_results_end_with_their_session(session: PoolClient) -> None:
     await client.request("DELETE", "session")
 
 
-async def test_large_results_are_kept_up_to_a_bound(session: PoolClient) -> None:
-    # 17 outputs of 10 MB: more than the bound of 128 MiB together.
-    code = (
-        "from IPython.display import display\ndisplay({'image/png': b'x' * 10_000_000}, raw=True)"
-    )
-    ids = []
-    for _ in range(17):
-        ids.append((await start(session, code)).json()["id"])
-        last = await finished(session, ids[-1])
-    assert last["status"] == "Succeeded"
-    assert (await session.request("GET", f"executions/{ids[0]}")).status_code == 404
-    assert (await session.request("GET", f"executions/{ids[-1]}")).status_code == 200
+async def test_large_results_are_kept_up_to_a_bound() -> None:
+    operations, session = Operations(Clock()), QuickSession(output_bytes=32 << 20)
+    request = ExecutionRequest("1", asynchronous=True)
+    started = []
+    for _ in range(6):
+        started.append(operations.start(session, request, None).operation_id)
+        await asyncio.sleep(0.001)
+    found = []
+    for operation_id in started:
+        with contextlib.suppress(ExecutionNotFoundError):
+            found.append(operations.get(session, operation_id).operation_id)
+    assert found == started[-4:]
+    gc.collect()
+    assert stored_bytes() == 128 << 20
+
+
+def stored_bytes() -> int:
+    """Return the bytes in files without a name that this process holds open."""
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith("(deleted)"):
+                found += os.stat(f"/proc/self/fd/{descriptor}").st_size
+    return found
+
+
+async def test_results_are_kept_up_to_a_number_and_for_an_hour() -> None:
+    clock = Clock()
+    operations, session = Operations(clock), QuickSession()
+    request = ExecutionRequest("1", asynchronous=True)
+    started = [operations.start(session, request, None) for _ in range(1001)]
+    await asyncio.gather(*(operation.task for operation in started))
+    with pytest.raises(ExecutionNotFoundError):
+        operations.get(session, started[0].operation_id)
+    assert operations.get(session, started[1].operation_id) is started[1]
+    clock.advance(3601)
+    with pytest.raises(ExecutionNotFoundError):
+        operations.get(session, started[-1].operation_id)
+
+
+class QuickSession(Session):
+    """A session whose executions take no time and come to one output, or to none."""
+
+    def __init__(self, output_bytes: int = 0) -> None:
+        self.guid = "quick"
+        self._on_end = []
+        self._output_bytes = output_bytes
+
+    async def execute(self, request: ExecutionRequest) -> Outcome:
+        blobs = (Blob("image/png", self._output_bytes),) if self._output_bytes else ()
+        for blob in blobs:
+            blob.write(bytes(self._output_bytes))
+        return Outcome(True, "", "", 0, Reply(ReplyFrame(id=1, status="ok"), blobs))
+
+
+async def test_two_sessions_may_call_their_operations_the_same(session: PoolClient) -> None:
+    clients = [session, session.of()]
+    for number, client in enumerate(clients):
+        body = {"code": f"{number}", "executionType": "Asynchronous"}
+        await client.request("POST", "executions", json=body, headers={"operation-id": "same"})
+    answers = [await finished(client, "same") for client in clients]
+    assert [answer["result"]["executionResult"] for answer in answers] == [0, 1]
+
+
+async def test_an_operation_whose_session_ends_leaves_no_traceback_in_the_log(
+    session: PoolClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = session.of()
+    await start(client, "import time; time.sleep(60)")
+    await client.request("DELETE", "session")
+    await session.result("1")
+    gc.collect()
+    assert "never retrieved" not in caplog.text
