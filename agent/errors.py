@@ -15,6 +15,7 @@
     │   ├── PayloadTooLargeError       413
     │   └── UnsupportedMediaTypeError  415
     ├── SettingsError                  the operator can mend it: an app setting
+    ├── BrokenToolError                the operator can mend it: a file in agent/tools
     ├── IdentityError                  no token for the model or the session pool
     ├── ModelError
     │   ├── ModelUnreachableError
@@ -206,6 +207,14 @@ class SettingsError(AgentError):
     code = "SettingsInvalid"
     title = "The app is not configured."
     mend = "Correct the app settings that `detail` names, and restart the app."
+
+
+class BrokenToolError(AgentError):
+    """A tool of the app's own does not load; the detail says where and why."""
+
+    code = "ToolBroken"
+    title = "A tool of the app does not load."
+    mend = "Correct the file that `detail` names, or remove it, and restart the app."
 
 
 class IdentityError(AgentError):

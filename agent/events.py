@@ -1,7 +1,10 @@
 """The events of a turn: `agent.turns` yields them, `agent.http` encodes them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
+
+from pydantic import JsonValue
 
 from agent.errors import AgentError
 from agent.messages import Message
@@ -82,6 +85,25 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """One call of a tool of the app's own.
+
+    Attributes:
+        name: of the tool.
+        arguments: by their names.
+        status: `Failed` when it raised or ran out of time; the model was told.
+        result: what it returned, as text, or why it failed; the middle of a long one is left out.
+        duration_ms: from the call to its result.
+    """
+
+    name: str
+    arguments: Mapping[str, JsonValue]
+    status: ExecutionStatus
+    result: str
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """Something that the caller gets besides text.
 
@@ -150,8 +172,25 @@ class ExecutionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool of the app's own was called; others may be under way."""
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """It has its result."""
+
+    call_id: str
+    use: ToolUse
+
+
+@dataclass(frozen=True, slots=True)
 class FileCreated:
-    """An execution made a figure or a file."""
+    """An execution made a figure or a file, or a tool brought one: `execution_id` names either."""
 
     execution_id: str
     file: File
@@ -185,4 +224,13 @@ class TurnFailed:
     error: AgentError
 
 
-Event = TextDelta | ExecutionStarted | ExecutionFinished | FileCreated | TurnFinished | TurnFailed
+Event = (
+    TextDelta
+    | ExecutionStarted
+    | ExecutionFinished
+    | ToolStarted
+    | ToolFinished
+    | FileCreated
+    | TurnFinished
+    | TurnFailed
+)

@@ -6,10 +6,11 @@ system, and `close_runtime` is for tests and benchmarks.
 
 import asyncio
 import gc
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from importlib import import_module
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +18,7 @@ from urllib.request import getproxies
 
 import aiohttp
 import httpx2
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.identity.aio import DefaultAzureCredential
 
 from agent.conversations.store import Limits, open_store
@@ -27,13 +29,16 @@ from agent.model.parameters import ModelParameters
 from agent.model.sdk import DefaultAioHttpClient
 from agent.model.service import Deployment, chat_service
 from agent.session_pool.client import SessionsClient
-from agent.settings import Settings
+from agent.settings import Settings, load_settings
 from agent.telemetry import configure_logging, logger
+from agent.toolkit.authoring import ToolSettings
+from agent.toolkit.loading import open_tools
 from agent.turns.code_interpreter import OutputLimits
 from agent.turns.probe import ModelProbe
-from agent.turns.turn import TurnOptions, TurnServices
+from agent.turns.turn import TAKEN_NAMES, TurnOptions, TurnServices
 
 _EXPORTING: Final = "agent.telemetry.exporting"
+TOOLS: Final = "agent.tools"
 
 
 class RuntimeState(Enum):
@@ -51,6 +56,26 @@ class _Clients:
     model_probe: ModelProbe
 
 
+class _Provider:
+    """Gives the own tools what their constructors ask for, by its type."""
+
+    def __init__(
+        self, credential: DefaultAzureCredential, http_client: Callable[[], aiohttp.ClientSession]
+    ) -> None:
+        self._credential = credential
+        # One for all of them, where one asks for it.
+        self._http = cache(http_client)
+
+    def __call__(self, kind: type) -> object:
+        if issubclass(kind, ToolSettings):
+            return load_settings(kind)
+        if kind is aiohttp.ClientSession:
+            return self._http()
+        if kind is AsyncTokenCredential:
+            return self._credential
+        raise LookupError(kind)
+
+
 class Runtime:
     """The clients of one worker, an `async with` object.
 
@@ -61,8 +86,15 @@ class Runtime:
         input_max_chars: the longest question that is taken.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tools: str = TOOLS) -> None:
+        """Prepare; nothing is opened.
+
+        Args:
+            settings: of the app.
+            tools: the package whose modules are the agent's own tools.
+        """
         self._settings = settings
+        self._tools = tools
         self._stack = AsyncExitStack()
         self._background: set[asyncio.Task[None]] = set()
         self._opening_store = asyncio.Lock()
@@ -153,18 +185,21 @@ class Runtime:
         model_tokens, pool_tokens = tokens_for(MODEL_SCOPE), tokens_for(POOL_SCOPE)
         # One TLS context for all connections: each takes 20 ms of CPU to make.
         tls = httpx2.create_ssl_context()
-        model_http = await opening.enter_async_context(
-            # Whoever answers with another address would get the conversation sent there.
-            DefaultAioHttpClient(
-                verify=tls, follow_redirects=False, auth=RenewRefusedToken(model_tokens)
-            )
-        )
-        pool_http = await opening.enter_async_context(
-            aiohttp.ClientSession(
+
+        def http_client() -> aiohttp.ClientSession:
+            session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # It looks for a proxy in the environment anew for every request: half its time.
                 trust_env=bool(getproxies()),
+            )
+            opening.push_async_exit(session)
+            return session
+
+        model_http = await opening.enter_async_context(
+            # Whoever answers with another address would get the conversation sent there.
+            DefaultAioHttpClient(
+                verify=tls, follow_redirects=False, auth=RenewRefusedToken(model_tokens)
             )
         )
         deployment = Deployment(
@@ -174,7 +209,7 @@ class Runtime:
         )
         sessions = settings.pool_management_endpoint and SessionsClient(
             settings.pool_management_endpoint,
-            pool_http,
+            http_client(),
             pool_tokens,
             jupyter_format=settings.pool_jupyter_format,
         )
@@ -197,6 +232,9 @@ class Runtime:
                 ),
             ),
             in_background=self._start,
+            tools=await open_tools(
+                self._tools, _Provider(credential, http_client), TAKEN_NAMES, opening
+            ),
         )
         return _Clients(credential, turns, ModelProbe(turns))
 

@@ -159,7 +159,7 @@ class StartSettings(BaseSettings):
             SettingsError: sign-in is required and the platform does not see to it. Its headers
                 would then be the caller's own words.
         """
-        settings = _loaded(cls)
+        settings = load_settings(cls)
         if settings.sign_in_required and not settings.website_auth_enabled:
             raise SettingsError(
                 "SIGN_IN_REQUIRED is true, but WEBSITE_AUTH_ENABLED is not: nothing would check "
@@ -240,15 +240,24 @@ class Settings(StartSettings):
         Raises:
             SettingsError: names every setting that is missing or wrong, without its value.
         """
-        return _loaded(cls)
+        return load_settings(cls)
 
 
-def _loaded[T: BaseSettings](settings: type[T]) -> T:
+def load_settings[T: BaseSettings](settings: type[T]) -> T:
+    """The settings of a class, from the environment.
+
+    Raises:
+        SettingsError: names every setting that is missing or wrong, without its value.
+    """
     try:
         return settings()
     except ValidationError as error:
-        faults = [f"{str(e['loc'][0]).upper()}: {_plain(e['msg'])}" for e in error.errors()]
+        faults = [f"{_name_of(e['loc'])}: {_plain(e['msg'])}" for e in error.errors()]
         raise SettingsError("Invalid app settings: " + "; ".join(faults) + ".") from None
+
+
+def _name_of(loc: tuple[int | str, ...]) -> str:
+    return str(loc[0]).upper() if loc else "the settings together"
 
 
 def _plain(message: str) -> str:

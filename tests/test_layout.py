@@ -27,10 +27,14 @@ AGENT: Mapping[str, set[str]] = {
         "model",
         "session_pool",
         "settings",
+        "toolkit",
+        "tools",
         "foundation",
     },
     "conversations": {"turns", "session_pool", "foundation"},
-    "turns": {"model", "session_pool", "foundation"},
+    "turns": {"model", "session_pool", "toolkit", "foundation"},
+    "tools": set(),
+    "toolkit": {"model", "foundation"},
     "model": {"foundation"},
     "session_pool": {"foundation"},
     "credentials": {"foundation"},
@@ -188,6 +192,7 @@ def test_imports_stand_at_the_top() -> None:
         "agent/runtime.py",
         "agent/telemetry/exporting.py",
         "agent/telemetry/sending.py",
+        "agent/toolkit/loading.py",
     }
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from agent import errors
-from agent.telemetry import calls, turns
+from agent.telemetry import turns
 from agent.telemetry.metrics import METRICS
 from tests.support import PROJECT, kusto
 
@@ -76,4 +76,3 @@ def test_a_query_names_attributes_metrics_and_codes_of_the_app(query: str) -> No
     assert set(re.findall(r'"((?:Model|Pool)[A-Z]\w+)"', query)) <= codes
     for start in re.findall(r'startswith "(\w+)', query):
         assert start in ("chat", "execute_tool", f"invoke_agent {turns.AGENT}".split()[0]), start
-    assert calls.TOOL == "execute_python"

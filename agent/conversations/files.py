@@ -161,6 +161,12 @@ class ConversationFiles:
         self._stored[stored.name] = stored.size_bytes
         return replace(reference, size_bytes=stored.size_bytes)
 
+    async def take_content(self, name: str, content: bytes) -> File | None:
+        """Store a file that was put into the session; like `take_file`, it has an address."""
+        media_type = media_type_of(name)
+        taken = await self.take_output(name, media_type, content)
+        return taken or File(name, media_type, len(content), self._key.file_url(name))
+
 
 def _is_missing(stored: StoredFile, there: SessionFile | None) -> bool:
     """Whether a session lacks a file, or has an older one: its upload did not get through."""

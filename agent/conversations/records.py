@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Self
 
 from agent.conversations.owner import Owner
-from agent.events import Execution, File, FinishReason, TurnWarning, Usage
+from agent.events import Execution, File, FinishReason, ToolUse, TurnWarning, Usage
 from agent.messages import Message
 from agent.turns.result import TurnResult
 
@@ -31,6 +31,7 @@ class Turn:
         session_guid: names the session that ran the code; None if none was used so far. Another
             one in the next turn means that variables and files are gone.
         warnings: what the caller should know besides.
+        tool_calls: the calls of the app's own tools.
     """
 
     messages: tuple[Message, ...]
@@ -43,6 +44,7 @@ class Turn:
     asked_at: datetime
     session_guid: str | None = None
     warnings: tuple[TurnWarning, ...] = ()
+    tool_calls: tuple[ToolUse, ...] = ()
 
     @classmethod
     def of(cls, question: str, asked_at: datetime, result: TurnResult) -> Self:
@@ -58,6 +60,7 @@ class Turn:
             asked_at=asked_at,
             session_guid=result.session_guid,
             warnings=result.warnings,
+            tool_calls=result.tool_calls,
         )
 
     def __post_init__(self) -> None:

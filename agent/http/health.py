@@ -43,7 +43,11 @@ async def readiness(runtime: Runtime) -> HealthSchema:
     results = await asyncio.gather(*(_result(check) for check in checks.values()))
     by_name = dict(zip(checks, results, strict=True))
     ready = all(check.ok for check in results)
-    return HealthSchema(status="ready" if ready else "not ready", checks=by_name)
+    return HealthSchema(
+        status="ready" if ready else "not ready",
+        checks=by_name,
+        tools=list(runtime.turns.tool_names),
+    )
 
 
 async def _reach_store(runtime: Runtime) -> None:

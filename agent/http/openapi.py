@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,8 +17,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
+from agent.errors import AgentError
 from agent.http.dispatch import Route
 from agent.http.operations import OPERATIONS, Body, Json, Operation
+from agent.runtime import get_runtime
 
 VERSION: Final = "1"
 
@@ -28,12 +31,20 @@ type _Schemas = Mapping[tuple[object, str], Json]
 
 
 async def _get(_: Request) -> Response:
-    return Response(await asyncio.to_thread(document), media_type="application/json")
+    tools: tuple[str, ...] = ()
+    with suppress(AgentError):  # an app that is not configured has its routes all the same
+        tools = (await get_runtime()).turns.tool_names
+    return Response(await asyncio.to_thread(document, tools), media_type="application/json")
 
 
 @cache
-def document() -> bytes:
-    """The document, as JSON; made once."""
+def document(tools: tuple[str, ...]) -> bytes:
+    """The document, as JSON; made once.
+
+    Args:
+        tools: what the model may call.
+    """
+    named = f" Its tools: {', '.join(tools)}." if tools else ""
     read, written = set[type[BaseModel]](), set[type[BaseModel]]()
     for operation in OPERATIONS:
         read |= _models(operation.request_body.values())
@@ -58,7 +69,7 @@ def document() -> bytes:
                 "title": "Functions code interpreter",
                 "version": VERSION,
                 "description": "An agent that answers questions by running Python in an isolated "
-                "session.",
+                f"session.{named}",
             },
             "servers": [{"url": "/api"}],
             "paths": paths,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from agent.events import ExecutionStatus, FinishReason
 from agent.turns.result import TurnResult
@@ -71,8 +71,18 @@ class ExecutionSchema(_Answer):
     ] = Field(description="All that it showed, in order, the value of the last expression too.")
 
 
+class ToolUseSchema(_Answer):
+    """One call of a tool of the app's own."""
+
+    name: str
+    arguments: dict[str, JsonValue]
+    status: ExecutionStatus
+    result: str = Field(description="What it returned, as text, or why it failed.")
+    duration_ms: int
+
+
 class FileSchema(_Answer):
-    """A figure or a file that an execution made."""
+    """A figure or a file that an execution made or a tool brought."""
 
     name: str
     media_type: str
@@ -101,6 +111,7 @@ class ChatAnswer(_Answer):
     output: str = Field(description="The model's answer.")
     conversation_id: str | None = Field(description="null for a stateless turn.")
     executions: list[ExecutionSchema]
+    tool_calls: list[ToolUseSchema]
     files: list[FileSchema]
     usage: UsageSchema
     finish_reason: FinishReason
@@ -113,6 +124,7 @@ class ChatAnswer(_Answer):
             output=result.output,
             conversation_id=conversation_id,
             executions=[ExecutionSchema.model_validate(run) for run in result.executions],
+            tool_calls=[ToolUseSchema.model_validate(use) for use in result.tool_calls],
             files=[FileSchema.model_validate(file) for file in result.files],
             usage=UsageSchema.model_validate(result.usage),
             finish_reason=result.finish_reason,
@@ -126,6 +138,7 @@ class TurnSchema(_Answer):
     input: str
     output: str
     executions: list[ExecutionSchema]
+    tool_calls: list[ToolUseSchema]
     files: list[FileSchema]
     usage: UsageSchema
     finish_reason: FinishReason
@@ -206,6 +219,7 @@ class HealthSchema(_Answer):
 
     status: Literal["alive", "ready", "not ready"]
     checks: dict[str, CheckSchema] = Field(description="Results by the name of the check.")
+    tools: list[str] = Field(default=[], description="What the model may call.")
 
 
 class Problem(BaseModel):

@@ -3,23 +3,41 @@
 Building it costs half a millisecond because everything slow is in the service.
 """
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agent.model.sdk import Kernel, OpenAIChatCompletion
+from agent.model.sdk import Kernel, KernelFunction, KernelFunctionFromMethod, OpenAIChatCompletion
+from agent.model.service import SCHEMA
 
 PLUGIN = "python"
 
 
+def declare(function: Callable[..., Any], schema: dict[str, Any]) -> KernelFunction:
+    """A function marked with `@kernel_function`, to be told to models by a schema of its own.
+
+    Semantic Kernel's schema knows no bounds, no choices, and no default that is None.
+
+    Args:
+        function: of the worker; building it anew for each request would cost as much as the rest.
+        schema: of its arguments, an object.
+    """
+    declared = KernelFunctionFromMethod(
+        method=function, plugin_name=PLUGIN, parameters=[], additional_metadata={SCHEMA: schema}
+    )
+    declared.metadata.description = inspect.cleandoc(declared.description or "")
+    return declared
+
+
 def build_kernel(
-    service: OpenAIChatCompletion, functions: Iterable[Callable[..., Any]] = ()
+    service: OpenAIChatCompletion, functions: Iterable[Callable[..., Any] | KernelFunction] = ()
 ) -> Kernel:
     """The kernel of one request.
 
     Args:
         service: the model, shared by all requests of the worker.
-        functions: each marked with `@kernel_function`; what the model may call. Without any it has
-            no tool.
+        functions: each marked with `@kernel_function`, or declared; what the model may call.
+            Without any it has no tool.
     """
     kernel = Kernel(services=service)
     for function in functions:

@@ -28,7 +28,11 @@ with lean_imports():
         StreamingChatMessageContent,
         TextContent,
     )
-    from semantic_kernel.functions import kernel_function
+    from semantic_kernel.functions import (
+        KernelFunction,
+        KernelFunctionFromMethod,
+        kernel_function,
+    )
 
 __all__ = [
     "AsyncOpenAI",
@@ -44,6 +48,8 @@ __all__ = [
     "FunctionChoiceBehavior",
     "FunctionResultContent",
     "Kernel",
+    "KernelFunction",
+    "KernelFunctionFromMethod",
     "NotGiven",
     "OpenAIChatCompletion",
     "OpenAIChatPromptExecutionSettings",

@@ -34,6 +34,8 @@ from agent.telemetry.calls import count_retry
 from agent.telemetry.recording import outgoing_headers
 
 V1: Final = "v1"
+# Where a function has the JSON schema of its arguments, if it is not Semantic Kernel's own.
+SCHEMA: Final = "arguments_schema"
 # A longer Retry-After is the caller's to wait for.
 RETRY_WAIT_MAX_S: Final = 5
 DRAIN_TIMEOUT_S: Final = 0.1
@@ -245,6 +247,8 @@ class ChatService(OpenAIChatCompletion):
             ):
                 # The instructions say this name. Semantic Kernel puts the plugin's before it.
                 tool["function"]["name"] = function.name
+                if schema := function.additional_properties.get(SCHEMA):
+                    tool["function"]["parameters"] = schema
 
         return offer
 

@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 # Mistral's templates take ids of nine letters and digits alone.
 _ID_CHARS: Final = string.ascii_letters + string.digits
-_PARALLEL: Final = "parallel"
+PARALLEL: Final = "parallel"
 _QUOTE_MAX_CHARS: Final = 200
 # What a model may leave around the name of a tool.
 _PREFIXES: Final = re.compile(r"^(?:functions?|tools?|python|default_api)[.:/-]")
@@ -37,7 +37,7 @@ _CLOSERS: Final = re.compile(r"[\s\]})]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class TextTool:
     """A function with one parameter, a text.
 
     Attributes:
@@ -57,6 +57,55 @@ class Tool:
         """How to call it."""
         return f'Call `{self.name}` with {{"{self.parameter}": "<{self.meaning}>"}}.'
 
+    def read(self, arguments: str) -> str:
+        """The arguments of a call, as JSON text.
+
+        Raises:
+            NotUnderstoodError: they are not what the tool takes.
+        """
+        return json.dumps({self.parameter: _text_of(arguments, self)}, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTool:
+    """A function with parameters of any kind.
+
+    Attributes:
+        name: of the function.
+        parameters: their names.
+        check: raises ValueError, whose message says it, where arguments are not what it takes.
+        aliases: see TextTool.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    check: Callable[[Mapping[str, object]], None]
+    aliases: frozenset[str] = frozenset()
+
+    @property
+    def usage(self) -> str:
+        """How to call it."""
+        if not self.parameters:
+            return f"Call `{self.name}` with {{}}."
+        return f"Call `{self.name}` with a JSON object: {', '.join(self.parameters)}."
+
+    def read(self, arguments: str) -> str:
+        """The arguments of a call, as JSON text.
+
+        Raises:
+            NotUnderstoodError: they are not what the tool takes.
+        """
+        try:
+            text = json.dumps(_object_of(arguments, self), ensure_ascii=False, allow_nan=False)
+            text = whole_characters(text)
+            self.check(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise NotUnderstoodError(str(error)) from None
+        return text
+
+
+type Tool = TextTool | ObjectTool
+
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
@@ -75,23 +124,23 @@ class ToolRequest:
     problem: str = ""
 
 
-class _NotUnderstood(Exception):
+class NotUnderstoodError(Exception):
     """The arguments are not what the tool takes; the message says what they are."""
 
 
-def read_calls(answer: Answer, tool: Tool, used_ids: set[str]) -> list[ToolRequest]:
+def read_calls(answer: Answer, tools: Sequence[Tool], used_ids: set[str]) -> list[ToolRequest]:
     """The calls of a message, in order.
 
     Args:
         answer: the message.
-        tool: the only one there is.
+        tools: all there are.
         used_ids: of earlier calls of the conversation; those of these calls are added.
     """
     is_cut = answer.finish_reason == "length"
     requests: list[ToolRequest] = []
     for call in answer.calls:
         for name, arguments in _unpacked(call.name, call.arguments):
-            request = _read(name, arguments, tool, is_cut=is_cut)
+            request = _read(name, arguments, tools, is_cut=is_cut)
             requests.append(_with_id(request, call.id, used_ids))
     return requests
 
@@ -135,7 +184,7 @@ def _with_id(request: tuple[str, str, str], id_: str, used_ids: set[str]) -> Too
 
 def _unpacked(name: str, arguments: str) -> Iterator[tuple[str, str]]:
     """The calls inside `multi_tool_use.parallel`, or the call as it is."""
-    if name.rpartition(".")[2] == _PARALLEL:
+    if name.rpartition(".")[2] == PARALLEL:
         inner = _json_of(arguments)
         uses = inner.get("tool_uses") if isinstance(inner, dict) else None
         if isinstance(uses, list) and uses and all(isinstance(use, dict) for use in uses):
@@ -147,12 +196,16 @@ def _unpacked(name: str, arguments: str) -> Iterator[tuple[str, str]]:
     yield name, arguments
 
 
-def _read(name: str, arguments: str, tool: Tool, *, is_cut: bool) -> tuple[str, str, str]:
+def _read(
+    name: str, arguments: str, tools: Sequence[Tool], *, is_cut: bool
+) -> tuple[str, str, str]:
     """Name, arguments and problem of one call."""
     given = object_text(arguments)
-    if not _means(name, tool):
+    tool = _meant(name, tools)
+    if tool is None:
         quote = shortened(name[:1000], _QUOTE_MAX_CHARS)
-        return valid_name(name), given or "{}", f"There is no tool {quote!r}. {tool.usage}"
+        usage = " ".join(tool.usage for tool in tools)
+        return valid_name(name), given or "{}", f"There is no tool {quote!r}. {usage}"
     if is_cut and given is None:
         problem = (
             "Your message reached its token limit in the middle of this call, which did not run. "
@@ -160,42 +213,82 @@ def _read(name: str, arguments: str, tool: Tool, *, is_cut: bool) -> tuple[str, 
         )
         return tool.name, "{}", problem
     try:
-        text = _text_of(arguments, tool)
-    except _NotUnderstood as reason:
+        return tool.name, tool.read(arguments), ""
+    except NotUnderstoodError as reason:
         return tool.name, given or "{}", f"The call did not run: {reason}. {tool.usage}"
-    return tool.name, json.dumps({tool.parameter: text}, ensure_ascii=False), ""
 
 
-def _means(name: str, tool: Tool) -> bool:
-    """Whether a name is the tool's, but for what models put around it: `functions.`, the plugin."""
+def _meant(name: str, tools: Sequence[Tool]) -> Tool | None:
+    """The tool of that name, but for what models put around it: `functions.`, the plugin."""
     # What follows `<|` is the model's own markup, which its server did not take off.
     name = name[:200].partition("<|")[0].strip("`'\" \n\t()").lower()
     while (shorter := _PREFIXES.sub("", name)) != name:
         name = shorter
-    name = re.sub(r"[\s.:/-]+", "_", name)
-    # There is one tool: a call without a name is a call of it.
-    return name in ("", tool.name, *tool.aliases)
+    name = plain_name(name)
+    if not name and len(tools) == 1:
+        return tools[0]  # a call without a name is a call of it
+    return next((t for t in tools if name in (plain_name(t.name), *t.aliases)), None)
 
 
-def _text_of(arguments: str, tool: Tool) -> str:
-    """The text for the tool's one parameter, without a fence around it.
-
-    Raises:
-        _NotUnderstood: the arguments do not say it.
-    """
-    text = _unfenced(_value_of(arguments, tool))
-    if not text.strip():
-        raise _NotUnderstood(f"`{tool.parameter}` is empty")
-    return whole_characters(text)
+def plain_name(name: str) -> str:
+    """What is alike in the ways to write a name."""
+    return re.sub(r"[\s.:/-]+", "_", name.lower())
 
 
-def _value_of(arguments: str, tool: Tool) -> str:
+def _parsed(arguments: str) -> tuple[str, object]:
+    """The text without a fence, and the JSON or the Python that it is; None if it is neither."""
     text = _unfenced(arguments)
     value = _json_of(text)
     if value is None and (match := _PYTHON_DICT.fullmatch(text)):
         value = {match[2]: _unescaped(match[4])}
     if isinstance(value, str) and isinstance(inner := _json_of(value), dict):
         value = inner  # JSON in JSON
+    return text, value
+
+
+def _object_of(arguments: str, tool: ObjectTool) -> dict[str, object]:
+    """The arguments by name.
+
+    Raises:
+        NotUnderstoodError: they do not say it.
+    """
+    text, value = _parsed(arguments)
+    only = tool.parameters[0] if len(tool.parameters) == 1 else None
+    match value:
+        case dict() if not value or not value.keys().isdisjoint(tool.parameters):
+            return value
+        case dict():
+            inner = value.get("arguments", value.get("parameters"))
+            if isinstance(inner, dict):
+                return inner  # the whole call inside of its arguments
+            if only and len(value) == 1:
+                # Under another name there is only one thing that it can mean.
+                return {only: next(iter(value.values()))}
+            return value
+        case None if text.strip() in ("", "null"):
+            return {}
+        case None if only and not _JSON_BEGINS.match(text):
+            return {only: text}
+        case str() | int() | float() | list() if only:
+            return {only: value}
+    quote = shortened(" ".join(text[:1000].split()), _QUOTE_MAX_CHARS)
+    raise NotUnderstoodError(f"its arguments are malformed, not a JSON object but {quote}")
+
+
+def _text_of(arguments: str, tool: TextTool) -> str:
+    """The text for the tool's one parameter, without a fence around it.
+
+    Raises:
+        NotUnderstoodError: the arguments do not say it.
+    """
+    text = _unfenced(_value_of(arguments, tool))
+    if not text.strip():
+        raise NotUnderstoodError(f"`{tool.parameter}` is empty")
+    return whole_characters(text)
+
+
+def _value_of(arguments: str, tool: TextTool) -> str:
+    text, value = _parsed(arguments)
     match value:
         case str():
             return value
@@ -204,14 +297,14 @@ def _value_of(arguments: str, tool: Tool) -> str:
         case dict():
             return _parameter_of(value, tool)
         case None if text.strip() in ("", "null"):
-            raise _NotUnderstood("it has no arguments")
+            raise NotUnderstoodError("it has no arguments")
         case None if not _JSON_BEGINS.match(text):
             return text
     quote = shortened(" ".join(text[:1000].split()), _QUOTE_MAX_CHARS)
-    raise _NotUnderstood(f"its arguments are malformed, not a JSON object but {quote}")
+    raise NotUnderstoodError(f"its arguments are malformed, not a JSON object but {quote}")
 
 
-def _parameter_of(value: dict[str, object], tool: Tool) -> str:
+def _parameter_of(value: dict[str, object], tool: TextTool) -> str:
     if tool.parameter not in value:
         inner = value.get("arguments", value.get("parameters"))
         if isinstance(inner, dict):
@@ -222,15 +315,15 @@ def _parameter_of(value: dict[str, object], tool: Tool) -> str:
     more = sorted(name for name in value if value[name] is not None and name != tool.parameter)
     if more:
         names = shortened(", ".join(more)[:1000], _QUOTE_MAX_CHARS)
-        raise _NotUnderstood(f"it has an unexpected argument: {names}")
+        raise NotUnderstoodError(f"it has an unexpected argument: {names}")
     match value.get(tool.parameter):
         case str(text):
             return text
         case list(values) if lines := _lines(values):
             return lines
         case None:
-            raise _NotUnderstood(f"`{tool.parameter}` is missing")
-    raise _NotUnderstood(f"`{tool.parameter}` is not a text")
+            raise NotUnderstoodError(f"`{tool.parameter}` is missing")
+    raise NotUnderstoodError(f"`{tool.parameter}` is not a text")
 
 
 def _lines(values: list[object]) -> str:

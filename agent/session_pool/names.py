@@ -7,8 +7,12 @@ like such an escape is shown as `\x5c`.
 
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Final
 
+# A file system's 255 bytes, with room for a suffix and a number.
+_STEM_MAX_BYTES: Final = 180
+_SUFFIX_MAX_CHARS: Final = 12
 _MARKS: Final = "-_ .@$&=;,#%^()"
 _BYTE: Final = "(5c|[01][0-9a-f]|7f|[89a-f][0-9a-f])"
 _LOOKS_ESCAPED: Final = re.compile(rf"\\(?=x{_BYTE})")
@@ -30,6 +34,26 @@ def path_of(name: str) -> bytes:
         bytes([int(part, 16)]) if n % 2 else part.encode("utf-8", "surrogatepass")
         for n, part in enumerate(parts)
     )
+
+
+def plain_name(text: str, taken: Collection[str] = ()) -> str:
+    """The nearest name that the service takes, without a folder, which no file has yet.
+
+    Args:
+        text: for example the end of an address.
+        taken: names of other files; `data.csv` becomes `data-2.csv`.
+    """
+    last = re.split(r"[/\\]", text.rstrip("/\\ "))[-1]
+    kept = "".join(c if is_plain(f"a{c}a") else "_" for c in unicodedata.normalize("NFC", last))
+    stem, dot, suffix = kept.strip(" .").rpartition(".")
+    if not stem or len(suffix) > _SUFFIX_MAX_CHARS:
+        stem, dot, suffix = kept.strip(" ."), "", ""
+    stem = stem.encode()[:_STEM_MAX_BYTES].decode(errors="ignore").strip(" .") or "file"
+    number, name = 1, f"{stem}{dot}{suffix}"
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}{dot}{suffix}"
+    return name
 
 
 def is_plain(name: str) -> bool:

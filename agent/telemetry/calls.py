@@ -17,9 +17,6 @@ from agent.telemetry import metrics, recording
 from agent.telemetry.recording import Attribute, Attributes
 from agent.telemetry.turns import ABANDONED, PROVIDER, TurnTelemetry, current_turn
 
-TOOL: Final = "execute_python"
-# The model may make up names: of a metric they would be values without bound.
-UNKNOWN_TOOL: Final = "other"
 # Header of the session pool → attribute. https://github.com/Azure-Samples/container-apps-dynamic-sessions-samples
 _POOL_TIMINGS: Final = {
     "x-ms-allocation-time": "code_interpreter.pool.allocation_ms",
@@ -179,22 +176,22 @@ class ModelSpan(_CallSpan):
 
 
 class ToolSpan(_CurrentSpan):
-    """A call of the tool: span `execute_tool execute_python`; it is current in the block.
+    """A call of a tool: span `execute_tool {name}`; it is current in the block.
 
     Args:
-        name: by which the model called it.
+        name: of a tool that there is: the model may make up others, and of a metric they would be
+            values without bound.
         call_id: by which the model knows it.
     """
 
     def __init__(self, name: str, call_id: str) -> None:
-        tool = TOOL if name == TOOL else UNKNOWN_TOOL
         self._tool: dict[str, Attribute] = {
             "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": tool,
+            "gen_ai.tool.name": name,
             "gen_ai.tool.type": "function",
         }
         attributes = {**self._tool, "gen_ai.tool.call.id": call_id}
-        super().__init__(f"execute_tool {tool}", SpanKind.INTERNAL, attributes)
+        super().__init__(f"execute_tool {name}", SpanKind.INTERNAL, attributes)
 
     def _ended(self, error: Attributes) -> None:
         recording.measure(metrics.TOOL_DURATION, self.took_s, {**self._tool, **error})

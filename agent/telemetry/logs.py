@@ -14,7 +14,7 @@ from agent.telemetry.recording import annotate_with_content
 
 logger = logging.getLogger("agent")
 
-type Content = Literal["question", "code", "output", "answer"]
+type Content = Literal["question", "code", "output", "arguments", "result", "answer"]
 
 # Each of these writes prompts, code or session identifiers (in URLs) at INFO or below.
 _TALKATIVE = ("azure", "httpcore", "httpx", "httpcore2", "httpx2", "openai", "semantic_kernel")
@@ -59,7 +59,9 @@ def _as_attribute(kind: Content, text: str) -> dict[str, str]:
             return {"gen_ai.output.messages": _message("assistant", text)}
         case "code":
             return {"gen_ai.tool.call.arguments": json.dumps({"code": text})}
-        case "output":
+        case "arguments":
+            return {"gen_ai.tool.call.arguments": text}
+        case "output" | "result":
             return {"gen_ai.tool.call.result": json.dumps(text)}
 
 

@@ -6,7 +6,7 @@ to set: Semantic Kernel lets the model's arguments overwrite the caller's.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -27,7 +27,7 @@ from agent.session_pool.client import (
 )
 from agent.telemetry import log_content
 from agent.text import shortened
-from agent.turns.session_files import SessionFiles, TurnSession
+from agent.turns.session_files import NewFile, SessionFiles, TurnSession
 from agent.turns.shown import OutputTaker
 
 
@@ -106,6 +106,8 @@ class CodeInterpreter:
         self.warming: asyncio.Task[None] | None = None
         self.abandoned = False
         self._lost_an_answer = False
+        # Of the session: it does one thing at a time.
+        self._alone = asyncio.Lock()
         self.failure: AgentError | None = None
 
     @property
@@ -130,6 +132,28 @@ class CodeInterpreter:
         self, code: Annotated[str, "Python source, as for one notebook cell"]
     ) -> str:
         """Run Python in the session and return its status, output and result as JSON."""
+        async with self._alone:
+            return await self._run(code)
+
+    async def put_files(self, call_id: str, files: Sequence[NewFile]) -> list[str]:
+        """Put files into the session, and bring them to the caller.
+
+        Args:
+            call_id: of the tool that made them.
+            files: new ones; they are called what they can be called there.
+
+        Returns:
+            What the model is told; `failure` says where the turn cannot go on.
+        """
+        async with self._alone:
+            try:
+                await self._begin()
+                return await self._files.put(call_id, files)
+            except AgentError as error:
+                self.failure = error
+                return []
+
+    async def _run(self, code: str) -> str:
         timeout_s = int(self._execution_deadline - asyncio.get_running_loop().time())
         if timeout_s < 1:
             return _as_json({"status": "Failed", "note": "No time is left for code. Answer now."})
@@ -168,12 +192,15 @@ class CodeInterpreter:
         self._emit(ExecutionFinished(execution_id, execution))
         return self._for_the_model(execution, taken.for_the_model, notes)
 
-    async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
+    async def _begin(self) -> None:
         if self.warming:
             await asyncio.shield(self.warming)
         if not self.used:
             await self._files.before_the_first()
         self.used = True
+
+    async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
+        await self._begin()
         self.abandoned = True
         reply = await self._session.sessions.execute(
             self._session.identifier,

@@ -74,6 +74,10 @@ class FileSink(Protocol):
         """Take a file that the code wrote to /mnt/data; None if it is too large to bring."""
         ...
 
+    async def take_content(self, name: str, content: bytes) -> File | None:
+        """Take a file that was put into /mnt/data; None if it is too large to bring."""
+        ...
+
 
 class InlineFiles:
     """The sink of a stateless turn: contents as data: URLs.
@@ -138,9 +142,13 @@ class InlineFiles:
                 content += chunk
                 if len(content) > INLINE_MAX_BYTES:
                     return None
-        taken = self._inline(file.name, media_type_of(file.name), bytes(content))
+        return await self.take_content(file.name, bytes(content))
+
+    async def take_content(self, name: str, content: bytes) -> File | None:
+        """See FileSink."""
+        taken = self._inline(name, media_type_of(name), content)
         if taken:
-            self._contents[file.name] = bytes(content)
+            self._contents[name] = content
         return taken
 
     def _inline(self, name: str, media_type: str, content: bytes) -> File | None:
@@ -185,6 +193,11 @@ class FileWatcher:
         self._listed: dict[str, SessionFile] = {}
         self._guid: str | None = None
         self._began = asyncio.get_running_loop().time()
+
+    @property
+    def names(self) -> set[str]:
+        """Of the files that were there at the last look."""
+        return set(self._listed)
 
     async def look(
         self,

@@ -23,7 +23,7 @@ _NO_SESSION: Final = "probe"
 
 
 class ModelProbe:
-    """Asks the model for one token, with the tool declared, at most once a minute."""
+    """Asks the model for one token, with the tools declared, at most once a minute."""
 
     def __init__(self, services: TurnServices) -> None:
         self._services = services
@@ -51,6 +51,7 @@ class ModelProbe:
     async def _ask(self, deadline: float) -> AgentError | None:
         services = self._services
         tools = []
+        own = [tool.declared for tool in services.tools]
         if sessions := services.sessions:
             session = TurnSession(sessions, _NO_SESSION, InlineFiles(sessions, _NO_SESSION))
             tools = [
@@ -64,12 +65,12 @@ class ModelProbe:
             ]
         answer = ask(
             services.model,
-            build_kernel(services.model, tools),
+            build_kernel(services.model, [*tools, *own]),
             # No instructions: they would be most of what it costs.
             chat_history("Answer with one word.", [Message("user", "Hi")]),
             Answer(),
             parameters=services.options.parameters | _ONE_TOKEN,
-            tools=bool(tools),
+            tools=bool(tools or own),
             stream=False,
             deadline=deadline,
         )

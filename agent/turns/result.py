@@ -13,6 +13,9 @@ from agent.events import (
     FileCreated,
     FinishReason,
     TextDelta,
+    ToolFinished,
+    ToolStarted,
+    ToolUse,
     TurnFailed,
     TurnFinished,
     TurnWarning,
@@ -40,6 +43,7 @@ class TurnResult:
     Attributes:
         output: all that the model said, its messages apart by an empty line.
         executions: the Python that ran, in order.
+        tool_calls: the calls of the app's own tools, in the order in which they began.
         files: figures and files that it made; a file that was written twice is there once, as it
             is at the end.
         parts: texts and files in the order in which they came; a message of the model is one text.
@@ -52,6 +56,7 @@ class TurnResult:
 
     output: str
     executions: tuple[Execution, ...]
+    tool_calls: tuple[ToolUse, ...]
     files: tuple[File, ...]
     parts: tuple[str | File, ...]
     finish_reason: FinishReason
@@ -66,6 +71,7 @@ class TurnRecord:
 
     def __init__(self) -> None:
         self._executions: list[Execution] = []
+        self._tool_calls: dict[str, ToolUse | None] = {}
         self._files: dict[str, File] = {}
         self._parts: list[list[str] | File] = []
         self._message_id: str | None = None
@@ -82,6 +88,10 @@ class TurnRecord:
                     self._parts.append([text])
             case ExecutionFinished(execution=execution):
                 self._executions.append(execution)
+            case ToolStarted(call_id=call_id):
+                self._tool_calls[call_id] = None
+            case ToolFinished(call_id=call_id, use=use):
+                self._tool_calls[call_id] = use
             case FileCreated(file=file):
                 self._files[file.name] = file
                 self._parts.append(file)
@@ -91,6 +101,7 @@ class TurnRecord:
         return TurnResult(
             output=finished.output,
             executions=tuple(self._executions),
+            tool_calls=tuple(use for use in self._tool_calls.values() if use),
             files=tuple(self._files.values()),
             parts=tuple("".join(p) if isinstance(p, list) else p for p in self._parts),
             finish_reason=finished.finish_reason,

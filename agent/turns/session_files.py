@@ -4,17 +4,19 @@ They are brought to the caller after each execution, and put back where the sess
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
-from agent.errors import AgentError, PoolError
+from agent.errors import AgentError, DeadlineExceededError, PoolError
 from agent.events import Event, File, FileCreated, TurnWarning
 from agent.session_pool.client import SessionsClient
+from agent.session_pool.names import plain_name
 from agent.session_pool.survey import SessionFile
 from agent.telemetry import logger
-from agent.turns.files import FileSink, FileWatcher, Look
+from agent.turns.files import FileSink, FileWatcher, Look, in_chunks
 from agent.turns.may_write import may_write
 
 # An allocation takes up to some seconds; what takes longer is left to the execution that needs it.
@@ -22,6 +24,20 @@ WARM_UP_TIMEOUT_S: Final = 30
 
 _REPLACED = "The session was replaced by a new one: earlier variables and imports are gone."
 _PUT_BACK = "Its files were put back after this code ran: run again what needs them."
+
+
+class NewFile(Protocol):
+    """A file that somebody else made."""
+
+    @property
+    def name(self) -> str:
+        """What it should be called."""
+        ...
+
+    @property
+    def content(self) -> bytes:
+        """Its bytes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,45 @@ class SessionFiles:
         notes, self._notes = self._notes, []
         return notes
 
+    async def put(self, call_id: str, files: Sequence[NewFile]) -> list[str]:
+        """Put files beside those that are there, and bring them to the caller too.
+
+        Returns:
+            What the model is told.
+        """
+        names: set[str] = set()
+        for new in files:
+            name = plain_name(new.name, self._watcher.names | names)
+            size_bytes = len(new.content)
+            names.add(name)
+            try:
+                await self._session.sessions.send_file(
+                    self._session.identifier,
+                    name,
+                    size_bytes,
+                    partial(in_chunks, new.content),
+                    deadline=self._tools_deadline,
+                )
+            except (PoolError, DeadlineExceededError) as error:
+                logger.warning("a file of a tool not put into the session: %s", error.code)
+                text = f"{name} ({size_bytes:,} bytes) could not be put into the session."
+                self._tell("FileNotShown", text)
+                continue
+            file = await self._sink.take_content(name, new.content)
+            self._show(call_id, file, name, size_bytes, ", in /mnt/data")
+        try:
+            # So that the next look does not take them for what code wrote.
+            look = await self._look()
+            for entry in look.changed:
+                if entry.name not in names:
+                    await self._bring(call_id, entry)
+            if self._is_replaced(look.session_guid):
+                await self._put_back(look)
+        except PoolError as error:
+            logger.warning("files of the session not looked at: %s", error.code)
+        notes, self._notes = self._notes, []
+        return notes
+
     def leave_out(self, name: str, size_bytes: int) -> None:
         """Say that a figure or a file is not part of the answer, and what to do."""
         text = f"{name} ({size_bytes:,} bytes) is not part of the answer. {self._sink.limits}"
@@ -179,12 +234,20 @@ class SessionFiles:
                 file = await self._sink.take_file(entry, deadline=self._deadline)
         except PoolError as error:
             logger.warning("a file of the session could not be read: %s", error.code)
+        self._show(execution_id, file, entry.name, entry.size_bytes)
+
+    def _show(
+        self, execution_id: str, file: File | None, name: str, size_bytes: int, where: str = ""
+    ) -> None:
+        """Give the caller a file, and tell the model of it."""
         if file is None:
-            self.leave_out(entry.name, entry.size_bytes)
-            self._notes.append(f"[file: {entry.name}, {entry.size_bytes} bytes, not shown]")
-        else:
-            self._emit(FileCreated(execution_id, file))
-            self._notes.append(f"[file: {file.name}, {file.size_bytes} bytes, given to the user]")
-            if not self._sink.is_kept(file.name):
-                text = f"{file.name} can be downloaded while its session lives. {self._sink.limits}"
-                self._tell("FileNotKept", text)
+            self.leave_out(name, size_bytes)
+            self._notes.append(f"[file: {name}, {size_bytes} bytes{where}, not shown]")
+            return
+        self._emit(FileCreated(execution_id, file))
+        self._notes.append(
+            f"[file: {file.name}, {file.size_bytes} bytes{where}, given to the user]"
+        )
+        if not self._sink.is_kept(file.name):
+            text = f"{file.name} can be downloaded while its session lives. {self._sink.limits}"
+            self._tell("FileNotKept", text)

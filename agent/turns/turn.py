@@ -6,7 +6,7 @@ encoders of the same stream. Closing it early closes the model's stream and aban
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -30,15 +30,17 @@ from agent.model.kernel import build_kernel
 from agent.model.parameters import UNSET, ModelParameters
 from agent.model.sdk import Kernel
 from agent.model.service import ChatService
-from agent.model.tool_calls import Tool, ToolRequest, read_calls
+from agent.model.tool_calls import PARALLEL, TextTool, Tool, ToolRequest, read_calls
 from agent.model.wire import Answer
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import log_content, logger
 from agent.telemetry.calls import ModelSpan, ToolSpan
 from agent.telemetry.turns import TurnTelemetry
+from agent.toolkit.tool import OwnTool
 from agent.turns.code_interpreter import CodeInterpreter, OutputLimits
 from agent.turns.files import InlineFiles
 from agent.turns.links import SandboxLinks
+from agent.turns.own_tools import OwnTools
 from agent.turns.session_files import TurnSession
 
 # The part of a turn's time that is reserved for the model's last answer: no code runs into it.
@@ -54,13 +56,17 @@ _INSTRUCTIONS = _PROMPTS.joinpath("instructions.md").read_text("utf-8")
 _INSTRUCTIONS_WITHOUT_INTERPRETER = _PROMPTS.joinpath(
     "instructions_without_interpreter.md"
 ).read_text("utf-8")
-_NO_MORE_TOOLS = "You cannot run more code in this turn. Answer now with what you have found out."
-_TOOL = Tool(
+_NO_MORE_TOOLS = (
+    "You cannot run more code or call tools in this turn. Answer now with what you have found out."
+)
+_TOOL = TextTool(
     CodeInterpreter.execute_python.__name__,
     "code",
     "Python source",
     aliases=frozenset({"python", "code_interpreter"}),
 )
+# Which no tool of the app's own can have.
+TAKEN_NAMES = frozenset({_TOOL.name, PARALLEL, *_TOOL.aliases})
 _EMPTY_ANSWER = TurnWarning(
     "EmptyAnswer", "The model ended without saying anything. Ask again, or in other words."
 )
@@ -128,6 +134,7 @@ class TurnServices:
         sessions: the session pool, None where none is configured.
         options: the budgets.
         in_background: runs a coroutine to its end, after the turn if need be.
+        tools: the app's own.
         not_taken: parameters of callers that the model refused: they are not sent again.
     """
 
@@ -135,7 +142,13 @@ class TurnServices:
     sessions: SessionsClient | None
     options: TurnOptions
     in_background: Callable[[Coroutine[None, None, None]], None]
+    tools: tuple[OwnTool, ...] = ()
     not_taken: set[str] = field(default_factory=set)
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """What the model may call."""
+        return (*([_TOOL.name] if self.sessions else []), *(tool.name for tool in self.tools))
 
 
 def stateless_turn(services: TurnServices, request: TurnRequest) -> AsyncGenerator[Event]:
@@ -286,6 +299,17 @@ class _Turn:
                 emit=self._outbox.put_nowait,
             )
         )
+        self._tools: list[Tool] = [
+            *([] if session is None else [_TOOL]),
+            *(tool.shape for tool in services.tools),
+        ]
+        self._own_tools = OwnTools(
+            services.tools,
+            options.output,
+            deadline=self._tools_deadline,
+            emit=self._outbox.put_nowait,
+            interpreter=self._interpreter,
+        )
         built_in = _INSTRUCTIONS if session else _INSTRUCTIONS_WITHOUT_INTERPRETER
         # One message: not every model takes two of the system. Its last words weigh most, so they
         # are those of the app's owner.
@@ -320,14 +344,15 @@ class _Turn:
 
     async def events(self) -> AsyncGenerator[Event]:
         functions = [self._interpreter.execute_python] if self._interpreter else []
-        kernel = build_kernel(self._services.model, functions)
+        own = [tool.declared for tool in self._services.tools]
+        kernel = build_kernel(self._services.model, [*functions, *own])
         if self._interpreter and self._warms_up:
             self._interpreter.warm_up()
         usage = Usage()
         for round_ in range(self._services.options.tool_rounds + 1):
             budget = self._used_up(round_)
-            tools = self._interpreter is not None and budget is None
-            if self._interpreter is not None and not tools:
+            tools = bool(self._tools) and budget is None
+            if self._tools and not tools:
                 self._say_that_no_tools_are_left()
             answer = Answer()
             texts: list[str] = []
@@ -343,10 +368,9 @@ class _Turn:
             self._add_answer(text, calls)
             if not calls:
                 break
-            for call in calls:
-                async with aclosing(self._call_tool(kernel, call)) as events:
-                    async for event in events:
-                        yield event
+            async with aclosing(self._call_tools(kernel, calls)) as events:
+                async for event in events:
+                    yield event
         if not text.strip():
             self._warnings.append(_EMPTY_ANSWER)
         elif answer.has_only_reasoning:
@@ -427,7 +451,7 @@ class _Turn:
     def _calls_of(self, answer: Answer) -> list[ToolRequest]:
         if answer.finish_reason == "content_filter":
             return []  # what the filter cut is no call
-        return read_calls(answer, _TOOL, self._call_ids)
+        return read_calls(answer, self._tools, self._call_ids)
 
     def _add_answer(self, text: str, calls: Sequence[ToolRequest]) -> None:
         """Keep a message of the model, for the caller and for its next call."""
@@ -450,13 +474,14 @@ class _Turn:
             self._history.messages[-1] = content_of(told)
 
     def _all_warnings(self) -> tuple[TurnWarning, ...]:
+        warnings = (*self._own_tools.warnings, *self._warnings)
         if self._interpreter is None:
-            return (_NO_INTERPRETER, *self._warnings)
-        return (*self._interpreter.warnings, *self._warnings)
+            return (_NO_INTERPRETER, *warnings)
+        return (*self._interpreter.warnings, *warnings)
 
     def _used_up(self, rounds: int) -> FinishReason | None:
         """The tool budget that is used up."""
-        if self._interpreter is None:
+        if not self._tools:
             return None
         if rounds == self._services.options.tool_rounds:
             return "tool_rounds"
@@ -464,12 +489,11 @@ class _Turn:
             return "deadline"
         return None
 
-    async def _call_tool(self, kernel: Kernel, call: ToolRequest) -> AsyncGenerator[Event]:
-        """Let Semantic Kernel call the tool and add its result to the history."""
-        if call.problem:
-            self._add(Message("tool", call.problem, tool_call_id=call.id))
-            return
-        task = asyncio.create_task(self._invoke(kernel, call))
+    async def _call_tools(
+        self, kernel: Kernel, calls: Sequence[ToolRequest]
+    ) -> AsyncGenerator[Event]:
+        """Call the tools and add their results to the history, in the order of the calls."""
+        task = asyncio.create_task(self._called(kernel, calls))
         task.add_done_callback(lambda _: self._outbox.put_nowait(None))
         try:
             while event := await self._outbox.get():
@@ -479,11 +503,44 @@ class _Turn:
             await task
         finally:
             task.cancel()
-        self._messages.append(result_of(self._history.messages[-1]))
         if self._interpreter and self._interpreter.failure:
             raise self._interpreter.failure
 
+    async def _called(self, kernel: Kernel, calls: Sequence[ToolRequest]) -> None:
+        own = [call for call in calls if call.name in self._own_tools and not call.problem]
+        if not own:
+            await self._in_order(kernel, calls, {})
+            return
+        async with asyncio.TaskGroup() as group:
+            under_way = {call.id: group.create_task(self._own_tools.call(call)) for call in own}
+            await self._in_order(kernel, calls, under_way)
+            # They have ended, unless the turn cannot go on.
+            for task in under_way.values():
+                task.cancel()
+
+    async def _in_order(
+        self,
+        kernel: Kernel,
+        calls: Sequence[ToolRequest],
+        under_way: Mapping[str, asyncio.Task[str]],
+    ) -> None:
+        """Add the result of each call; code runs when there is that of all calls before it.
+
+        It may read what they brought.
+        """
+        for call in calls:
+            if self._interpreter and self._interpreter.failure:
+                return
+            if call.problem:
+                self._add(Message("tool", call.problem, tool_call_id=call.id))
+            elif task := under_way.get(call.id):
+                self._add(Message("tool", await task, tool_call_id=call.id))
+            else:
+                await self._invoke(kernel, call)
+                self._messages.append(result_of(self._history.messages[-1]))
+
     async def _invoke(self, kernel: Kernel, call: ToolRequest) -> None:
+        """Let Semantic Kernel call the interpreter and add its result to the history."""
         content = call_content(ToolCall(call.id, call.name, call.arguments))
         with ToolSpan(call.name, call.id) as span:
             await kernel.invoke_function_call(content, self._history)

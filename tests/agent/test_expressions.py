@@ -26,7 +26,7 @@ from agent.http.page import routes as page
 from agent.http.problems import operation_id
 from agent.http.uploads import file_name_of
 from agent.model.refusals import Refusal
-from agent.model.tool_calls import Tool, read_calls
+from agent.model.tool_calls import ObjectTool, TextTool, Tool, read_calls
 from agent.model.wire import Answer, CallPieces
 from agent.session_pool import outputs
 from agent.session_pool.names import name_of, path_of
@@ -63,11 +63,19 @@ def read_form(text: str) -> None:
 
 
 def call_tool(text: str) -> None:
-    tool = Tool("execute_python", "code", "Python source")
-    for call in (CallPieces(0, text, text, [text]), CallPieces(0, pieces=["{'a': '" + text])):
+    tools: list[Tool] = [
+        TextTool("execute_python", "code", "Python source"),
+        ObjectTool("add", ("a", "b"), lambda _: None),
+    ]
+    pieces = ["{'a': '" + text]
+    for call in (
+        CallPieces(0, text, text, [text]),
+        CallPieces(0, name="execute_python", pieces=pieces),
+        CallPieces(0, name="add", pieces=pieces),
+    ):
         answer = Answer()
         answer.calls.append(call)
-        read_calls(answer, tool, set())
+        read_calls(answer, tools, set())
 
 
 def link(text: str) -> None:

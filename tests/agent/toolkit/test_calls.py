@@ -1,0 +1,283 @@
+"""Own tools in a turn: whatever a model calls them with and whatever they do, there is a result."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from agent.events import FileCreated, ToolFinished, ToolStarted, ToolUse
+from agent.runtime import Runtime
+from agent.settings import Settings
+from agent.turns.turn import TurnRequest, stateless_turn
+from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Step
+from tests.agent.toolkit.conftest import WriteTools
+from tests.conftest import SharedAzure
+from tests.support.turns import CollectedTurn, collect, tool_results
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TOOLS = (Path(__file__).parent / "sample_tools.py").read_text()
+SLOW = '''
+import asyncio
+from agent.toolkit.authoring import kernel_function
+
+TIMEOUT_S = 0.2
+
+@kernel_function
+async def hang() -> str:
+    """Never ends."""
+    await asyncio.Event().wait()
+    return ""
+
+@kernel_function
+async def hang_on() -> str:
+    """Does not stop when it should."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.sleep(1)
+    return ""
+'''
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def runtime(azure: SharedAzure, write_tools: WriteTools) -> AsyncIterator[Runtime]:
+    """One runtime for the table, with the sample tools."""
+    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+            environment.setenv(name, azure.stack.app_settings[name])
+        environment.setenv("GREETING", "Good day")
+        settings = Settings.model_validate(known)
+        async with Runtime(settings, tools=write_tools(samples=TOOLS, slow=SLOW)) as opened:
+            yield opened
+
+
+@dataclass(frozen=True)
+class Told:
+    """A turn, and what its model read of the calls of its first message."""
+
+    turn: CollectedTurn
+    results: list[str]
+    requests: list[ChatRequest]
+
+    @property
+    def uses(self) -> list[ToolUse]:
+        return [event.use for event in self.turn.events if isinstance(event, ToolFinished)]
+
+    @property
+    def files(self) -> list[str]:
+        return [event.file.name for event in self.turn.events if isinstance(event, FileCreated)]
+
+
+async def call(azure: SharedAzure, runtime: Runtime, *steps: Step) -> Told:
+    with azure.model.script(*steps, Say("Done.")) as script:
+        turn = await collect(stateless_turn(runtime.turns, TurnRequest("Go.", stream=True)))
+    assert turn.finished.output.endswith("Done.")
+    return Told(turn, tool_results(script.requests[-1]), script.requests)
+
+
+OK, FAILED, NOT_RUN = "Succeeded", "Failed", "not run"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "outcome", "result"),
+    [
+        # What models write, met half-way.
+        ("add", {"a": 1, "b": 2}, OK, "3"),
+        ("add", {"a": "1", "b": "2"}, OK, "3"),
+        ("add", {"a": 1, "b": 2, "note": None}, OK, "3"),
+        ("add", '```json\n{"a": 1, "b": 2}\n```', OK, "3"),
+        ("add", json.dumps('{"a": 1, "b": 2}'), OK, "3"),
+        ("add", {"arguments": {"a": 1, "b": 2}}, OK, "3"),
+        ("add", '{"a": 1, "b": 2', OK, "3"),
+        ("functions.add", {"a": 1, "b": 2}, OK, "3"),
+        ("ADD", {"a": 1, "b": 2}, OK, "3"),
+        ("greet", {"name": "Ada"}, OK, "Good day, Ada"),
+        ("greet", {"who": "Ada"}, OK, "Good day, Ada"),
+        ("greet", "Ada", OK, "Good day, Ada"),
+        ("greet", '"Ada"', OK, "Good day, Ada"),
+        ("greet", "{'name': 'Ada'}", OK, "Good day, Ada"),
+        ("describe", {"kind": "short", "limit": None}, OK, '{"kind":"short","limit":null}'),
+        ("describe", {}, OK, '{"kind":"long","limit":3}'),
+        ("describe", "", OK, '{"kind":"long","limit":3}'),
+        ("nothing", {}, OK, "(nothing)"),
+        ("in_a_thread", {}, OK, "not the loop's"),
+        ("made", {"point": {"x": 1, "y": 2}}, OK, '{"x":2,"y":1}'),
+        # What is not what the tool takes: it does not run, and the model is told why.
+        ("add", {"a": 1}, NOT_RUN, "`b` is missing"),
+        ("add", {"a": "one", "b": 2}, NOT_RUN, "`a`: Input should be a valid integer"),
+        ("add", {"a": 1, "b": 2, "c": 3}, NOT_RUN, "an unexpected argument: c"),
+        ("add", {"a": 1, "b": None}, NOT_RUN, "`b`: Input should be a valid integer"),
+        ("add", "one and two", NOT_RUN, "malformed"),
+        ("add", "[1, 2]", NOT_RUN, "malformed"),
+        ("add", '{"a": NaN, "b": 2}', NOT_RUN, "did not run"),
+        ("describe", {"limit": 11}, NOT_RUN, "less than or equal to 10"),
+        ("describe", {"kind": "huge"}, NOT_RUN, "'short' or 'long'"),
+        ("made", {"point": {"x": 1}}, NOT_RUN, "`point.y` is missing"),
+        ("subtract", {"a": 1}, NOT_RUN, "There is no tool 'subtract'"),
+        ("", {"a": 1, "b": 2}, NOT_RUN, "There is no tool"),
+        ("turned_off", {}, NOT_RUN, "There is no tool 'turned_off'"),
+        # What it does.
+        ("refuse", {}, FAILED, "Only on Sundays."),
+        ("crash", {}, FAILED, "The tool failed: KeyError."),
+        ("cancel_itself", {}, FAILED, "The tool failed: CancelledError."),
+        ("leave", {}, FAILED, "The tool failed: RuntimeError."),
+        ("hang", {}, FAILED, "The tool did not end within 0 s."),
+        ("hang_on", {}, FAILED, "The tool did not end within 0 s."),
+        ("give_bytes", {}, FAILED, "bytes, not a text"),
+        ("give_object", {}, FAILED, "a object, which is no text"),
+        ("give_half_characters", {}, OK, "half: \N{REPLACEMENT CHARACTER}"),
+        ("give_wrong_file", {}, FAILED, "The tool failed: TypeError."),
+        ("give_much", {}, OK, "characters left out"),
+    ],
+)
+async def test_each_call_has_a_result(
+    azure: SharedAzure,
+    runtime: Runtime,
+    name: str,
+    arguments: dict[str, object] | str,
+    outcome: str,
+    result: str,
+) -> None:
+    told = await call(azure, runtime, CallTool(name=name, arguments=arguments))
+    (text,) = told.results
+    assert result in text
+    assert len(text) <= runtime.turns.options.output.model_max_chars
+    assert "secret" not in text
+    assert [use.status for use in told.uses] == ([] if outcome == NOT_RUN else [outcome])
+    # The next request is one that every service takes.
+    sent = told.requests[-1].messages[-2].model_dump()["tool_calls"][0]["function"]
+    assert isinstance(json.loads(sent["arguments"]), dict)
+
+
+async def test_the_model_is_told_what_a_tool_takes(azure: SharedAzure, runtime: Runtime) -> None:
+    told = await call(azure, runtime)
+    tools = {
+        t["function"]["name"]: t["function"]
+        for t in told.requests[0].model_dump(exclude_none=True)["tools"]
+    }
+    assert tools.keys() == set(runtime.turns.tool_names)
+    assert tools["describe"] == {
+        "name": "describe",
+        "description": "Describes.\n\nIn some words.",
+        "parameters": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "kind": {"enum": ["short", "long"], "type": "string"},
+                "limit": {
+                    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 10}, {"type": "null"}],
+                    "description": "at most so many",
+                },
+            },
+        },
+    }
+    assert "$defs" in tools["made"]["parameters"]
+
+
+async def test_calls_of_one_message_run_side_by_side(azure: SharedAzure, runtime: Runtime) -> None:
+    """Each waits until the other is there; one after the other, both would time out."""
+    both = CallTools([CallTool(name="meet", arguments={"me": me}) for me in ("a", "b")])
+    told = await call(azure, runtime, both)
+    assert told.results == ["a met b", "b met a"]
+    assert [use.arguments for use in told.uses] != []
+
+
+async def test_results_stand_in_the_order_of_the_calls(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    calls = CallTools(
+        [
+            CallTool(name="later", arguments={"event": "python"}),
+            CallTool(name="nobody", arguments={}),
+            CallTool(name="add", arguments={"a": 1, "b": 2}),
+        ]
+    )
+    told = await call(azure, runtime, calls)
+    assert told.results[0] == "python at last"
+    assert "There is no tool" in told.results[1]
+    assert told.results[2] == "3"
+    assert [use.name for use in told.uses] == ["add", "later"]
+    started = [event.name for event in told.turn.events if isinstance(event, ToolStarted)]
+    assert started == ["later", "add"]
+
+
+async def test_code_finds_the_files_of_the_tools_that_were_called_before_it(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    code = "print(sorted(p.name for p in __import__('pathlib').Path('/mnt/data').iterdir()))"
+    names = ["a.csv", "a.csv", "../../etc/passwd", "", ".hidden", "d\0é\n'?.csv", "C:\\x\\y.txt"]
+    told = await call(
+        azure,
+        runtime,
+        CallTools(
+            [CallTool(name="bring", arguments={"names": names}), CallTool(code=code)],
+        ),
+    )
+    expected = ["a.csv", "a-2.csv", "passwd", "file", "hidden", "d_é___.csv", "y.txt"]
+    assert told.files == expected
+    assert told.turn.executions[0].stdout == f"{sorted(expected)}\n"
+    assert "[file: a-2.csv, 1 bytes, in /mnt/data, given to the user]" in told.results[0]
+    assert told.uses[0].result == "7 files"
+    assert told.turn.finished.warnings == ()
+
+
+async def test_what_a_result_cannot_hold_is_left_out_with_a_warning(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    names = [f"{n}.txt" for n in range(18)]
+    told = await call(azure, runtime, CallTool(name="bring", arguments={"names": names}))
+    assert told.files == names[:16]
+    assert [warning.code for warning in told.turn.finished.warnings] == ["FileNotShown"] * 2
+    assert "17.txt (1 bytes) was left out: a result has up to 16 files." in told.results[0]
+
+
+async def test_a_file_too_large_for_the_answer_is_there_for_code(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    code = "import os; os.path.getsize('/mnt/data/big.bin')"
+    told = await call(azure, runtime, CallTool(name="bring_big", arguments={}), CallTool(code=code))
+    assert told.files == []
+    assert [warning.code for warning in told.turn.finished.warnings] == ["FileNotShown"]
+    assert told.turn.executions[0].result == str(2 * 1024**2)
+
+
+async def test_a_caller_that_leaves_ends_the_call(azure: SharedAzure, runtime: Runtime) -> None:
+    with azure.model.script(CallTool(name="wait", arguments={})):
+        turn = stateless_turn(runtime.turns, TurnRequest("Go.", stream=True))
+        async for event in turn:
+            if isinstance(event, ToolStarted):
+                break
+        await asyncio.sleep(0)
+        await turn.aclose()
+        await asyncio.sleep(0.01)
+    with azure.model.script(CallTool(name="how_it_ended", arguments={}), Say("Done.")) as script:
+        await collect(stateless_turn(runtime.turns, TurnRequest("And?", stream=True)))
+    assert tool_results(script.requests[-1]) == ["cancelled"]
+
+
+async def test_without_a_session_pool_tools_work_and_their_files_are_left_out(
+    azure: SharedAzure, write_tools: WriteTools, runtime: Runtime
+) -> None:
+    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
+    settings = Settings.model_validate(known | {"pool_management_endpoint": None})
+    async with Runtime(settings, tools=write_tools(samples=TOOLS)) as without_pool:
+        told = await call(
+            azure,
+            without_pool,
+            CallTools(
+                [
+                    CallTool(name="add", arguments={"a": 1, "b": 2}),
+                    CallTool(name="bring", arguments={"names": ["a.csv"]}),
+                ]
+            ),
+        )
+    assert told.results[0] == "3"
+    assert "a.csv (1 bytes) was left out: the app has no session pool." in told.results[1]
+    codes = [warning.code for warning in told.turn.finished.warnings]
+    assert codes == ["CodeInterpreterNotConfigured", "FileNotShown"]
