@@ -44,7 +44,7 @@ def request_with(name: str, value: str) -> Request:
         {
             "type": "http",
             "headers": [(name.encode(), value.encode())],
-            "state": {"sign_in_required": False},
+            "state": {"sign_in_required": False, "page_texts": (None, None)},
         }
     )
 

@@ -31,7 +31,7 @@ _DIST: Final = files("agent.http.page").joinpath("dist")
 _INDEX: Final = "index.html"
 # Where the page is told what the app's settings make of it.
 _FIRST_ELEMENT: Final = '<html lang="en">'
-_TITLE: Final = re.compile("<title>.*?</title>")
+_TITLE: Final = "<title>Code interpreter</title>"
 
 # Text of models, code and files is hostile. Should any of it ever become an element all the same,
 # no script but the app's runs, nothing is asked of another origin, and no DOM sink takes a text
@@ -141,8 +141,7 @@ def _index(texts: PageTexts, *, sign_in: bool) -> _Asset:
     html = _DIST.joinpath(_INDEX).read_text("utf-8")
     html = html.replace(_FIRST_ELEMENT, f"{_FIRST_ELEMENT[:-1]}{attributes}>", 1)
     if title is not None:
-        # By a function: a text's backslashes would mean something.
-        html = _TITLE.sub(lambda _: f"<title>{escape(title)}</title>", html, count=1)
+        html = html.replace(_TITLE, f"<title>{escape(title)}</title>", 1)
     return _asset_of(html.encode(), _MEDIA_TYPES["html"], is_versioned=False)
 
 
