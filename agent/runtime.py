@@ -6,6 +6,7 @@ system, and `close_runtime` is for tests and benchmarks.
 
 import asyncio
 import gc
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -60,17 +61,23 @@ class _Provider:
     """Gives the own tools what their constructors ask for, by its type."""
 
     def __init__(
-        self, credential: DefaultAzureCredential, http_client: Callable[[], aiohttp.ClientSession]
+        self,
+        credential: DefaultAzureCredential,
+        tls: ssl.SSLContext,
+        http_client: Callable[[], aiohttp.ClientSession],
     ) -> None:
         self._credential = credential
+        self._tls = tls
         # One for all of them, where one asks for it.
         self._http = cache(http_client)
 
-    def __call__(self, kind: type) -> object:
-        if issubclass(kind, ToolSettings):
+    def __call__(self, kind: object) -> object:
+        if isinstance(kind, type) and issubclass(kind, ToolSettings):
             return load_settings(kind)
         if kind is aiohttp.ClientSession:
             return self._http()
+        if kind is ssl.SSLContext:
+            return self._tls
         if kind is AsyncTokenCredential:
             return self._credential
         raise LookupError(kind)
@@ -233,7 +240,7 @@ class Runtime:
             ),
             in_background=self._start,
             tools=await open_tools(
-                self._tools, _Provider(credential, http_client), TAKEN_NAMES, opening
+                self._tools, _Provider(credential, tls, http_client), TAKEN_NAMES, opening
             ),
         )
         return _Clients(credential, turns, ModelProbe(turns))

@@ -13,7 +13,7 @@ from agent.model.service import SCHEMA
 PLUGIN = "python"
 
 
-def declare(function: Callable[..., Any], schema: dict[str, Any]) -> KernelFunction:
+def declare(function: Callable[..., Any], schema: dict[str, Any], more: str = "") -> KernelFunction:
     """A function marked with `@kernel_function`, to be told to models by a schema of its own.
 
     Semantic Kernel's schema knows no bounds, no choices, and no default that is None.
@@ -21,11 +21,13 @@ def declare(function: Callable[..., Any], schema: dict[str, Any]) -> KernelFunct
     Args:
         function: of the worker; building it anew for each request would cost as much as the rest.
         schema: of its arguments, an object.
+        more: what models read after the function's own description.
     """
     declared = KernelFunctionFromMethod(
         method=function, plugin_name=PLUGIN, parameters=[], additional_metadata={SCHEMA: schema}
     )
-    declared.metadata.description = inspect.cleandoc(declared.description or "")
+    description = inspect.cleandoc(declared.description or "")
+    declared.metadata.description = f"{description}\n{more}" if more else description
     return declared
 
 

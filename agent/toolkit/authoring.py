@@ -1,7 +1,8 @@
 """What the author of a tool imports: everything from here, and nothing else of the agent.
 
 A tool is a function or a method with `@kernel_function`, in a module of its own in `agent/tools/`.
-Its docstring tells the model when to call it, its annotations what to call it with.
+Its docstring tells the model when to call it, its annotations what to call it with. What settings
+decide of that is the attribute `for_the_model` of the object, a text that follows the docstring.
 """
 
 from collections.abc import Sequence

@@ -137,10 +137,11 @@ class OwnTool:
             arguments.read(given)
 
         name = declared.__kernel_function_name__
+        owner = getattr(function, "__self__", None)
         return cls(
             name,
             timeout_s,
-            declare(function, arguments.schema),
+            declare(function, arguments.schema, getattr(owner, "for_the_model", "")),
             ObjectTool(name, arguments.names, check),
             function,
             arguments,

@@ -16,6 +16,8 @@ from agent.toolkit.authoring import FILES_MAX, FILES_MAX_BYTES, ToolFile
 from agent.toolkit.tool import OwnTool, Returned
 from agent.turns.code_interpreter import CodeInterpreter, OutputLimits
 
+# Each may hold files of FILES_MAX_BYTES until the session has them.
+AT_ONCE_MAX: Final = 4
 _NO_TIME: Final = Returned("Failed", "No time is left for tools. Answer now.")
 
 
@@ -48,17 +50,22 @@ class OwnTools:
         self._emit = emit
         self._interpreter = interpreter
         self._calls = 0
+        self._places = asyncio.Semaphore(AT_ONCE_MAX)
         self.warnings: list[TurnWarning] = []
 
     def __contains__(self, name: str) -> bool:
         return name in self._tools
 
     async def call(self, request: ToolRequest) -> str:
-        """Call a tool; whatever it does becomes a result.
+        """Call a tool, when fewer than AT_ONCE_MAX run; whatever it does becomes a result.
 
         Returns:
             What the model reads.
         """
+        async with self._places:
+            return await self._call(request)
+
+    async def _call(self, request: ToolRequest) -> str:
         self._calls += 1
         call_id = f"tool-{self._calls}"
         arguments = json.loads(request.arguments)

@@ -1,6 +1,7 @@
 """Tools that do all that tools can do; a module of the packages that tests write."""
 
 import asyncio
+import ssl
 import threading
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -36,16 +37,40 @@ class Switch(ToolSettings):
 
 class Greeter:
     def __init__(
-        self, settings: Greeting, http: aiohttp.ClientSession, credential: AsyncTokenCredential
+        self,
+        settings: Greeting,
+        http: aiohttp.ClientSession,
+        credential: AsyncTokenCredential,
+        tls: ssl.SSLContext,
+        punctuation: str | None = None,
     ) -> None:
         self._settings = settings
+        self.for_the_model = f"It says: {settings.greeting}."
         assert not http.closed
+        assert tls.check_hostname
+        assert punctuation is None
         self._credential = credential
 
     @kernel_function
     async def greet(self, name: Annotated[str, "whom"]) -> str:
         """Greets."""
         return f"{self._settings.greeting}, {name}"
+
+
+class Crowd:
+    """Counts its calls that run at once."""
+
+    def __init__(self) -> None:
+        self._here = self._most = 0
+
+    @kernel_function
+    async def crowd(self) -> int:
+        """How many ran at once at most."""
+        self._here += 1
+        self._most = max(self._most, self._here)
+        await asyncio.sleep(0.01)
+        self._here -= 1
+        return self._most
 
 
 class TurnedOff:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from agent.events import FileCreated, ToolFinished, ToolStarted, ToolUse
 from agent.runtime import Runtime
 from agent.settings import Settings
+from agent.turns.own_tools import AT_ONCE_MAX
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Step
 from tests.agent.toolkit.conftest import WriteTools
@@ -178,6 +179,8 @@ async def test_the_model_is_told_what_a_tool_takes(azure: SharedAzure, runtime: 
         },
     }
     assert "$defs" in tools["made"]["parameters"]
+    # What settings decide follows.
+    assert tools["greet"]["description"] == "Greets.\nIt says: Good day."
 
 
 async def test_calls_of_one_message_run_side_by_side(azure: SharedAzure, runtime: Runtime) -> None:
@@ -186,6 +189,11 @@ async def test_calls_of_one_message_run_side_by_side(azure: SharedAzure, runtime
     told = await call(azure, runtime, both)
     assert told.results == ["a met b", "b met a"]
     assert [use.arguments for use in told.uses] != []
+
+
+async def test_so_many_run_at_once_and_no_more(azure: SharedAzure, runtime: Runtime) -> None:
+    told = await call(azure, runtime, CallTools([CallTool(name="crowd", arguments={})] * 9))
+    assert told.results[-1] == str(AT_ONCE_MAX)
 
 
 async def test_results_stand_in_the_order_of_the_calls(
