@@ -163,6 +163,9 @@ param maxCompletionTokens string = ''
 @description('App setting LOG_CONTENT: true also logs questions, code and outputs.')
 param logContent '' | 'true' | 'false' = ''
 
+@description('App setting OPEN_DATA_HOSTS: hosts of the web whose files the model may fetch into a session, as data.example.org or *.example.org, separated by commas. Empty: none.')
+param openDataHosts string = ''
+
 @description('App setting OTEL_TRACES_SAMPLER_ARG: the share of turns whose spans are sent, from 0 to 1, where the caller\'s trace does not say. Empty: all. Metrics count everything.')
 param traceSampling string = ''
 
@@ -399,6 +402,7 @@ var operatorSettings settingMap = {
   AZURE_OPENAI_REASONING_EFFORT: reasoningEffort
   AZURE_OPENAI_TEMPERATURE: temperature
   LOG_CONTENT: logContent
+  OPEN_DATA_HOSTS: openDataHosts
   OTEL_TRACES_SAMPLER_ARG: traceSampling
   SESSION_WARM_UP: sessionWarmUp
   TOOL_ROUNDS: toolRounds

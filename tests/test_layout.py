@@ -33,7 +33,7 @@ AGENT: Mapping[str, set[str]] = {
     },
     "conversations": {"turns", "session_pool", "foundation"},
     "turns": {"model", "session_pool", "toolkit", "foundation"},
-    "tools": set(),
+    "tools": {"toolkit"},
     "toolkit": {"model", "foundation"},
     "model": {"foundation"},
     "session_pool": {"foundation"},

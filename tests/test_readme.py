@@ -1,16 +1,21 @@
 """What the README says is so: commands work, tables are complete, links lead somewhere."""
 
 import asyncio
+import importlib
 import json
 import os
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 import function_app
+from agent import tools
 from agent.settings import Settings
+from agent.toolkit.authoring import ToolSettings
 from tests.support.functions_host import HostProcess
 
 PROJECT = Path(__file__).parents[1]
@@ -49,9 +54,23 @@ async def test_its_commands_work(block: str, host: HostProcess) -> None:
         assert last["executions"][0]["status"] == "Succeeded"
 
 
+def settings() -> dict[str, FieldInfo]:
+    """The app settings by name: the app's, and those of the tools that come with it."""
+    names = [info.name for info in pkgutil.iter_modules(tools.__path__)]
+    modules = [importlib.import_module(f"agent.tools.{name}") for name in names]
+    own = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, ToolSettings) and value is not ToolSettings
+    ]
+    classes: list[type[BaseSettings]] = [Settings, *own]
+    return {n.upper(): f for cls in classes for n, f in cls.model_fields.items()}
+
+
 def test_its_settings_are_those_that_the_app_reads() -> None:
     documented = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("App settings")}
-    assert documented == {name.upper(): default_of(f) for name, f in Settings.model_fields.items()}
+    assert documented == {name: default_of(field) for name, field in settings().items()}
 
 
 def default_of(field: FieldInfo) -> str:
@@ -76,8 +95,7 @@ def test_its_routes_are_those_of_the_app() -> None:
 
 def test_its_example_settings_file_has_only_known_names() -> None:
     values = json.loads((PROJECT / "local.settings.json.example").read_text())["Values"]
-    known = {name.upper() for name in Settings.model_fields}
-    assert values.keys() - known == {
+    assert values.keys() - settings().keys() == {
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
         "FUNCTIONS_WORKER_RUNTIME",
         "IDENTITY_ENDPOINT",

@@ -12,6 +12,7 @@ param reasoningEffort = 'low'
 param temperature = '0.2'
 param maxCompletionTokens = '4000'
 param logContent = 'true'
+param openDataHosts = 'data.example.org,*.open.example'
 param traceSampling = '0.1'
 param dailyCapGB = 5
 param alertEmail = 'operators@example.com'

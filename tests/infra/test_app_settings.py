@@ -36,6 +36,7 @@ OPERATOR = {
     "agentTitle": "AGENT_TITLE",
     "logContent": "LOG_CONTENT",
     "maxCompletionTokens": "AZURE_OPENAI_MAX_COMPLETION_TOKENS",
+    "openDataHosts": "OPEN_DATA_HOSTS",
     "openAiApiVersion": "AZURE_OPENAI_API_VERSION",
     "reasoningEffort": "AZURE_OPENAI_REASONING_EFFORT",
     "sessionWarmUp": "SESSION_WARM_UP",

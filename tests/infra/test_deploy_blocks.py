@@ -1,4 +1,4 @@
-"""Each shell block of docs/deploy.md runs, against recorded answers of az, azd, func and curl."""
+"""Each shell block for a deployment runs, against recorded answers of az, azd, func and curl."""
 
 import json
 import os
@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.tools._open_data.hosts import AllowedHosts
 from tests.support import PROJECT
 
 PAGE = (PROJECT / "docs/deploy.md").read_text()
+OPEN_DATA = (PROJECT / "docs/open-data.md").read_text()
 FAKE = Path(__file__).with_name("commands")
 COMMANDS = json.loads((FAKE / "commands.json").read_text())
 
@@ -19,7 +21,7 @@ COMMANDS = json.loads((FAKE / "commands.json").read_text())
 BLOCKS = [
     (heading, block)
     for heading, text in re.findall(
-        r"^##+ ([^\n]+)\n(.*?)(?=^##+ |\Z)", PAGE, re.DOTALL | re.MULTILINE
+        r"^##+ ([^\n]+)\n(.*?)(?=^##+ |\Z)", PAGE + OPEN_DATA, re.DOTALL | re.MULTILINE
     )
     for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
 ]
@@ -119,6 +121,15 @@ def test_sign_in_is_registered_with_valid_json_and_an_exposed_scope(run: Run) ->
         "SIGN_IN_CLIENT_ID",
         "33333333-3333-3333-3333-333333333333",
     ] in calls
+
+
+def test_hosts_of_open_data_are_those_that_the_tool_takes(run: Run) -> None:
+    block = next(b for heading, b in BLOCKS if heading == "Turn it on")
+
+    ((*command, hosts), _) = run(block).calls
+
+    assert command == ["azd", "env", "set", "OPEN_DATA_HOSTS"]
+    assert AllowedHosts.parse(hosts).patterns == ("data.example.org", "*.stats.example")
 
 
 def test_other_settings_are_json_that_azd_hands_on(run: Run) -> None:
