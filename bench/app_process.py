@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
@@ -33,12 +33,18 @@ class App:
         folder: with its function_app.py.
         python: of the environment it is installed in.
         telemetry: whether it sends its telemetry to the Azure that costs nothing.
+        packages: a folder of packages that go before those of its environment.
+        module: what runs it.
+        settings: app settings of its own.
     """
 
     name: str
     folder: Path
     python: Path
     telemetry: bool = False
+    packages: Path | None = None
+    module: str = "local.functions_host"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,17 @@ class RunningApp:
 
     def rss_mb(self) -> float:
         """Resident memory now."""
+        return self._status_mb("VmRSS")
+
+    def peak_rss_mb(self) -> float:
+        """Resident memory at its most."""
+        return self._status_mb("VmHWM")
+
+    def _status_mb(self, name: str) -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) / 1024
-        raise ValueError("no VmRSS")
+        raise ValueError(f"no {name}")
 
 
 @contextmanager
@@ -67,12 +80,13 @@ def running(app: App, settings: Mapping[str, str]) -> Iterator[RunningApp]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     process = subprocess.Popen(  # noqa: S603 - our own host
-        [app.python, "-m", "local.functions_host", app.folder, "--port", str(port)],
+        [app.python, "-m", app.module, app.folder, "--port", str(port)],
         cwd=ROOT,
         env={
             "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": ":".join(str(path) for path in (app.packages, ROOT) if path),
             **{name: settings[name] for name in settings if app.telemetry or name not in TELEMETRY},
+            **app.settings,
         },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -7,10 +7,13 @@ where they are.
 
 import argparse
 import asyncio
+import base64
 import itertools
 import json
+import re
 import sys
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -19,10 +22,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from local.managed_identity import ManagedIdentity
 from local.serving import serve
 
+STORAGE = "https://storage.azure.com"
+# A survey says by what mark it finds its answer again (agent/session_pool/survey.py).
+_MARK = re.compile(r"'mark': '(<[0-9a-f]+>)'")
+_NO_FILE = base64.b64encode(zlib.compress(b'{"files": [], "count": 0, "failed": []}')).decode()
 CODE = "import datetime; print(datetime.datetime.now())"
 ANSWER = "It is noon."
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class FakeAzure:
@@ -33,8 +42,10 @@ class FakeAzure:
         self.model_s = model_s
         self.pool_s = pool_s
         self.answer = ANSWER
-        self.calls = dict.fromkeys(("token", "model", "execute", "delete"), 0)
+        self.figures: list[dict[str, object]] = []
+        self.calls = dict.fromkeys(("token", "model", "execute", "survey", "delete"), 0)
         self._ids = itertools.count()
+        self._identity = ManagedIdentity()
 
     def model(self) -> Starlette:
         """Chat completions: first a tool call, then a sentence."""
@@ -54,7 +65,7 @@ class FakeAzure:
                 Route("/pool/executions", self._execute, methods=["POST"]),
                 Route("/pool/code/execute", self._execute_old, methods=["POST"]),
                 Route("/pool/session", self._delete, methods=["DELETE"]),
-                Route("/pool/files", self._no_files),
+                Route("/pool/files", self._files, methods=["GET", "POST"]),
             ]
         )
 
@@ -79,16 +90,22 @@ class FakeAzure:
         body = await request.json()
         self.model_s, self.pool_s = body["model_s"], body["pool_s"]
         self.answer = " ".join(["word"] * body["words"]) if "words" in body else ANSWER
+        figure = base64.b64encode(PNG + bytes(body.get("figure_bytes", 0))).decode()
+        self.figures = [
+            {"output_type": "display_data", "data": {"image/png": figure}, "metadata": {}}
+        ] * body.get("figures", 0)
         return Response(status_code=204)
 
     async def _token(self, request: Request) -> Response:
         self.calls["token"] += 1
+        resource = request.query_params["resource"]
         expires_on = int(time.time()) + 86400  # noqa: TID251 - the protocol wants a date
         return JSONResponse(
             {
-                "access_token": "token",
+                # Azurite looks into it.
+                "access_token": self._identity.mint(STORAGE) if resource == STORAGE else "token",
                 "expires_on": str(expires_on),
-                "resource": request.query_params["resource"],
+                "resource": resource,
                 "token_type": "Bearer",
             }
         )
@@ -97,7 +114,7 @@ class FakeAzure:
         self.calls["model"] += 1
         body = await request.json()
         await asyncio.sleep(self.model_s)
-        answered = any(message["role"] == "tool" for message in body["messages"])
+        answered = body["messages"][-1]["role"] == "tool"
         common = {"id": f"c{next(self._ids)}", "created": 1, "model": "fake"}
         call = {
             "id": f"call_{next(self._ids)}",
@@ -127,13 +144,18 @@ class FakeAzure:
         )
 
     async def _execute(self, request: Request) -> Response:
-        self.calls["execute"] += 1
-        await request.body()
-        await asyncio.sleep(self.pool_s)
+        survey = _MARK.search((await request.json())["code"])
+        if survey:
+            self.calls["survey"] += 1
+            stdout = f"{survey[1]}{_NO_FILE}{survey[1]}\n"
+        else:
+            self.calls["execute"] += 1
+            await asyncio.sleep(self.pool_s)
+            stdout = "12:00\n"
         result = {
-            "stdout": "12:00\n",
+            "stdout": stdout,
             "stderr": "",
-            "executionResult": "",
+            "executionResult": "" if survey else self.figures or "",
             "executionTimeInMilliseconds": 5,
         }
         return JSONResponse(
@@ -165,8 +187,12 @@ class FakeAzure:
             }
         )
 
-    async def _no_files(self, _: Request) -> Response:
-        return JSONResponse({"value": []})
+    async def _files(self, request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse({"value": []})
+        async for _ in request.stream():
+            pass
+        return JSONResponse({"name": "upload", "type": "file"})
 
     async def _delete(self, _: Request) -> Response:
         self.calls["delete"] += 1

@@ -1,8 +1,13 @@
-"""The least that a turn can cost: the three calls, one client, one token, nothing else."""
+"""The least that a turn can cost: the three calls, one client, one token, nothing else.
+
+A turn of a conversation is the same and one line more in a file.
+"""
 
 import json
 import os
 import uuid
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import aiohttp
 import azure.functions as func
@@ -10,16 +15,18 @@ from azurefunctions.extensions.http.fastapi import JSONResponse, Request
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 _env = os.environ  # noqa: TID251 - not part of the product
+_folder = url2pathname(urlsplit(_env.get("CONVERSATIONS_URL", "file:.")).path)
 _clients: list[aiohttp.ClientSession] = []
 _tokens: dict[str, str] = {}
 
 
 @app.route("chat", methods=["POST"])
 async def chat(req: Request) -> JSONResponse:
-    """Model, pool, model."""
+    """Model, pool, model; in a conversation, append."""
     if not _clients:
         _clients.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-    question = (await req.json())["input"]
+    asked = await req.json()
+    question, conversation_id = asked["input"], asked.get("conversation_id")
     messages = [{"role": "user", "content": question}]
     first = await _complete(messages)
     code = json.loads(first["tool_calls"][0]["function"]["arguments"])["code"]
@@ -35,7 +42,14 @@ async def chat(req: Request) -> JSONResponse:
         "content": ran["result"]["stdout"],
     }
     answer = await _complete([*messages, first, result])
-    return JSONResponse({"output": answer["content"]})
+    if not conversation_id:
+        return JSONResponse({"output": answer["content"]})
+    if conversation_id == "new":
+        conversation_id = uuid.uuid4().hex
+    line = json.dumps({"question": question, "answer": answer["content"]})
+    with open(f"{_folder}/{conversation_id}", "a") as file:  # noqa: ASYNC230 - 20 microseconds
+        file.write(f"{line}\n")
+    return JSONResponse({"output": answer["content"], "conversation_id": conversation_id})
 
 
 async def _complete(messages: list[dict]) -> dict:

@@ -1,0 +1,89 @@
+"""The benchmarks: what they judge, when they refuse to, and that the Azure they use is read."""
+
+import itertools
+import subprocess
+
+import pytest
+from starlette.testclient import TestClient
+
+from agent.session_pool.survey import Errand, read_survey, survey_code
+from bench.fake_azure import FakeAzure
+from bench.judging import MET, MISSED, NOT_JUDGED, OtherWork, Target, busy_s, judge, own_s
+from tests.support import PROJECT
+
+
+@pytest.mark.parametrize(
+    ("values", "other_cores", "status", "words"),
+    [
+        ((1.9, 0.2), 0.25, MET, ["met", "met"]),
+        ((1.9, 0.3), 0.0, MISSED, ["met", "MISSED"]),
+        ((2.1, 0.3), 0.25, MISSED, ["MISSED", "MISSED"]),
+        # A machine that did something else says nothing, neither good nor bad.
+        ((1.9, 0.2), 0.26, NOT_JUDGED, ["unsure", "unsure"]),
+        ((2.1, 0.3), 1.5, NOT_JUDGED, ["unsure", "unsure"]),
+    ],
+)
+def test_targets_are_judged_on_a_quiet_machine_alone(
+    capsys: pytest.CaptureFixture[str],
+    values: tuple[float, float],
+    other_cores: float,
+    status: int,
+    words: list[str],
+) -> None:
+    targets = [Target("warm", values[0], 2.0), Target("more", values[1], 0.25)]
+    assert judge(targets, other_cores) == status
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed[:2]] == words
+    assert f"other work on this machine: {other_cores:.2f} of " in printed[-1]
+
+
+def test_other_work_is_what_neither_this_process_nor_its_children_did() -> None:
+    clock, busy, own = iter([100.0, 110.0]), iter([50.0, 62.0]), iter([5.0, 9.0])
+    machine = OtherWork(lambda: next(clock), lambda: next(busy), lambda: next(own))
+    assert machine.cores() == pytest.approx(0.8)
+    # Ticks are coarse: what is less than nothing is nothing.
+    counts = itertools.count(1.0)
+    assert OtherWork(lambda: next(counts), lambda: 1.0, lambda: next(counts)).cores() == 0
+
+
+def test_own_work_has_that_of_children_that_ended() -> None:
+    before, machine_before = own_s(), busy_s()
+    subprocess.run(
+        ["/bin/sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done"], check=True
+    )
+    assert own_s() > before
+    assert busy_s() > machine_before
+
+
+def test_the_fake_pool_answers_a_survey_as_a_session_without_files() -> None:
+    azure = FakeAzure(0, 0)
+    code, mark = survey_code(Errand())
+    with TestClient(azure.pool()) as pool:
+        body = {"code": code}
+        said = pool.post("/pool/executions", params={"identifier": "one"}, json=body).json()
+    survey = read_survey(said["result"]["stdout"], mark, "guid")
+    assert survey is not None
+    assert (survey.files, survey.count) == ((), 0)
+    assert (azure.calls["survey"], azure.calls["execute"]) == (1, 0)
+
+
+def test_the_fake_model_calls_the_tool_in_each_turn_of_a_conversation() -> None:
+    messages: list[dict[str, str]] = []
+    reasons = []
+    with TestClient(FakeAzure(0, 0).model()) as model:
+        for _ in range(2):
+            for role in ("user", "tool"):
+                messages.append({"role": role, "content": "Hi"})
+                url = "/openai/deployments/fake/chat/completions"
+                answer = model.post(url, json={"messages": messages, "tools": []}).json()
+                reasons.append(answer["choices"][0]["finish_reason"])
+    assert reasons == ["tool_calls", "stop"] * 2
+
+
+def test_every_part_of_make_bench_exists() -> None:
+    recipe = (PROJECT / "Makefile").read_text().partition("\nbench:")[2].partition("\n\n")[0]
+    parts = recipe.partition("for part in ")[2].partition(";")[0].split()
+    assert len(parts) == 6
+    for part in parts:
+        path = PROJECT / part.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), part
