@@ -53,6 +53,8 @@ class CheckedResolver(AbstractResolver):
             OSError: there are none.
         """
         found = await self._resolver.resolve(host, port, family)
+        if not found:
+            raise OSError(f"{host} has no address")
         # The text of an address may have a zone (fe80::1%eth0), which is part of what is checked.
         if not all(self._is_allowed(ipaddress.ip_address(each["host"])) for each in found):
             raise AddressNotPublicError(f"{host} has an address that is not public")

@@ -111,13 +111,13 @@ class OpenData:
                             return await self._read(reply)
                         url = self._target_of(reply)
         except aiohttp.ClientError as error:
-            raise _as_fetch_error(error, str(url.host)) from error
+            raise _as_fetch_error(error, str(url.raw_host)) from error
         except TimeoutError as error:
             raise FetchError(
-                f"{url.host} took too long: a file must arrive within "
+                f"{url.raw_host} took too long: a file must arrive within "
                 f"{self._bounds.timeout_s:g} seconds. Ask for less of it."
             ) from error
-        raise FetchError(f"{url.host} redirects more than {REDIRECTS_MAX} times.")
+        raise FetchError(f"{url.raw_host} redirects more than {REDIRECTS_MAX} times.")
 
     def _client(self) -> aiohttp.ClientSession:
         resolver = self._resolver or aiohttp.ThreadedResolver()
@@ -143,12 +143,12 @@ class OpenData:
             target = urljoin(str(reply.url), reply.headers.get("Location", ""))
             return self.hosts.url_of(target)
         except ValueError:
-            raise FetchError(f"{reply.url.host} redirects to what is no URL.") from None
+            raise FetchError(f"{reply.url.raw_host} redirects to what is no URL.") from None
         except FetchError as error:
-            raise FetchError(f"{reply.url.host} redirects elsewhere. {error}") from None
+            raise FetchError(f"{reply.url.raw_host} redirects elsewhere. {error}") from None
 
     async def _read(self, reply: aiohttp.ClientResponse) -> Download:
-        host, content_type = str(reply.url.host), _content_type_of(reply)
+        host, content_type = str(reply.url.raw_host), _content_type_of(reply)
         if reply.status != 200:
             raise FetchError(f"{host} answered HTTP {reply.status}. {await _words_of(reply)}")
         encoding = reply.headers.get("Content-Encoding", "").strip().lower()

@@ -42,6 +42,8 @@ class AllowedHosts:
             ValueError: says which entry is not a name, and what a name is.
         """
         patterns = tuple(text.lower().replace(",", " ").split())
+        if not patterns:
+            raise ValueError("names no host: remove it, or write names like data.example.org")
         for number, pattern in enumerate(patterns, 1):
             if not _PATTERN.fullmatch(pattern) or len(pattern) > _NAME_MAX_CHARS:
                 raise ValueError(
@@ -76,18 +78,20 @@ class AllowedHosts:
         if not text.isprintable() or " " in text or "\\" in text:
             raise FetchError("The URL has a space, a backslash or a control: percent-encode it.")
         found = _URL.fullmatch(text)
-        if not found:
+        if not found or len(found[1]) > _NAME_MAX_CHARS:
             raise FetchError(
                 "The URL must be https://, a host's name and a path, without user, password or "
                 f"port; letters of the name outside ASCII as xn--…. Allowed hosts: {self}."
             )
         host = found[1].lower()
         if host not in self:
-            raise FetchError(f"Host not allowed: {host[:_NAME_MAX_CHARS]}. Allowed hosts: {self}.")
+            raise FetchError(f"Host not allowed: {host}. Allowed hosts: {self}.")
         try:
             url = URL(text).with_fragment(None)
+            # Read as others will read them: a name xn--… may hold nothing that is a name.
+            parts = url.scheme, url.raw_host, url.port, url.user, bool(url.host)
         except ValueError:
             raise FetchError("The URL is not valid.") from None
-        if (url.scheme, url.raw_host, url.port, url.user) != ("https", host, 443, None):
+        if parts != ("https", host, 443, None, True):
             raise FetchError("The URL is not valid.")
         return url

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agent.conversations.files import STORED_FILE_MAX_BYTES
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.turn import start_turn
 from agent.errors import SettingsError
@@ -16,6 +17,8 @@ from agent.http.agui import AguiEncoder
 from agent.http.schemas import ChatAnswer
 from agent.runtime import Runtime
 from agent.settings import Settings
+from agent.tools._open_data.download import DOWNLOAD_MAX_BYTES
+from agent.tools.fetch_open_data import FetchOpenData
 from agent.turns.result import collect as collect_result
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, Say
@@ -160,6 +163,12 @@ async def test_a_refusal_is_a_result_that_the_model_can_mend(
         turn = await collect(stateless_turn(runtime.turns, ASK))
     assert words in tool_results(script.requests[1])[0]
     assert turn.executions[0].stdout == "535\n"
+
+
+async def test_what_is_fetched_a_conversation_keeps() -> None:
+    assert DOWNLOAD_MAX_BYTES == STORED_FILE_MAX_BYTES
+    description = str(FetchOpenData.fetch_open_data.__doc__)
+    assert f"up to {DOWNLOAD_MAX_BYTES // 1024**2} MB" in description
 
 
 async def test_without_hosts_there_is_no_such_tool(

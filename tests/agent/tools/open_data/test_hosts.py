@@ -30,6 +30,8 @@ HOSTS = AllowedHosts.parse("data.example.org, *.open.example xn--dt-uiac.example
         ("https://www.open.example/x", None),
         ("https://a.b.open.example/x", None),
         ("https://xn--dt-uiac.example/x", None),
+        ("https://xn--80ak6aa92e.open.example/x", None),
+        ("https://" + "a." * 120 + "open.example/", None),
     ],
 )
 def test_an_address_on_an_allowed_host_is_taken(url: str, same_as: str | None) -> None:
@@ -71,6 +73,10 @@ def test_an_address_on_an_allowed_host_is_taken(url: str, same_as: str | None) -
         "https://*.open.example/",
         "https://_x.open.example/",
         "https://" + "a" * 64 + ".open.example/",
+        "https://" + "a." * 130 + "open.example/",
+        # What looks like an encoded name and is none.
+        "https://xn--a.open.example/",
+        "https://xn--zzzzzzzz9999.open.example/",
         # Users, who hide the host behind what looks like one.
         "https://data.example.org@evil.example/",
         "https://data.example.org:443@evil.example/",
@@ -190,6 +196,12 @@ def test_of_many_hosts_the_model_reads_some() -> None:
 def test_what_is_no_name_of_a_host_is_no_setting(text: str) -> None:
     with pytest.raises(ValueError, match=r"^entry 2 is not the name of a host: write data\."):
         AllowedHosts.parse(f"fine.example.org,{text}")
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
+def test_a_setting_without_a_name_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="names no host"):
+        AllowedHosts.parse(text)
 
 
 def test_names_are_separated_by_commas_or_spaces_in_any_case_and_named_once() -> None:

@@ -20,7 +20,7 @@ from agent.tools._open_data.preview import first_lines
         ("Zürich\n".encode("latin-1"), ""),
         ("city\n".encode("utf-16"), ""),
         (b"PK\x03\x04\0\0", ""),
-        (gzip.compress(b"city"), ""),
+        (gzip.compress(b"city", mtime=0), ""),
     ],
 )
 def test_the_model_reads_the_first_lines_of_a_text(content: bytes, lines: str) -> None:

@@ -99,6 +99,18 @@ async def test_a_name_that_changes_between_redirects_leads_nowhere(hosts: OpenDa
     assert (await hosts.get("https://data.example.org/moved")).content == CSV
 
 
+async def test_a_name_without_addresses_leads_nowhere(hosts: OpenDataHosts) -> None:
+    hosts.web.names.answers["data.example.org"] = [[]]
+    with pytest.raises(FetchError, match=r"There is no host of the name data\.example\.org"):
+        await hosts.get()
+
+
+async def test_the_model_reads_a_name_as_it_is_sent(hosts: OpenDataHosts) -> None:
+    """Decoded, this one would look like another."""
+    with pytest.raises(FetchError, match=r"the name xn--80ak6aa92e\.open\.example"):
+        await hosts.get("https://xn--80ak6aa92e.open.example/")
+
+
 @pytest.mark.parametrize("host", ["fe80::1%eth0", "::ffff:127.0.0.1", "168.63.129.16"])
 async def test_addresses_of_a_resolver_are_checked_in_every_form(
     hosts: OpenDataHosts, host: str
