@@ -13,7 +13,7 @@ const FOLD_CHARS = 4_000;
 const SHOWN_MAX_CHARS = 100_000;
 const HTML_MAX_BYTES = 2 * 1024 * 1024;
 
-/** One run of Python: a card with its code and all that came of it, in order. */
+/** One run of Python, or one call of a tool: a card with its code and all that came of it, in order. */
 export class RunView {
   readonly element: HTMLElement;
   readonly #head = h("div", { class: "run-head" });
@@ -29,7 +29,7 @@ export class RunView {
     private readonly turn: Turn,
     private readonly run: RunPart,
   ) {
-    this.element = h("section", { class: "run", role: "group", "aria-label": "Python" }, this.#head, this.#code, this.#output, this.#files);
+    this.element = h("section", { class: "run", role: "group", "aria-label": run.tool ?? "Python" }, this.#head, this.#code, this.#output, this.#files);
     this.#drawHead();
   }
 
@@ -37,7 +37,7 @@ export class RunView {
     const { run, turn } = this;
     if (run.code !== this.#shownCode) {
       this.#shownCode = run.code;
-      this.#code.replaceChildren(folded(run.code, (text) => highlighted(text, "python"), "code"));
+      this.#code.replaceChildren(folded(run.code, (text) => highlighted(text, run.tool ? "json" : "python"), "code"));
     }
     const over = run.execution !== undefined || turn.state !== "running";
     if (over && !this.#finished) {
@@ -57,13 +57,20 @@ export class RunView {
   #drawHead(): void {
     const { execution } = this.run;
     const state = execution ? (execution.status === "Failed" ? "failed" : "done") : this.turn.state === "running" ? "running" : "stopped";
-    const label = { running: "Running Python…", done: "Ran Python", failed: "Python failed", stopped: "Python was stopped" }[state];
+    const { tool } = this.run;
+    const what = tool ?? "Python";
+    const label = {
+      running: `${tool ? "Calling" : "Running"} ${what}…`,
+      done: `${tool ? "Called" : "Ran"} ${what}`,
+      failed: `${what} failed`,
+      stopped: `${what} was stopped`,
+    }[state];
     this.element.dataset.state = state;
     this.#head.replaceChildren(
       state === "running" ? h("span", { class: "spinner", "aria-hidden": "true" }) : icon(state === "done" ? "check" : state === "failed" ? "failed" : "stop"),
       h("span", { class: "run-label" }, label),
       execution ? h("span", { class: "run-time" }, duration(execution.duration_ms)) : "",
-      copyButton("Copy code", () => this.run.code),
+      copyButton(tool ? "Copy arguments" : "Copy code", () => this.run.code),
     );
   }
 

@@ -52,6 +52,20 @@ test("code is there before its result", () => {
   assert.equal(run(turn).execution, undefined);
 });
 
+test("a tool of the app's own is shown by its name, with its arguments and its result or why it failed", () => {
+  const call = [
+    { type: "TOOL_CALL_START", toolCallId: "c1", toolCallName: "convert" },
+    { type: "TOOL_CALL_ARGS", toolCallId: "c1", delta: '{"amount":1}' },
+  ];
+  const use = { name: "convert", arguments: { amount: 1 }, status: "Succeeded", result: "2 EUR", duration_ms: 5 };
+  const shown = run(turnOf(...call, result(JSON.stringify(use))));
+  assert.equal(shown.tool, "convert");
+  assert.equal(shown.code, '{\n  "amount": 1\n}');
+  assert.deepEqual([shown.execution?.result, shown.execution?.stderr], ["2 EUR", ""]);
+  const failed = run(turnOf(...call, result(JSON.stringify({ ...use, status: "Failed" }))));
+  assert.deepEqual([failed.execution?.result, failed.execution?.stderr], [null, "2 EUR"]);
+});
+
 test("a result is the execution as a JSON string", () => {
   assert.deepEqual(run(turnOf(...CALL, result(JSON.stringify(EXECUTION)))).execution, EXECUTION);
 });
@@ -112,6 +126,13 @@ test("an error has its code and the id that finds it in the logs", () => {
 test("events that mean nothing here are left alone", () => {
   const turn = turnOf({ type: "STATE_SNAPSHOT", snapshot: {} }, { type: "CUSTOM", name: "other", value: 1 }, result("{}"));
   assert.deepEqual(turn.parts, []);
+});
+
+test("the history has the calls of tools before the runs", () => {
+  const use = { name: "convert", arguments: {}, status: "Succeeded" as const, result: "2", duration_ms: 5 };
+  const stored = { input: "q", output: "", executions: [EXECUTION], tool_calls: [use], files: [], usage: USAGE };
+  const turn = fromHistory({ ...stored, finish_reason: "stop", warnings: [], asked_at: "2026-01-01T00:00:00Z" });
+  assert.deepEqual(turn.parts.map((part) => part.kind === "run" && part.tool), ["convert", undefined]);
 });
 
 test("the history puts each file where its run is, by its outputs, its code, or the last run", () => {

@@ -1,4 +1,6 @@
-import type { Execution, FileEntry, Output, StoredTurn, Usage, Warning } from "./types";
+import type { Execution, FileEntry, Output, StoredTurn, ToolUse, Usage, Warning } from "./types";
+
+const PYTHON = "execute_python";
 
 export interface TextPart {
   kind: "text";
@@ -9,6 +11,9 @@ export interface TextPart {
 export interface RunPart {
   kind: "run";
   id: string;
+  /** Name of the tool of the app's own that was called; without it Python ran. */
+  tool?: string;
+  /** The Python, or the tool's arguments. */
   code: string;
   execution?: Execution;
   /** What this run made; figures that `outputs` name are among them. */
@@ -41,11 +46,12 @@ export function newTurn(question: string): Turn {
 
 /** A turn of the history. It has the last text of the model only, and files without their runs. */
 export function fromHistory(stored: StoredTurn): Turn {
-  const parts: Part[] = stored.executions.map((execution, index) => ({
+  const called = (stored.tool_calls ?? []).map((use) => ({ tool: use.name, execution: asExecution(use) }));
+  const parts: Part[] = [...called, ...stored.executions.map((execution) => ({ execution }))].map((run, index) => ({
     kind: "run",
     id: `run-${index}`,
-    code: execution.code,
-    execution,
+    code: run.execution.code,
+    ...run,
     files: [],
   }));
   const runs = parts as RunPart[];
@@ -83,11 +89,17 @@ export function applyEvent(turn: Turn, event: unknown): void {
       text(turn, String(e.messageId)).text += String(e.delta);
       return;
     case "TOOL_CALL_START":
-      turn.parts.push({ kind: "run", id: String(e.toolCallId), code: "", files: [] });
+      turn.parts.push({
+        kind: "run",
+        id: String(e.toolCallId),
+        ...(e.toolCallName === PYTHON ? {} : { tool: String(e.toolCallName) }),
+        code: "",
+        files: [],
+      });
       return;
     case "TOOL_CALL_ARGS": {
       const run = runOf(turn, e.toolCallId);
-      if (run) run.code = codeOf(String(e.delta));
+      if (run) run.code = run.tool ? argumentsOf(String(e.delta)) : codeOf(String(e.delta));
       return;
     }
     case "TOOL_CALL_RESULT": {
@@ -145,11 +157,35 @@ function codeOf(args: string): string {
   }
 }
 
+function argumentsOf(args: string): string {
+  try {
+    return JSON.stringify(JSON.parse(args), null, 2);
+  } catch {
+    return args;
+  }
+}
+
+/** A call of a tool, as a run of Python is shown. */
+function asExecution(use: ToolUse): Execution {
+  const failed = use.status === "Failed";
+  return {
+    code: JSON.stringify(use.arguments, null, 2),
+    status: use.status,
+    stdout: "",
+    stderr: failed ? use.result : "",
+    result: failed ? null : use.result,
+    duration_ms: use.duration_ms,
+  };
+}
+
 /** The content is the execution as JSON, alone or as the first of several content parts. */
 function finishRun(run: RunPart, content: unknown): void {
   const parts = Array.isArray(content) ? (content as Json[]) : [{ type: "text", text: content } as Json];
   for (const part of parts) {
-    if (part.type === "text" && !run.execution) run.execution = JSON.parse(String(part.text)) as Execution;
+    if (part.type === "text" && !run.execution) {
+      const said: unknown = JSON.parse(String(part.text));
+      run.execution = run.tool ? asExecution(said as ToolUse) : (said as Execution);
+    }
     const source = part.source as Json | undefined;
     if (source?.type === "url") {
       const url = String(source.value);

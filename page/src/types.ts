@@ -23,6 +23,15 @@ export interface Execution {
   outputs?: Output[];
 }
 
+/** One call of a tool of the app's own. */
+export interface ToolUse {
+  name: string;
+  arguments: Record<string, unknown>;
+  status: "Succeeded" | "Failed";
+  result: string;
+  duration_ms: number;
+}
+
 export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
@@ -38,6 +47,8 @@ export interface StoredTurn {
   input: string;
   output: string;
   executions: Execution[];
+  /** Not in turns of older apps. */
+  tool_calls?: ToolUse[];
   files: FileEntry[];
   usage: Usage;
   finish_reason: string;
