@@ -175,8 +175,7 @@ def _as_broken_tool(package: ModuleType, name: str) -> Iterator[None]:
     except SettingsError:
         raise
     except (Exception, SystemExit) as error:
-        root = Path(next(iter(package.__path__))).resolve()
-        file, line = _place(error, root, name)
+        file, line = _place(error, [Path(root).resolve() for root in package.__path__], name)
         where = f"{package.__name__.replace('.', '/')}/{file}"
         said = " ".join(str(error).split())
         reason = said if isinstance(error, _Fault) else f"{type(error).__name__}: {said}"
@@ -186,20 +185,21 @@ def _as_broken_tool(package: ModuleType, name: str) -> Iterator[None]:
         raise BrokenToolError(f"{place}: {reason}") from error
 
 
-def _place(error: BaseException, root: Path, name: str) -> tuple[str, int]:
+def _place(error: BaseException, roots: list[Path], name: str) -> tuple[str, int]:
     """File, relative to the package, and line of what is wrong; 0 if it is the whole file."""
+    places: list[tuple[str, int]] = []
     if isinstance(error, _Fault) and error.where is not None:
         target: Any = inspect.unwrap(getattr(error.where, "__func__", error.where))  # type: ignore[arg-type]  # a function or a class
-        source = inspect.getsourcefile(target) or ""
-        _, line = inspect.getsourcelines(target)
-    elif isinstance(error, SyntaxError) and error.filename:
-        source, line = error.filename, error.lineno or 0
-    else:
-        frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
-        inside = [at for at in frames if Path(at[0]).resolve().is_relative_to(root)]
-        source, line = inside[-1] if inside else ("", 0)
-    path = Path(source).resolve()
-    if source and path.is_relative_to(root):
-        return path.relative_to(root).as_posix(), line
+        places.append((inspect.getsourcefile(target) or "", inspect.getsourcelines(target)[1]))
+    elif isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno or 0))
+    elif not isinstance(error, _Fault):
+        frames = walk_tb(error.__traceback__)
+        places += [(frame.f_code.co_filename, line) for frame, line in frames]
+    for source, line in reversed(places):
+        for root in roots:
+            if source and (path := Path(source).resolve()).is_relative_to(root):
+                return path.relative_to(root).as_posix(), line
     last = name.rpartition(".")[2]
-    return (f"{last}/__init__.py" if (root / last).is_dir() else f"{last}.py"), 0
+    is_folder = any((root / last).is_dir() for root in roots)
+    return (f"{last}/__init__.py" if is_folder else f"{last}.py"), 0
