@@ -1,14 +1,42 @@
-"""Packages of tools for tests."""
+"""Packages of tools for tests, and a runtime that has the sample tools."""
 
 import importlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
+
+from agent.runtime import Runtime
+from agent.settings import Settings
+from tests.conftest import SharedAzure
 
 type WriteTools = Callable[..., str]
 
+SAMPLES = (Path(__file__).parent / "sample_tools.py").read_text()
+SLOW = '''
+import asyncio
+from agent.toolkit.authoring import kernel_function
+
+TIMEOUT_S = 0.2
+
+@kernel_function
+async def hang() -> str:
+    """Never ends."""
+    await asyncio.Event().wait()
+    return ""
+
+@kernel_function
+async def hang_on() -> str:
+    """Does not stop when it should."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.sleep(1)
+    return ""
+'''
 _numbers = itertools.count(1)
 
 
@@ -31,3 +59,19 @@ def write_tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WriteTools
     sys.path.remove(str(folder))
     for name in [name for name in sys.modules if name.startswith("tools_of_test_")]:
         del sys.modules[name]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def runtime(
+    azure: SharedAzure, write_tools: WriteTools, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Runtime]:
+    """One runtime for a module's table of cases, with the sample tools."""
+    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
+    known["conversations_url"] = tmp_path_factory.mktemp("conversations").as_uri()
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+            environment.setenv(name, azure.stack.app_settings[name])
+        environment.setenv("GREETING", "Good day")
+        settings = Settings.model_validate(known)
+        async with Runtime(settings, tools=write_tools(samples=SAMPLES, slow=SLOW)) as opened:
+            yield opened

@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from agent.events import FileCreated, ToolFinished, ToolStarted, ToolUse
 from agent.runtime import Runtime
@@ -15,47 +12,11 @@ from agent.settings import Settings
 from agent.turns.own_tools import AT_ONCE_MAX
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Step
-from tests.agent.toolkit.conftest import WriteTools
+from tests.agent.toolkit.conftest import SAMPLES, WriteTools
 from tests.conftest import SharedAzure
 from tests.support.turns import CollectedTurn, collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-TOOLS = (Path(__file__).parent / "sample_tools.py").read_text()
-SLOW = '''
-import asyncio
-from agent.toolkit.authoring import kernel_function
-
-TIMEOUT_S = 0.2
-
-@kernel_function
-async def hang() -> str:
-    """Never ends."""
-    await asyncio.Event().wait()
-    return ""
-
-@kernel_function
-async def hang_on() -> str:
-    """Does not stop when it should."""
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        await asyncio.sleep(1)
-    return ""
-'''
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def runtime(azure: SharedAzure, write_tools: WriteTools) -> AsyncIterator[Runtime]:
-    """One runtime for the table, with the sample tools."""
-    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
-    with pytest.MonkeyPatch.context() as environment:
-        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-            environment.setenv(name, azure.stack.app_settings[name])
-        environment.setenv("GREETING", "Good day")
-        settings = Settings.model_validate(known)
-        async with Runtime(settings, tools=write_tools(samples=TOOLS, slow=SLOW)) as opened:
-            yield opened
 
 
 @dataclass(frozen=True)
@@ -274,7 +235,7 @@ async def test_without_a_session_pool_tools_work_and_their_files_are_left_out(
 ) -> None:
     known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
     settings = Settings.model_validate(known | {"pool_management_endpoint": None})
-    async with Runtime(settings, tools=write_tools(samples=TOOLS)) as without_pool:
+    async with Runtime(settings, tools=write_tools(samples=SAMPLES)) as without_pool:
         told = await call(
             azure,
             without_pool,
