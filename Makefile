@@ -10,8 +10,8 @@ LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --n
 help: ## Show these targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-run: setup ## Start the agent and all it needs on this machine, ask it a question, serve; SIGN_IN=1: to people who sign in; TRACE=1: shows where time goes.
-	@exec $(PYTHON_OF_VENV) -m local run $(if $(filter-out 0,$(SIGN_IN)),--sign-in) $(if $(filter-out 0,$(TRACE)),--trace)
+run: setup ## Start the agent and all it needs on this machine, ask it a question, serve; SIGN_IN=1: to people who sign in; TRACE=1: shows where time goes; LOCAL_MODEL=ollama: with a real model.
+	@exec $(PYTHON_OF_VENV) -m local run $(if $(filter-out 0,$(SIGN_IN)),--sign-in) $(if $(filter-out 0,$(TRACE)),--trace) $(if $(LOCAL_MODEL),--model '$(LOCAL_MODEL)')
 
 test: ## Run all tests; COVERAGE=1 also counts the lines that they run, in all processes.
 	@local/setup.sh tests

@@ -8,10 +8,10 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 
 from local import command_line, defaults
-from local.azure_openai import Relay
+from local.model_servers import ModelServerError, OpenModel, offers, open_model
 from local.processes import until_signal
 from local.run import PROJECT, FunctionsHostOptions, RunError, run
 from local.serving import PortInUseError
@@ -21,12 +21,10 @@ from local.stack import LocalStack, Ports
 from local.tracing import tracing
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
-_STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one,
-name a server that speaks the OpenAI protocol (this is Ollama's address):
+_STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one:
 
-  LOCAL_MODEL_URL=http://127.0.0.1:11434/v1 LOCAL_MODEL_NAME=qwen3 make run
-
-LOCAL_MODEL_KEY is its key, if it wants one."""
+  {ollama}    (or llama.cpp, vllm, lmstudio, a URL: what runs there answers)
+  {file}    (starts llama-server with this model)"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.command is None:
         if arguments.openai_port != defaults.AZURE_OPENAI_PORT:
             parser.error("--openai-port: `sessions` starts no Azure OpenAI")
+        if arguments.model is not None:
+            parser.error("--model: `sessions` starts no Azure OpenAI")
         return session_pool.run(arguments, parser)
     if sys.platform != "linux":
         return _fail(
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     _tell_progress()
     try:
         asyncio.run(until_signal(arguments.command(arguments)))
-    except (RunError, PortInUseError, SessionPoolError) as error:
+    except (RunError, PortInUseError, SessionPoolError, ModelServerError) as error:
         return _fail(str(error))
     return 0
 
@@ -55,12 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m local",
         description="Azure on this machine: Azure OpenAI, a session pool and a managed identity. "
         "Without a command it starts these three and says how an app reaches them.",
-        epilog="LOCAL_MODEL_URL and LOCAL_MODEL_NAME name an OpenAI-compatible server and a model "
-        "that answers in place of the stand-in; LOCAL_MODEL_KEY is the server's key, and "
-        "LOCAL_MODEL_MAX_TOKENS the longest answer (4096; 0: no bound).",
+        epilog="LOCAL_MODEL is --model in the environment. Beside it: LOCAL_MODEL_NAME, the model "
+        "of a server; LOCAL_MODEL_KEY, the server's key; LOCAL_MODEL_MAX_TOKENS, the longest "
+        "answer (4096; 0: no bound).",
         allow_abbrev=False,
     )
     _add_ports(parser)
+    _add_model(parser)
     _add_trace(parser)
     parser.set_defaults(command=_serve_all)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_ports(run_parser, of_command=True)
+    _add_model(run_parser, of_command=True)
     run_parser.add_argument(
         "--port",
         type=command_line.port,
@@ -117,6 +119,16 @@ def _add_ports(parser: argparse.ArgumentParser, *, of_command: bool = False) -> 
         )
 
 
+def _add_model(parser: argparse.ArgumentParser, *, of_command: bool = False) -> None:
+    parser.add_argument(
+        "--model",
+        default=argparse.SUPPRESS if of_command else None,
+        metavar="MODEL",
+        help="a real one in place of the stand-in: ollama, ollama:NAME, llama.cpp, vllm, lmstudio, "
+        "a URL, or the path of a .gguf file (LOCAL_MODEL)",
+    )
+
+
 def _add_trace(parser: argparse.ArgumentParser, *, of_command: bool = False) -> None:
     parser.add_argument(
         "--trace",
@@ -127,25 +139,56 @@ def _add_trace(parser: argparse.ArgumentParser, *, of_command: bool = False) -> 
 
 
 async def _serve_all(arguments: argparse.Namespace) -> None:
-    relay = _relay()
-    stack = LocalStack(model=relay, ports=_ports(arguments))
-    async with _traces(stack, arguments) as settings:
-        await _serve(stack, relay, settings)
+    async with _model(arguments, "python -m local --model {}") as (model, about):
+        stack = LocalStack(model=model.relay if model else None, ports=_ports(arguments))
+        async with _traces(stack, arguments) as settings:
+            await _serve(stack, model, about, settings)
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    relay = _relay()
-    stack = LocalStack(model=relay, ports=_ports(arguments))
-    options = FunctionsHostOptions(
-        arguments.app.resolve(),
-        arguments.port,
-        dict(_environment),
-        stack.identity.mint(defaults.SIGN_IN_AUDIENCE) if arguments.sign_in else "",
-    )
-    about = _STAND_IN if relay is None else f"The model is {relay.name} at {relay.url}."
-    async with _traces(stack, arguments) as settings:
-        options = dataclasses.replace(options, environment={**options.environment, **settings})
-        await run(stack, options, about)
+    async with _model(arguments, "make run LOCAL_MODEL={}") as (model, about):
+        stack = LocalStack(model=model.relay if model else None, ports=_ports(arguments))
+        options = FunctionsHostOptions(
+            arguments.app.resolve(),
+            arguments.port,
+            dict(_environment),
+            stack.identity.mint(defaults.SIGN_IN_AUDIENCE) if arguments.sign_in else "",
+        )
+        async with _traces(stack, arguments) as settings:
+            options = dataclasses.replace(options, environment={**options.environment, **settings})
+            await run(stack, options, about)
+
+
+@contextlib.asynccontextmanager
+async def _model(
+    arguments: argparse.Namespace, command: str
+) -> AsyncIterator[tuple[OpenModel | None, Awaitable[str]]]:
+    """The model that answers in place of the stand-in, and words about who answers.
+
+    What takes time goes on beside the start: the look for servers, and the question to a model
+    whether it calls tools.
+    """
+    settings = {**_environment} | ({"LOCAL_MODEL": arguments.model} if arguments.model else {})
+    async with open_model(settings, _print) as model:
+        about = asyncio.create_task(_about(model, command))
+        checking = asyncio.create_task(_check(model)) if model else about
+        try:
+            yield model, about
+        finally:
+            about.cancel()
+            checking.cancel()
+            await asyncio.gather(about, checking, return_exceptions=True)
+
+
+async def _about(model: OpenModel | None, command: str) -> str:
+    if model is not None:
+        return f"The model is {model}."
+    ways = {"ollama": command.format("ollama"), "file": command.format("model.gguf")}
+    return "\n\n".join([_STAND_IN.format(**ways), *await offers(command)])
+
+
+async def _check(model: OpenModel) -> None:
+    _print(*await model.check())
 
 
 def _traces(
@@ -154,7 +197,9 @@ def _traces(
     return tracing(stack.identity, _print) if arguments.trace else contextlib.nullcontext({})
 
 
-async def _serve(stack: LocalStack, relay: Relay | None, more: Mapping[str, str]) -> None:
+async def _serve(
+    stack: LocalStack, model: OpenModel | None, about: Awaitable[str], more: Mapping[str, str]
+) -> None:
     async with stack:
         settings = {**stack.app_settings, **more}
         rows = [
@@ -163,9 +208,7 @@ async def _serve(stack: LocalStack, relay: Relay | None, more: Mapping[str, str]
             ("", f"sessions start by {stack.pool.kernels}"),
         ]
         if endpoint := settings.get("AZURE_OPENAI_ENDPOINT"):
-            answerer = "the stand-in model, a small program"
-            if relay is not None:
-                answerer = f"{relay.name} at {relay.url}"
+            answerer = "the stand-in model, a small program" if model is None else str(model)
             deployment = settings["AZURE_OPENAI_CHAT_DEPLOYMENT_NAME"]
             rows.insert(0, ("Azure OpenAI", endpoint))
             rows.insert(1, ("", f"deployment {deployment}, answered by {answerer}"))
@@ -173,7 +216,7 @@ async def _serve(stack: LocalStack, relay: Relay | None, more: Mapping[str, str]
         _print(*(f"  {name:<17} {where}" for name, where in rows))
         _print("", "App settings (the same as in local.settings.json.example, on these ports):", "")
         _print(*(f"  export {name}={shlex.quote(value)}" for name, value in settings.items()))
-        _print("", "Ctrl-C stops it.")
+        _print("", await about, "", "Ctrl-C stops it.")
         await asyncio.Event().wait()
 
 
@@ -183,14 +226,6 @@ def _ports(arguments: argparse.Namespace) -> Ports:
         session_pool=arguments.pool_port,
         managed_identity=arguments.identity_port,
     )
-
-
-def _relay() -> Relay | None:
-    """The model server that replaces the stand-in model, if the environment names one."""
-    try:
-        return Relay.from_settings(_environment)
-    except ValueError as error:
-        raise RunError(str(error)) from error
 
 
 def _tell_progress() -> None:

@@ -1,6 +1,10 @@
-"""Ends processes: on a signal in good order, and never later than the parent process."""
+"""Ends processes: on a signal in good order, and never later than the parent process.
+
+`python -m local.processes PROGRAM …` runs a program that does not do so by itself.
+"""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -59,3 +63,22 @@ async def until_signal[T](work: Coroutine[Any, Any, T]) -> T | None:
         raise
     finally:
         _remove_handlers()
+
+
+async def end(process: asyncio.subprocess.Process, timeout_s: float) -> None:
+    """Have a process end, and wait for it; one that takes longer than `timeout_s` is killed."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+if __name__ == "__main__":
+    stop_with_parent()
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - the caller's program, no shell

@@ -8,12 +8,13 @@ import json
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from local import defaults
+from local.processes import end
 from local.serving import free_port, refuse_ports_in_use
 from local.stack import LocalStack
 
@@ -65,13 +66,13 @@ class FunctionsHostOptions:
         return {"content-type": "application/json"} | ({"x-functions-key": key} if key else {})
 
 
-async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> None:
+async def run(stack: LocalStack, options: FunctionsHostOptions, about: Awaitable[str]) -> None:
     """Start everything, ask the question, serve until cancelled.
 
     Args:
         stack: not started.
         options: of the functions host.
-        model: a sentence about who answers.
+        about: words about who answers; asked for once all runs.
 
     Raises:
         RunError: the host ended.
@@ -90,9 +91,9 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
             host = await _start_host(stack, options)
         else:
             host = await _start_host(stack, options)
-            resources.push_async_callback(_stop, host)
+            resources.push_async_callback(end, host, _STOP_TIMEOUT_S)
             await resources.enter_async_context(stack)
-        resources.push_async_callback(_stop, host)
+        resources.push_async_callback(end, host, _STOP_TIMEOUT_S)
         await _until_ready(host, options)
         _print(f"\nReady in {time.monotonic() - began_s:.1f} s.\n")
         try:
@@ -100,7 +101,7 @@ async def run(stack: LocalStack, options: FunctionsHostOptions, model: str) -> N
         except _NotAnswered as error:
             # What is wrong can be mended while all this runs: a model server that is not started.
             _print(f"{error}\n")
-        _print(model, _how_to_go_on(options, stack))
+        _print(await about, _how_to_go_on(options, stack))
         code = await host.wait()
         raise RunError(f"The functions host ended with exit code {code}; its message is above.")
 
@@ -127,19 +128,6 @@ async def _start_host(
 def _sign_in_settings(stack: LocalStack) -> dict[str, str]:
     """What infra/ sets where callers sign in, and whose tokens they may bring."""
     return {"SIGN_IN_REQUIRED": "true", "LOCAL_IDENTITY_PUBLIC_KEY": stack.identity.public_key}
-
-
-async def _stop(host: asyncio.subprocess.Process) -> None:
-    if host.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        host.terminate()
-    try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await host.wait()
-    except TimeoutError:
-        host.kill()
-        await host.wait()
 
 
 async def _until_ready(host: asyncio.subprocess.Process, options: FunctionsHostOptions) -> None:

@@ -12,7 +12,7 @@ from local.azure_openai.faults import (
     Throttled,
 )
 from local.azure_openai.limits import RateLimits
-from local.azure_openai.relay import Relay
+from local.azure_openai.relay import ModelRefused, Relay
 from local.azure_openai.requests import ChatRequest
 from local.azure_openai.routes import AzureOpenAI
 from local.azure_openai.scripted import ScriptedModel, ScriptError
@@ -30,6 +30,7 @@ __all__ = [
     "Fault",
     "Faults",
     "Model",
+    "ModelRefused",
     "PromptFiltered",
     "RateLimits",
     "Relay",

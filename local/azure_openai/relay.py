@@ -6,7 +6,8 @@ it refuses comes back in one sentence that names the setting to change.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,65 +27,93 @@ _QUOTE_MAX_CHARS: Final = 300
 _LOADING_RETRY_AFTER_S: Final = 30
 
 
+class ModelRefused(Exception):
+    """A model server did not answer as asked; the message says why, and what to change."""
+
+
 @dataclass(frozen=True)
 class Relay:
     """The address of a real model.
 
     Attributes:
-        url: base URL of the server, with or without /chat/completions (LOCAL_MODEL_URL).
-        name: what the server calls the model (LOCAL_MODEL_NAME).
-        key: sent as a bearer token if not None (LOCAL_MODEL_KEY).
-        max_tokens: of an answer, where the request has no bound (LOCAL_MODEL_MAX_TOKENS); 0 sends
-            none.
+        url: base URL of the server, with or without /chat/completions.
+        name: what the server calls the model.
+        key: sent as a bearer token if not None.
+        max_tokens: of an answer, where the request has no bound; 0 sends none.
+        context_tokens: what a request and its answer may have together, where that is known.
     """
 
     url: str
     name: str
     key: str | None = None
     max_tokens: int = MAX_TOKENS
-
-    def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"LOCAL_MODEL_URL must be an http or https URL such as"
-                f" http://127.0.0.1:11434/v1, not {self.url!r}"
-            )
-        if not self.name:
-            raise ValueError("LOCAL_MODEL_NAME must say which model of the server answers")
+    context_tokens: int | None = None
 
     @property
     def chat_url(self) -> str:
         """The URL of chat completions."""
         return self.url.rstrip("/").removesuffix(_PATH) + _PATH
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, str]) -> "Relay | None":
-        """The relay that LOCAL_MODEL_URL and the settings beside it ask for, if any.
-
-        Raises:
-            ValueError: one of them is missing or wrong; the message names it.
-        """
-        url, name = settings.get("LOCAL_MODEL_URL", ""), settings.get("LOCAL_MODEL_NAME", "")
-        if not url and not name:
-            return None
-        tokens = settings.get("LOCAL_MODEL_MAX_TOKENS") or str(MAX_TOKENS)
-        if not (tokens.isascii() and tokens.isdigit() and len(tokens) < 8):
-            raise ValueError(
-                "LOCAL_MODEL_MAX_TOKENS must be a number of tokens, or 0 for no bound, not"
-                f" {tokens!r}"
-            )
-        return cls(url, name, settings.get("LOCAL_MODEL_KEY") or None, int(tokens))
-
     def response(
         self, request: Mapping[str, Any], headers: Mapping[str, str], hang_ups: HangUps
     ) -> Response:
         """The server's answer to this request, passed through as it comes."""
+        return _Relayed(self, self._body(request), headers, hang_ups)
+
+    async def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The server's whole answer to a request of our own; put a timeout around it.
+
+        Raises:
+            ModelRefused: there is none.
+        """
+        try:
+            async with self._sent(self._body(request)) as upstream:
+                await upstream.aread()
+                if error := _refusal(self, upstream):
+                    raise error
+                answer = json.loads(upstream.content)
+        except ServiceError as error:
+            raise ModelRefused(error.error["message"]) from error
+        if upstream.status_code >= 400:
+            raise ModelRefused(_message(answer))
+        return dict(answer)
+
+    @asynccontextmanager
+    async def _sent(self, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+        headers = {} if self.key is None else {"authorization": f"Bearer {self.key}"}
+        try:
+            async with (
+                # Plain http needs no certificates, which take long to load.
+                httpx2.AsyncClient(
+                    timeout=_TIMEOUT, trust_env=False, verify=self.url.startswith("https:")
+                ) as client,
+                client.stream("POST", self.chat_url, json=body, headers=headers) as upstream,
+            ):
+                yield upstream
+        except httpx2.HTTPError as error:
+            raise ServiceError(
+                502,
+                "LocalModelUnreachable",
+                f"The model server at {self.chat_url} does not answer"
+                f" ({type(error).__name__}: {error}). Start it, or correct LOCAL_MODEL.",
+                retryable=False,
+            ) from error
+
+    def _body(self, request: Mapping[str, Any]) -> dict[str, Any]:
         body = {**request, "model": self.name}
         # Every server knows max_tokens, and not every one its newer name.
         bound = body.pop("max_completion_tokens", None) or body.get("max_tokens")
-        if bound := bound or self.max_tokens:
+        if bound := bound or self._own_bound:
             body["max_tokens"] = bound
-        return _Relayed(self, body, headers, hang_ups)
+        return body
+
+    @property
+    def _own_bound(self) -> int:
+        # vLLM refuses a request whose prompt and bound together are longer than its context, and
+        # says that the prompt is too long.
+        if self.max_tokens and self.context_tokens:
+            return max(1, min(self.max_tokens, self.context_tokens // 4))
+        return self.max_tokens
 
     def __repr__(self) -> str:
         return f"Relay(url={self.url!r}, name={self.name!r})"  # never the key
@@ -108,28 +137,15 @@ class _Relayed(Response):
         await run_until_hung_up(receive, self._pass_through(send), self._hang_ups)
 
     async def _pass_through(self, send: Send) -> None:
-        key = self._relay.key
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
         try:
-            async with (
-                httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client,
-                client.stream(
-                    "POST", self._relay.chat_url, json=self._request, headers=headers
-                ) as upstream,
-            ):
+            async with self._relay._sent(self._request) as upstream:
                 await self._start(upstream, send)
                 async for piece in upstream.aiter_bytes():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except httpx2.HTTPError as error:
+        except ServiceError:
             if self._started:
                 return  # without an end, our caller sees the same cut connection
-            raise ServiceError(
-                502,
-                "LocalModelUnreachable",
-                f"The model server at {self._relay.chat_url} does not answer"
-                f" ({type(error).__name__}: {error}). Start it, or correct LOCAL_MODEL_URL.",
-                retryable=False,
-            ) from error
+            raise
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _start(self, upstream: httpx2.Response, send: Send) -> None:
@@ -161,7 +177,7 @@ def _refusal(relay: Relay, upstream: httpx2.Response) -> ServiceError | None:
     said = _message(body) if body is not None else upstream.text.strip()
     quote = " ".join(said[: 4 * _QUOTE_MAX_CHARS].split())[:_QUOTE_MAX_CHARS] or "(empty)"
     answered = f"The model server at {relay.chat_url} answered {status}"
-    base = "LOCAL_MODEL_URL must be the base URL of its API, which mostly ends in /v1."
+    base = "LOCAL_MODEL must be the base URL of its API, which mostly ends in /v1."
     low = said.lower()
     if body is None and (low.startswith("<") or status == 404):
         page = "a web page" if low.startswith("<") else quote
@@ -186,6 +202,9 @@ def _refusal(relay: Relay, upstream: httpx2.Response) -> ServiceError | None:
         )
         error.headers = {**error.headers, "retry-after": str(_LOADING_RETRY_AFTER_S)}
         return error
+    if status == 400 and "--enable-auto-tool-choice" in low:
+        mend = "Start vLLM with these options, or name another model in LOCAL_MODEL_NAME."
+        return _error(400, "LocalModelWithoutTools", f"{answered}: {quote}. {mend}")
     if status == 400 and "not support" in low and "tool" in low:
         mend = "Name a model that takes tools in LOCAL_MODEL_NAME."
         return _error(400, "LocalModelWithoutTools", f"{answered}: {quote}. {mend}")

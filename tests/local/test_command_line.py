@@ -164,6 +164,17 @@ def test_make_run_takes_sign_in(setting: str, given: bool) -> None:
     assert ("local run --sign-in" in shown.stdout) is given
 
 
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [("ollama", "--model 'ollama'"), ("~/a b.gguf", "--model '~/a b.gguf'"), ("", "")],
+)
+def test_make_run_takes_a_real_model(value: str, given: str) -> None:
+    command_line = ["make", "-n", "run", f"LOCAL_MODEL={value}"]
+    shown = subprocess.run(command_line, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert given in shown.stdout
+    assert ("--model" in shown.stdout) is bool(given)
+
+
 def assert_in_order(example: str, output: str) -> None:
     """Each line of the example is in the output, after the one before; numbers and dates differ."""
 
@@ -263,6 +274,7 @@ MAINS = {"local": local_main, "pool": pool_main, "host": host_main}
         ("local", "--strict sessions", "--strict is an option of a command: write it after"),
         ("local", "--app=. run", "--app is an option of a command: write it after"),
         ("local", "--openai-port 5 sessions", "--openai-port: `sessions` starts no Azure OpenAI"),
+        ("local", "--model ollama sessions", "--model: `sessions` starts no Azure OpenAI"),
         ("local", "--pool-port abc", "--pool-port: 'abc' is not a whole number"),
         ("local", "--pool-port -1 run", "--pool-port: '-1' is not a whole number"),
         ("local", "--pool-port=-1 run", "--pool-port: '-1' is not a whole number"),
@@ -324,8 +336,9 @@ def test_a_functions_port_in_use_is_found_before_anything_starts(refusal: Refusa
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"LOCAL_MODEL_URL": "ftp://model"}, "LOCAL_MODEL_URL must be an http or https URL"),
-        ({"LOCAL_MODEL_URL": "http://127.0.0.1:1/v1"}, "LOCAL_MODEL_NAME must say which model"),
+        ({"LOCAL_MODEL": "ftp://model"}, "LOCAL_MODEL must be one of ollama, llama.cpp"),
+        ({"LOCAL_MODEL": "http://127.0.0.1:1/v1"}, "No list of models at http://127.0.0.1:1/v1"),
+        ({"LOCAL_MODEL": "no.gguf"}, f"LOCAL_MODEL: {PROJECT}/no.gguf: No such file"),
     ],
 )
 def test_a_model_that_is_named_badly_is_refused(
@@ -338,15 +351,15 @@ def test_a_model_that_is_named_badly_is_refused(
 
 def test_a_model_server_that_is_down_is_named_and_the_run_goes_on(orphans: Orphans) -> None:
     environment = {
-        "LOCAL_MODEL_URL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
+        "LOCAL_MODEL": f"http://127.0.0.1:{free_ports(1)[0]}/v1",
         "LOCAL_MODEL_NAME": "any",
     }
     with command("run", "--port=0", *FREE_STACK_PORTS, environment=environment) as run:
         run.wait_for("Ctrl-C stops all.")
         assert "The question was not answered (502): " in run.output
         # The relay's sentence, whole.
-        assert f"server at {environment['LOCAL_MODEL_URL']}/chat/completions does not" in run.output
-        assert "Start it, or correct LOCAL_MODEL_URL." in run.output
+        assert f"server at {environment['LOCAL_MODEL']}/chat/completions does not" in run.output
+        assert "Start it, or correct LOCAL_MODEL." in run.output
         assert run.process.poll() is None
         run.process.send_signal(signal.SIGINT)
         assert run.process.wait(30) == 0

@@ -18,6 +18,7 @@ class RawServer:
         answers: what is left to say; a request that finds none gets the last one again.
         requests: what it was asked: target, headers in lower case, and the JSON body.
         choose: takes the body of a request and gives its answer, in place of `answers`.
+        pages: the answers by path, before the others.
         hold: keeps the connection open behind an answer until it is set.
     """
 
@@ -25,6 +26,7 @@ class RawServer:
     answers: list[bytes] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     choose: Callable[[Any], bytes] | None = None
+    pages: dict[str, bytes] = field(default_factory=dict)
     hold: asyncio.Event | None = None
 
     @property
@@ -34,13 +36,17 @@ class RawServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request."""
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+        left = (ConnectionError, asyncio.IncompleteReadError)
+        with contextlib.closing(writer), contextlib.suppress(*left):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             value = json.loads(body or b"null")
-            self.requests.append((head[0].split()[1], headers, value))
-            if self.choose:
+            target = head[0].split()[1]
+            self.requests.append((target, headers, value))
+            if target in self.pages:
+                writer.write(self.pages[target])
+            elif self.choose:
                 writer.write(self.choose(value))
             else:
                 writer.write(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
@@ -50,10 +56,10 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(*answers: bytes) -> AsyncIterator[RawServer]:
-    """A server on a free port of this machine."""
+async def raw_server(*answers: bytes, port: int = 0) -> AsyncIterator[RawServer]:
+    """A server on a port of this machine; 0 takes a free one."""
     server = RawServer("", list(answers))
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
     async with listening:
         server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         yield server
