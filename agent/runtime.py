@@ -34,7 +34,7 @@ from agent.settings import Settings, load_settings
 from agent.telemetry import configure_logging, logger
 from agent.toolkit.authoring import ToolSettings
 from agent.toolkit.loading import open_tools
-from agent.turns.code_interpreter import OutputLimits
+from agent.turns.code_interpreter import FIGURES_MAX, OutputLimits
 from agent.turns.probe import ModelProbe
 from agent.turns.turn import TAKEN_NAMES, TurnOptions, TurnServices
 
@@ -229,7 +229,9 @@ class Runtime:
                 output=OutputLimits(
                     execution_max_chars=settings.execution_output_max_chars,
                     model_max_chars=settings.model_output_max_chars,
+                    figures_max=FIGURES_MAX if settings.azure_openai_vision == "figures" else 0,
                 ),
+                sees=settings.azure_openai_vision != "none",
                 instructions=settings.agent_instructions or "",
                 warm_up=settings.session_warm_up,
                 parameters=ModelParameters(

@@ -129,6 +129,7 @@ def _example(number: int, value: str) -> str:
 
 Endpoint = Annotated[str, AfterValidator(_secure)]
 ConnectionString = Annotated[str, AfterValidator(_secure_endpoints)]
+Vision = Literal["none", "questions", "figures"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
@@ -183,6 +184,9 @@ class Settings(StartSettings):
     azure_openai_reasoning_effort: ReasoningEffort | None = None
     azure_openai_temperature: float | None = Field(default=None, ge=0, le=2)
     azure_openai_max_completion_tokens: int | None = Field(default=None, ge=16, le=1_000_000)
+
+    # Whether the model can see: pictures in questions, and also the figures that its code made.
+    azure_openai_vision: Vision = "none"
 
     # Without it the agent answers without a code interpreter.
     pool_management_endpoint: Endpoint | None = None

@@ -160,6 +160,9 @@ param temperature string = ''
 @description('App setting AZURE_OPENAI_MAX_COMPLETION_TOKENS: the longest answer of one model call.')
 param maxCompletionTokens string = ''
 
+@description('App setting AZURE_OPENAI_VISION: whether the model sees pictures in questions, and with figures also those that its code made. Empty: questions for a model that is known to see, none for any other.')
+param vision '' | 'none' | 'questions' | 'figures' = ''
+
 @description('App setting LOG_CONTENT: true also logs questions, code and outputs.')
 param logContent '' | 'true' | 'false' = ''
 
@@ -374,6 +377,13 @@ module sessions 'modules/session-pool.bicep' = {
   }
 }
 
+// https://learn.microsoft.com/azure/ai-foundry/openai/how-to/gpt-with-vision; what is not listed there
+// is told the names of pictures.
+var knownToSee = contains(['o1', 'o3', 'o4-mini'], modelName) || !empty(filter(
+  ['gpt-4o', 'gpt-4.1', 'gpt-4.5', 'gpt-5'],
+  family => startsWith(modelName, family)
+))
+
 // The same on either host. The first ten are the host's or the exporter's, the others the app's.
 var ownSettings settingMap = {
   AzureWebJobsStorage__credential: 'managedidentity'
@@ -389,6 +399,7 @@ var ownSettings settingMap = {
   AZURE_CLIENT_ID: identity.outputs.clientId
   AZURE_OPENAI_ENDPOINT: model.outputs.endpoint
   AZURE_OPENAI_CHAT_DEPLOYMENT_NAME: deployment.name
+  AZURE_OPENAI_VISION: empty(vision) ? (knownToSee ? 'questions' : 'none') : vision
   POOL_MANAGEMENT_ENDPOINT: sessions.outputs.endpoint
   CONVERSATIONS_URL: storage.outputs.conversationsUrl
 }
@@ -427,6 +438,7 @@ var reservedSettings = concat(
     'AZURE_CLIENT_ID'
     'AZURE_OPENAI_CHAT_DEPLOYMENT_NAME'
     'AZURE_OPENAI_ENDPOINT'
+    'AZURE_OPENAI_VISION'
     'AzureFunctionsWebHost__hostid'
     'AzureWebJobsSecretStorageType'
     'CONVERSATIONS_URL'

@@ -118,6 +118,7 @@ async def _start_host(
         env={
             "CONVERSATIONS_URL": CONVERSATIONS.as_uri(),
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(defaults.MAX_REQUEST_BODY_BYTES),
+            **({"AZURE_OPENAI_VISION": "questions"} if stack.openai.sees else {}),
             **options.environment,
             **stack.app_settings,
             **(_sign_in_settings(stack) if options.token else {}),

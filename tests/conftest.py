@@ -66,6 +66,7 @@ def settings(azure: SharedAzure, tmp_path_factory: pytest.TempPathFactory) -> di
     folder = tmp_path_factory.mktemp("conversations")
     return azure.stack.app_settings | {
         "CONVERSATIONS_URL": folder.as_uri(),
+        "AZURE_OPENAI_VISION": "questions",
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "150000000",
     }
 

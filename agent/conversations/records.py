@@ -32,6 +32,7 @@ class Turn:
             one in the next turn means that variables and files are gone.
         warnings: what the caller should know besides.
         tool_calls: the calls of the app's own tools.
+        images: names of the pictures that belonged to the question, files of the conversation.
     """
 
     messages: tuple[Message, ...]
@@ -45,9 +46,12 @@ class Turn:
     session_guid: str | None = None
     warnings: tuple[TurnWarning, ...] = ()
     tool_calls: tuple[ToolUse, ...] = ()
+    images: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, question: str, asked_at: datetime, result: TurnResult) -> Self:
+    def of(
+        cls, question: str, asked_at: datetime, result: TurnResult, images: Sequence[str] = ()
+    ) -> Self:
         """The turn that answered a question with this result."""
         return cls(
             messages=result.messages,
@@ -61,6 +65,7 @@ class Turn:
             session_guid=result.session_guid,
             warnings=result.warnings,
             tool_calls=result.tool_calls,
+            images=tuple(images),
         )
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from agent.conversations.files import ConversationFiles, ConversationKey
 from agent.conversations.history import trim_history
 from agent.conversations.owner import Owner, pool_identifier
+from agent.conversations.pictures import pictures_of
 from agent.conversations.records import Conversation, Turn
 from agent.conversations.store import ConversationStore, HeldConversation
 from agent.conversations.timed import TimedStore
@@ -87,11 +88,14 @@ async def start_turn(
         services: of the worker.
         owner: of the conversation.
         conversation_id: None starts a conversation.
-        request: its history is the conversation's own, so it must have none.
+        request: its history is the conversation's own, so it must have none. Its pictures become
+            files of the conversation.
 
     Raises:
         ConversationNotFoundError: the owner has none of that id.
         ConversationBusyError: another turn holds it.
+        InvalidRequestError: a file that the model shall see is not there, or no picture.
+        PayloadTooLargeError: a picture is too large, or there is no room for it.
         DeadlineExceededError: the store took all of the turn's time.
     """
     telemetry = TurnTelemetry()
@@ -126,11 +130,13 @@ async def _start_turn(
         )
         conversation = held.conversation
         history = trim_history(conversation.turns, services.history_max_chars)
-        request = replace(request, history=tuple(history))
-        session = await _session_of(store, services.turns.sessions, owner, conversation)
+        key = ConversationKey(owner, conversation.id)
+        pictures = await pictures_of(store, key, request)
+        request = replace(request, history=tuple(history), pictures=pictures)
+        session = await _session_of(store, services.turns.sessions, key, conversation)
         reserve_s = min(STORE_RESERVE_S, timeout_s * STORE_RESERVE_SHARE)
         turn = run_turn(services.turns, request, session, deadline=deadline - reserve_s)
-        stored = _stored(turn, held, request.question, asked_at)
+        stored = _stored(turn, held, request, asked_at)
         telemetry.belongs_to(conversation.id)
         # Also of a turn whose events nobody asks for.
         resources.callback(telemetry.end)
@@ -142,13 +148,12 @@ async def _start_turn(
 async def _session_of(
     store: ConversationStore,
     sessions: SessionsClient | None,
-    owner: Owner,
+    key: ConversationKey,
     conversation: Conversation,
 ) -> TurnSession | None:
     if sessions is None:
         return None
-    key = ConversationKey(owner, conversation.id)
-    identifier = pool_identifier(await store.identifier_key(), owner, key.id)
+    identifier = pool_identifier(await store.identifier_key(), key.owner, key.id)
     number = conversation.turn_count + 1
     files = ConversationFiles(store, key, sessions, identifier, number)
     return TurnSession(
@@ -162,7 +167,7 @@ async def _session_of(
 
 
 async def _stored(
-    events: AsyncGenerator[Event], held: HeldConversation, question: str, asked_at: datetime
+    events: AsyncGenerator[Event], held: HeldConversation, request: TurnRequest, asked_at: datetime
 ) -> AsyncGenerator[Event]:
     """The same events; the turn is in the history before the last one is seen."""
     record = TurnRecord()
@@ -170,5 +175,7 @@ async def _stored(
         async for event in events:
             record.add(event)
             if isinstance(event, TurnFinished):
-                await held.append(Turn.of(question, asked_at, record.result(event)))
+                images = [picture.name for picture in request.pictures]
+                result = record.result(event)
+                await held.append(Turn.of(request.question, asked_at, result, images))
             yield event

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from ag_ui.core import (
@@ -21,6 +22,7 @@ from ag_ui.core import (
     ContentPart,
     Context,
     CustomEvent,
+    DataSource,
     DeveloperMessage,
     DocumentPart,
     ImagePart,
@@ -65,6 +67,7 @@ from agent.events import (
 from agent.http.bodies import HISTORY_MAX_BYTES, check_history, check_length, read_json
 from agent.http.dispatch import Route
 from agent.http.event_stream import EventStream
+from agent.http.pictures import line_of, of_history, of_question, picture_at
 from agent.http.problems import invalid, operation_id
 from agent.http.schemas import (
     ExecutionSchema,
@@ -75,9 +78,10 @@ from agent.http.schemas import (
 )
 from agent.http.turns import start_conversation_turn
 from agent.messages import Message
+from agent.pictures import DETAILS, Detail, Picture, picture_from
 from agent.runtime import get_runtime
 from agent.turns.result import TurnEvents
-from agent.turns.turn import TurnRequest, stateless_turn
+from agent.turns.turn import FileToSee, TurnRequest, stateless_turn
 
 TOOL_NAME = "execute_python"
 # A front end sends the parts of a result back with each turn that follows; a larger one it has from
@@ -95,7 +99,7 @@ class Run:
         thread_id: the conversation, by the front end's name.
         run_id: this run, by the front end's name.
         request: the last message as the question, the earlier ones as history, system messages
-            and context as instructions.
+            and context as instructions. Of pictures those of the last message are shown.
     """
 
     thread_id: str
@@ -111,7 +115,7 @@ async def _post(request: Request) -> Response:
     if runtime.keeps_conversations:
         # A thread that is a conversation of ours goes on with it; a front end's own id is none.
         with suppress(ConversationNotFoundError):
-            stateful = replace(run.request, history=())
+            stateful = replace(run.request, history=(), earlier_pictures=())
             events = await start_conversation_turn(request, runtime, run.thread_id, stateful)
             return event_stream(request, events, run.thread_id, run.run_id, run.thread_id)
     turn = stateless_turn(runtime.turns, run.request)
@@ -163,23 +167,44 @@ def read_run(body: bytes, max_chars: int) -> Run:
     question = run.messages[-1] if run.messages else None
     if not isinstance(question, UserMessage):
         raise InvalidRequestError("The last message must be the user's.", field="messages")
+    last = len(run.messages) - 1
+    pictures, files = of_question(
+        [*_pictures_of(question.content, last, run.thread_id)], f"messages.{last}.content"
+    )
     text = _text_of(question.content).strip()
-    if not text:
+    if not (text or pictures or files):
         raise InvalidRequestError("The last message is empty.", field="messages")
     check_length(text, max_chars, "messages")
     earlier = run.messages[:-1]
+    shown = [
+        [*_pictures_of(message.content, n, run.thread_id)]
+        if isinstance(message, UserMessage)
+        else []
+        for n, message in enumerate(earlier)
+    ]
     instructions = [*_instructions(earlier), *_context(run.context or ())]
-    turn = TurnRequest(text, tuple(_history(earlier)), "\n\n".join(instructions), stream=True)
+    turn = TurnRequest(
+        text,
+        tuple(_history(earlier, shown)),
+        pictures,
+        of_history([*chain(*shown)]),
+        files,
+        instructions="\n\n".join(instructions),
+        stream=True,
+    )
     check_history(turn)
     return Run(run.thread_id, run.run_id, turn)
 
 
-def _history(messages: Sequence[AguiMessage]) -> Iterator[Message]:
+def _history(
+    messages: Sequence[AguiMessage], shown: Sequence[Sequence[Picture | FileToSee]]
+) -> Iterator[Message]:
     """The conversation so far, without code that ran: the session that ran it is gone."""
-    for message in messages:
+    for message, pictures in zip(messages, shown, strict=True):
         match message:
             case UserMessage():
-                yield Message("user", _text_of(message.content))
+                lines = [_text_of(message.content), *map(line_of, pictures)]
+                yield Message("user", "\n".join(lines))
             case AssistantMessage(content=str(text)) if text:
                 yield Message("assistant", text)
 
@@ -198,14 +223,41 @@ def _context(entries: Sequence[Context]) -> Iterator[str]:
 def _text_of(content: str | list[ContentPart]) -> str:
     if isinstance(content, str):
         return content
-    texts = [part.text for part in content if isinstance(part, TextPart)]
-    if len(texts) < len(content):
-        raise InvalidRequestError(
-            "Only text can be part of a message. Upload files to the conversation "
-            "(POST /api/conversations/{threadId}/files): Python finds them in /mnt/data.",
-            field="messages",
-        )
-    return "\n".join(texts)
+    return "\n".join(part.text for part in content if isinstance(part, TextPart))
+
+
+def _pictures_of(
+    content: str | list[ContentPart], number: int, thread_id: str
+) -> Iterator[Picture | FileToSee]:
+    """The pictures of a message; any other part that is no text is refused."""
+    for n, part in enumerate(() if isinstance(content, str) else content):
+        field = f"messages.{number}.content.{n}"
+        match part:
+            case TextPart():
+                pass
+            case ImagePart(source=DataSource(value=text, mime_type=media_type)):
+                yield picture_from(text, media_type, f"{field}.source.value", _detail_of(part))
+            case ImagePart(source=UrlSource(value=url)):
+                yield picture_at(url, f"{field}.source.value", _detail_of(part), thread_id)
+            case ImagePart():
+                raise InvalidRequestError(
+                    f"`{field}.source` names a file that this app does not have: send the picture "
+                    "itself, as data or as a data: URL.",
+                    field=f"{field}.source",
+                )
+            case _:
+                raise InvalidRequestError(
+                    "Only text and pictures can be part of a message. Upload files to the "
+                    "conversation (POST /api/conversations/{threadId}/files): Python finds them in "
+                    "/mnt/data.",
+                    field=field,
+                )
+
+
+def _detail_of(part: ImagePart) -> Detail | None:
+    """How closely the model shall look, as AG-UI's documentation has it in an example."""
+    wanted = part.metadata.get("detail") if isinstance(part.metadata, dict) else None
+    return next((detail for detail in DETAILS if detail == wanted), None)
 
 
 class AguiEncoder:

@@ -1,7 +1,10 @@
 """Requests as the agent's own types: query, JSON bodies, limits, and what Accept asks for."""
 
 import asyncio
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -11,9 +14,11 @@ from werkzeug.http import parse_accept_header
 
 from agent.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
 from agent.http.json_bounds import check_tokens
+from agent.http.pictures import of_question
 from agent.http.problems import invalid, unknown_parameter
 from agent.http.schemas import ChatRequest
-from agent.turns.turn import TurnRequest
+from agent.pictures import PICTURES_MAX_BYTES, Picture, picture_in
+from agent.turns.turn import FileToSee, TurnRequest
 
 # A caller that keeps its conversation itself sends all of it with every turn, figures included.
 HISTORY_MAX_BYTES = 16 * 1024 * 1024
@@ -28,6 +33,8 @@ _READ_AT_ONCE_BYTES = 32 * 1024
 # A character is at most 6 bytes in JSON (\\uXXXX is one UTF-16 unit of it), and some room.
 _BYTES_PER_CHAR = 12
 _BODY_ROOM_BYTES = 4096
+NEW_CONVERSATION: Final = "new"
+_ADDRESS: Final = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def wants_events(request: Request) -> bool:
@@ -38,7 +45,20 @@ def wants_events(request: Request) -> bool:
     return events > 0 and events >= accepted.get("application/json", 0)
 
 
-def read_query(request: Request, max_chars: int) -> ChatRequest:
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A question for `/api/chat`.
+
+    Attributes:
+        turn: the question and its pictures.
+        conversation_id: `new`, or an id; None for a stateless turn.
+    """
+
+    turn: TurnRequest
+    conversation_id: str | None
+
+
+def read_query(request: Request, max_chars: int) -> Chat:
     """The question in `?input=`."""
     _refuse_unknown(request, "input")
     values = request.query_params.getlist("input")
@@ -64,11 +84,11 @@ def _refuse_unknown(request: Request, *known: str) -> None:
         raise unknown_parameter(min(unknown))
 
 
-async def read_chat(request: Request, max_chars: int) -> ChatRequest:
+async def read_chat(request: Request, max_chars: int) -> Chat:
     """The question in a JSON body."""
     return await read_json(
         request,
-        max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES,
+        max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES + PICTURES_MAX_BYTES * 4 // 3,
         lambda body: _checked(lambda: ChatRequest.model_validate_json(body), max_chars),
     )
 
@@ -143,10 +163,27 @@ def json_response(body: BaseModel, status: int = 200) -> Response:
     return Response(body.model_dump_json(), status_code=status, media_type="application/json")
 
 
-def _checked(make: Callable[[], ChatRequest], max_chars: int) -> ChatRequest:
+def _checked(make: Callable[[], ChatRequest], max_chars: int) -> Chat:
     try:
         chat = make()
     except ValidationError as error:
         raise invalid(error) from None
     check_length(chat.input, max_chars, "input")
-    return chat
+    found = [
+        _image_at(text, f"images.{n}", chat.conversation_id) for n, text in enumerate(chat.images)
+    ]
+    pictures, files = of_question(found, "images")
+    return Chat(TurnRequest(chat.input, pictures=pictures, looks_at=files), chat.conversation_id)
+
+
+def _image_at(text: str, field: str, conversation_id: str | None) -> Picture | FileToSee:
+    """A picture of a question: an address has a scheme, a name of a file has none."""
+    if _ADDRESS.match(text):
+        return picture_in(text, field)
+    if conversation_id in (None, NEW_CONVERSATION):
+        raise InvalidRequestError(
+            f"`{field}` names a file, which only a conversation has: give its `conversation_id`, "
+            "or the picture as a data: URL.",
+            field=field,
+        )
+    return FileToSee(text, field)

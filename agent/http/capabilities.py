@@ -18,6 +18,7 @@ async def _get(request: Request) -> Response:
             model=runtime.turns.model.ai_model_id,
             code_interpreter=runtime.turns.sessions is not None,
             conversations=runtime.keeps_conversations,
+            vision=runtime.turns.options.sees,
             sign_in=runtime.sign_in,
             signed_in_as=_name_of(request) if runtime.sign_in else None,
         )

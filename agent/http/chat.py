@@ -2,19 +2,20 @@
 
 import secrets
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.http.bodies import json_response, read_chat, read_query, wants_events
+from agent.http.bodies import Chat, json_response, read_chat, read_query, wants_events
 from agent.http.disconnect import cancel_on_disconnect
 from agent.http.dispatch import Route, load, preload
-from agent.http.schemas import ChatAnswer, ChatRequest
+from agent.http.schemas import ChatAnswer
 from agent.http.turns import start_conversation_turn
 from agent.runtime import Runtime, get_runtime
 from agent.turns.result import TurnEvents, collect
-from agent.turns.turn import TurnRequest, stateless_turn
+from agent.turns.turn import stateless_turn
 
 
 async def _get(request: Request) -> Response:
@@ -27,10 +28,10 @@ async def _post(request: Request) -> Response:
     return await _answer(request, runtime, await read_chat(request, runtime.input_max_chars))
 
 
-async def _answer(request: Request, runtime: Runtime, chat: ChatRequest) -> Response:
+async def _answer(request: Request, runtime: Runtime, chat: Chat) -> Response:
     stream = wants_events(request)
     agui = await load("agui") if stream else None
-    turn_request = TurnRequest(chat.input, stream=stream)
+    turn_request = replace(chat.turn, stream=stream)
     conversation_id: str | None = None
     events: TurnEvents
     if chat.conversation_id is None:

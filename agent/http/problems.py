@@ -69,7 +69,7 @@ def invalid(error: ValidationError) -> InvalidRequestError:
             text = f"`{field}` is not a field of this request."
         case "string_too_short":
             text = f"`{field}` is empty."
-        case "model_type" | "dict_type" | "model_attributes_type":
+        case "model_type" | "dict_type" | "model_attributes_type" if field is None:
             text = 'The body must be a JSON object, for example {"input": "What is 2+2?"}.'
         case _:
             # It may repeat what the caller wrote.

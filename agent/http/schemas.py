@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, StringConstraints
 
 from agent.events import ExecutionStatus, FinishReason
 from agent.turns.result import TurnResult
@@ -23,6 +23,12 @@ class ChatRequest(BaseModel):
             description="`new` starts a conversation, whose id the answer has; an id goes on with "
             "one. Without it the turn is stateless.",
         )
+    )
+
+    images: Annotated[list[str], FailFast()] = Field(
+        default=[],
+        description="Pictures that belong to the question: data: URLs (PNG, JPEG, GIF or WebP), or "
+        "names of files of the conversation. A model that can see is shown them.",
     )
 
 
@@ -144,6 +150,7 @@ class TurnSchema(_Answer):
     finish_reason: FinishReason
     warnings: list[WarningSchema]
     asked_at: datetime
+    images: list[str] = Field(description="Files that belonged to the question as pictures.")
 
 
 class ConversationSchema(_Answer):
@@ -185,6 +192,7 @@ class CapabilitiesSchema(_Answer):
     model: str = Field(description="The deployment that answers.")
     code_interpreter: bool = Field(description="Whether the model can run Python.")
     conversations: bool = Field(description="Whether conversations are kept.")
+    vision: bool = Field(description="Whether the model can be shown pictures.")
     sign_in: bool = Field(description="Whether callers sign in with App Service Authentication.")
     signed_in_as: str | None = Field(
         description="The caller's name from the sign-in; null without sign-in or name."

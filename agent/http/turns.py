@@ -1,15 +1,12 @@
 """Starts a turn of a conversation for every API: finds its owner and its id."""
 
-from typing import Final
-
 from starlette.requests import Request
 
 from agent.conversations.owner import owner_of
 from agent.conversations.turn import StartedTurn, start_turn
+from agent.http.bodies import NEW_CONVERSATION
 from agent.runtime import Runtime
 from agent.turns.turn import TurnRequest
-
-NEW_CONVERSATION: Final = "new"
 
 
 async def start_conversation_turn(

@@ -1,7 +1,8 @@
 """The agent's messages as Semantic Kernel's chat history, and back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.messages import Message, ToolCall
 from agent.model.kernel import PLUGIN
@@ -13,18 +14,56 @@ from agent.model.sdk import (
     FunctionResultContent,
     TextContent,
 )
+from agent.model.service import PARTS
 from agent.model.tool_calls import ID, new_id, object_text, valid_name
 from agent.model.wire import whole_characters
+from agent.pictures import Picture
 
 # Between a question that got no answer and the next one: many models take no two in a row.
 _NO_ANSWER = Message("assistant", "(no answer)")
+# No service takes a picture in a tool's result, and many models no question right behind one.
+_LOOKS = Message("assistant", "(Let me look at the figures.)")
+_FIGURES = (
+    "The figures that your code made, in order: {}. Mend what is wrong with them, if anything is."
+)
 
 
-def chat_history(instructions: str, messages: Iterable[Message]) -> ChatHistory:
-    """The chat history that the model reads: the instructions, then all messages."""
+def chat_history(
+    instructions: str, messages: Iterable[Message], pictures: Sequence[Picture] = ()
+) -> ChatHistory:
+    """The chat history that the model reads: the instructions, then all messages.
+
+    Args:
+        instructions: of the system.
+        messages: the last one is the question.
+        pictures: that the model is shown with the question.
+    """
     contents = [ChatMessageContent(role=AuthorRole.SYSTEM, content=instructions)]
     contents += [content_of(message) for message in valid(messages)]
+    _show(contents[-1], pictures)
     return ChatHistory(messages=contents)
+
+
+def with_figures(history: ChatHistory, figures: Sequence[Picture]) -> ChatHistory:
+    """The same history, and behind it figures for the model to see."""
+    names = ", ".join(figure.name for figure in figures)
+    question = content_of(Message("user", _FIGURES.format(names)))
+    _show(question, figures)
+    return ChatHistory(messages=[*history.messages, content_of(_LOOKS), question])
+
+
+def _show(message: ChatMessageContent, pictures: Sequence[Picture]) -> None:
+    """Add pictures to a message, in the form in which they are sent.
+
+    Semantic Kernel's own content for them needs NumPy, and makes each anew for every call.
+    """
+    if pictures:
+        message.metadata[PARTS] = [_part(picture) for picture in pictures]
+
+
+def _part(picture: Picture) -> dict[str, Any]:
+    detail = {"detail": picture.detail} if picture.detail else {}
+    return {"type": "image_url", "image_url": {"url": picture.data_url, **detail}}
 
 
 def valid(messages: Iterable[Message]) -> Iterator[Message]:

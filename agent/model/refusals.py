@@ -56,6 +56,10 @@ _MENDS: Final = (
         r"OperationNotSupported|does not work with the specified model",
         "AZURE_OPENAI_CHAT_DEPLOYMENT_NAME must name a model for chat completions.",
     ),
+    (
+        r"image_url is only supported|image input|not support (images?|vision)|multimodal",
+        "Set AZURE_OPENAI_VISION to none: this model cannot see.",
+    ),
     (r"api.version", "Correct AZURE_OPENAI_API_VERSION."),
 )
 _CONTEXT: Final = (

@@ -39,6 +39,8 @@ SCHEMA: Final = "arguments_schema"
 # A longer Retry-After is the caller's to wait for.
 RETRY_WAIT_MAX_S: Final = 5
 DRAIN_TIMEOUT_S: Final = 0.1
+# Where a message keeps its pictures, as they are sent.
+PARTS: Final = "parts"
 
 
 class ModelSettings(OpenAIChatPromptExecutionSettings):
@@ -256,12 +258,14 @@ class ChatService(OpenAIChatCompletion):
 def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
     """A message as it is sent: in whole characters, and with the text beside a tool call.
 
-    Semantic Kernel leaves that out.
+    Semantic Kernel leaves that out; pictures stand behind the text.
     """
     fields = message.to_dict()
     content = message.content if "tool_calls" in fields else fields["content"]
     if isinstance(content, str) and (content or "tool_calls" not in fields):
         fields["content"] = whole_characters(content)
+    if pictures := message.metadata.get(PARTS):
+        fields["content"] = [{"type": "text", "text": fields["content"]}, *pictures]
     return fields
 
 

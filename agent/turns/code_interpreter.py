@@ -21,6 +21,7 @@ from agent.events import (
     TurnWarning,
 )
 from agent.model.sdk import kernel_function
+from agent.pictures import Picture, header_of
 from agent.session_pool.client import (
     EXECUTION_TIMEOUT_CEILING_S,
     SessionExecution,
@@ -33,17 +34,23 @@ from agent.turns.shown import OutputTaker
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """The limits on printed output, in characters of each stream.
+    """The limits on what code shows; on what it prints, in characters of each stream.
 
     Attributes:
         execution_max_chars: for the caller; the pool cuts there.
         model_max_chars: for the model; head and tail of it.
+        figures_max: how many figures the model is shown at a time, the last ones.
     """
 
     execution_max_chars: int
     model_max_chars: int
+    figures_max: int = 0
 
 
+# Of what the model is shown: a plot of usual size has 30 KB and 0.3 million pixels.
+FIGURES_MAX: Final = 4
+FIGURE_MAX_BYTES: Final = 1024**2
+FIGURE_PIXELS_MAX: Final = 4_000_000
 _UNKNOWN: Final = (
     "The session pool's answer to this code was lost: it may have run, wholly or in part."
 )
@@ -65,6 +72,7 @@ class CodeInterpreter:
         warming: allocates the session ahead of its use, where `warm_up` was called.
         abandoned: whether code was left running there.
         failure: why the pool could not do it; the model cannot repair that, so the turn ends.
+        figures: that the model may be shown; whoever shows them clears them.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class CodeInterpreter:
         self._emit = emit
         self._executions = 0
         self._warnings: list[TurnWarning] = []
+        self.figures: list[Picture] = []
         self._files = SessionFiles(
             session,
             deadline,
@@ -100,7 +109,11 @@ class CodeInterpreter:
             warn=self._warnings.append,
         )
         self._taker = OutputTaker(
-            session.files, limits.execution_max_chars, emit=emit, left_out=self._files.leave_out
+            session.files,
+            limits.execution_max_chars,
+            emit=emit,
+            left_out=self._files.leave_out,
+            figure=self._keep_figure,
         )
         self.used = False
         self.warming: asyncio.Task[None] | None = None
@@ -191,6 +204,15 @@ class CodeInterpreter:
         )
         self._emit(ExecutionFinished(execution_id, execution))
         return self._for_the_model(execution, taken.for_the_model, notes)
+
+    def _keep_figure(self, name: str, content: bytes) -> None:
+        header = header_of(content) if self._limits.figures_max else None
+        if header is None or len(content) > FIGURE_MAX_BYTES:
+            return
+        media_type, width, height = header
+        if width * height <= FIGURE_PIXELS_MAX:
+            self.figures.append(Picture(name, media_type, width, height, content))
+            del self.figures[: -self._limits.figures_max]
 
     async def _begin(self) -> None:
         if self.warming:

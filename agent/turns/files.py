@@ -6,7 +6,7 @@ its files travel in the answer as data: URLs; those of a conversation are kept a
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -90,15 +90,24 @@ class InlineFiles:
         "An answer carries files of up to 1 MB, together 8 MB: in a conversation files are kept."
     )
 
-    def __init__(self, sessions: SessionsClient, identifier: str) -> None:
+    def __init__(
+        self, sessions: SessionsClient, identifier: str, given: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            sessions: the pool.
+            identifier: of the session.
+            given: contents by name, which the session has from its begin.
+        """
         self._sessions = sessions
         self._identifier = identifier
         self._left_bytes = INLINE_TOTAL_MAX_BYTES
-        # Of what code wrote, so that a session that replaces this one has it.
-        self._contents: dict[str, bytes] = {}
+        # What was given and what code wrote, so that a session that replaces this one has it.
+        self._contents = dict(given or {})
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> Prepared:
-        """Put back what this turn's code wrote to a session that is gone."""
+        """Put what was given, and what this turn's code wrote, where it is not."""
         names = {file.name for file in present}
         missing = {name: c for name, c in self._contents.items() if name not in names}
         moves = []

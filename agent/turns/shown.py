@@ -8,7 +8,6 @@ import base64
 import binascii
 import json
 import re
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from agent.events import Event, File, FileCreated, HtmlOutput, ImageOutput, Output, TextOutput
+from agent.pictures import header_of
 from agent.session_pool.outputs import Shown
 from agent.text import shortened
 from agent.turns.files import FileSink
@@ -58,6 +58,7 @@ class OutputTaker:
         max_chars: of all texts that one execution shows.
         emit: gets an event for each file.
         left_out: is told what is not part of the answer: its name and its size in bytes.
+        figure: is told the name and the content of each figure that is.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class OutputTaker:
         *,
         emit: Callable[[Event], None],
         left_out: Callable[[str, int], None],
+        figure: Callable[[str, bytes], None],
     ) -> None:
+        self._figure = figure
         self._sink = sink
         self._max_chars = max_chars
         self._emit = emit
@@ -108,6 +111,7 @@ class OutputTaker:
         if file is None:
             line = f"[image: {_size_of(content)}, too large to be shown]"
             return TextOutput("text/plain", line), line
+        self._figure(file.name, content)
         line = f"[image: {file.name}, {_size_of(content)}, shown to the user]"
         return ImageOutput(media_type, file.name), line
 
@@ -169,9 +173,6 @@ def _text_of(formats: Mapping[str, JsonValue]) -> tuple[str, str]:
 
 
 def _size_of(image: bytes) -> str:
-    """Width and height of a PNG, bytes of anything else."""
-    # Signature, then the IHDR chunk: https://www.w3.org/TR/png/#11IHDR
-    if image[:8] == b"\x89PNG\r\n\x1a\n" and len(image) >= 24:
-        width, height = struct.unpack(">II", image[16:24])
-        return f"{width}x{height}"
-    return f"{len(image)} bytes"
+    """Width and height, or the bytes of what does not say them."""
+    header = header_of(image)
+    return f"{header[1]}x{header[2]}" if header else f"{len(image)} bytes"

@@ -25,13 +25,14 @@ from agent.events import (
 )
 from agent.messages import Message, ToolCall
 from agent.model.call import ask
-from agent.model.history import call_content, chat_history, content_of, result_of
+from agent.model.history import call_content, chat_history, content_of, result_of, with_figures
 from agent.model.kernel import build_kernel
 from agent.model.parameters import UNSET, ModelParameters
-from agent.model.sdk import Kernel
+from agent.model.sdk import ChatHistory, Kernel
 from agent.model.service import ChatService
 from agent.model.tool_calls import PARALLEL, TextTool, Tool, ToolRequest, read_calls
 from agent.model.wire import Answer
+from agent.pictures import Picture, note
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import log_content, logger
 from agent.telemetry.calls import ModelSpan, ToolSpan
@@ -73,10 +74,28 @@ _EMPTY_ANSWER = TurnWarning(
 _ONLY_REASONING = TurnWarning(
     "EmptyAnswer", "The model gave no answer: what it thought is shown in place of one."
 )
+_PICTURES_NOT_SEEN = TurnWarning(
+    "PicturesNotSeen",
+    "The model was told the pictures' names and sizes, and was not shown them: by the app setting "
+    "AZURE_OPENAI_VISION it cannot see.",
+)
 _NO_INTERPRETER = TurnWarning(
     "CodeInterpreterNotConfigured",
     "No code was run: the app has no session pool. Set POOL_MANAGEMENT_ENDPOINT.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FileToSee:
+    """A file of the conversation that the model shall be shown.
+
+    Attributes:
+        name: of the file.
+        field: of the request, for errors.
+    """
+
+    name: str
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +105,9 @@ class TurnRequest:
     Attributes:
         question: the user's message.
         history: the messages before it.
+        pictures: that the user attached to it, for a model that can see, and files of the session.
+        earlier_pictures: of the messages before it, which are files of the session alone.
+        looks_at: files of the conversation that belong to `pictures` too.
         instructions: the caller's own, for this turn alone; the model reads them after the
             built-in ones and before those of the app's owner.
         stream: whether somebody reads the answer in pieces; a whole message costs less CPU.
@@ -94,6 +116,9 @@ class TurnRequest:
 
     question: str
     history: tuple[Message, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    earlier_pictures: tuple[Picture, ...] = ()
+    looks_at: tuple[FileToSee, ...] = ()
     instructions: str = ""
     stream: bool = False
     parameters: ModelParameters = UNSET
@@ -101,13 +126,14 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """The budgets of a turn, and how it calls model and pool.
+    """What all turns have in common: budgets, and how they call model and pool.
 
     Attributes:
-        timeout_s: for all of it.
+        timeout_s: for all of a turn.
         tool_rounds: how often the model may call tools.
-        output: limits of what code prints.
+        output: limits of what code shows.
         instructions: the owner's.
+        sees: whether the model can be shown pictures.
         parameters: of the model.
         warm_up: whose session is allocated while the model still thinks.
     """
@@ -116,6 +142,7 @@ class TurnOptions:
     tool_rounds: int
     output: OutputLimits
     instructions: str = ""
+    sees: bool = False
     parameters: ModelParameters = UNSET
     warm_up: Literal["never", "conversations", "always"] = "never"
 
@@ -161,8 +188,9 @@ def stateless_turn(services: TurnServices, request: TurnRequest) -> AsyncGenerat
         return with_terminal_event(run_turn(services, request, None))
     # 192 random bits: an identifier that can be guessed lets the guesser into the session.
     identifier = secrets.token_hex(24)
-    files = InlineFiles(services.sessions, identifier)
-    session = TurnSession(services.sessions, identifier, files)
+    given = {p.name: p.content for p in (*request.earlier_pictures, *request.pictures)}
+    files = InlineFiles(services.sessions, identifier, given)
+    session = TurnSession(services.sessions, identifier, files, keeps_files=bool(given))
     return with_terminal_event(run_turn(services, request, session, give_back=True))
 
 
@@ -317,14 +345,20 @@ class _Turn:
             filter(None, [built_in, request.instructions, options.instructions])
         )
         # What this turn adds to the conversation.
-        self._messages = [Message("user", request.question)]
-        self._history = chat_history(instructions, [*request.history, *self._messages])
+        self._messages = [Message("user", _told(request, sees=options.sees, session=session))]
+        self._history = chat_history(
+            instructions,
+            [*request.history, *self._messages],
+            request.pictures if options.sees else (),
+        )
         self._call_ids = {call.id for said in request.history for call in said.tool_calls}
         # What the model said, each message that is not empty.
         self._outputs: list[str] = []
         self._warnings: list[TurnWarning] = [
             _not_taken(name) for name in self._wishes.as_fields() if name in services.not_taken
         ]
+        if request.pictures and not options.sees:
+            self._warnings.append(_PICTURES_NOT_SEEN)
         self._is_late = False
         # File name → where the caller gets it.
         self._addresses = dict(session.addresses) if session else {}
@@ -361,6 +395,8 @@ class _Turn:
                     texts.append(delta.text)
                     yield delta
             usage += answer.usage
+            if self._interpreter is not None:
+                self._interpreter.figures.clear()  # shown once
             if self._is_late:
                 budget = "deadline"
             text = "".join(texts)
@@ -419,7 +455,7 @@ class _Turn:
         asked = ask(
             model,
             kernel,
-            self._history,
+            self._to_read(),
             answer,
             parameters=self._parameters,
             tools=tools,
@@ -447,6 +483,11 @@ class _Turn:
             self._is_late = True
         if rest := links.end():
             yield TextDelta(message_id, rest)
+
+    def _to_read(self) -> ChatHistory:
+        """The history, and the figures that the code made since the model was last asked."""
+        figures = self._interpreter.figures if self._interpreter else ()
+        return with_figures(self._history, figures) if figures else self._history
 
     def _calls_of(self, answer: Answer) -> list[ToolRequest]:
         if answer.finish_reason == "content_filter":
@@ -546,6 +587,14 @@ class _Turn:
             await kernel.invoke_function_call(content, self._history)
             if self._interpreter and self._interpreter.failure:
                 span.failed(self._interpreter.failure.code)
+
+
+def _told(request: TurnRequest, *, sees: bool, session: TurnSession | None) -> str:
+    """The question, with a line for each picture: what stays of it in the conversation."""
+    place = "; in /mnt/data" if session else ""
+    how = ", shown with this message alone" if sees else ", which you cannot see"
+    lines = [note(picture, f"{how}{place}") for picture in request.pictures]
+    return "\n".join([request.question, *lines]).lstrip()
 
 
 def _not_taken(name: str) -> TurnWarning:

@@ -36,13 +36,28 @@ class _Wire(BaseModel):
 
 
 class TextPart(_Wire):
-    """One part of a message's content; pictures and sound are not emulated."""
+    """One part of a message's content; sound and files are not emulated."""
 
     type: Literal["text"]
     text: str
 
 
+class ImageUrl(_Wire):
+    """Where a picture is, and how closely the model shall look."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(_Wire):
+    """A picture in a user's message."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
 Content = str | list[TextPart]
+UserContent = str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
 
 
 class FunctionCall(_Wire):
@@ -72,7 +87,7 @@ class UserMessage(_Wire):
     """A question."""
 
     role: Literal["user"]
-    content: Content
+    content: UserContent
     name: str | None = None
 
 
@@ -190,11 +205,11 @@ class ChatRequest(_Wire):
         return self.tool_choice == "required" or isinstance(self.tool_choice, NamedToolChoice)
 
 
-def text_of(content: Content | None) -> str:
+def text_of(content: Content | UserContent | None) -> str:
     """The text of a message's content, its parts on lines of their own."""
-    if content is None:
-        return ""
-    return content if isinstance(content, str) else "\n".join(part.text for part in content)
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part.text for part in content if isinstance(part, TextPart))
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -251,6 +266,8 @@ def _first_problem(error: ValidationError) -> InvalidRequestError:
             code="missing_required_parameter",
         )
     param = _param(location)
+    if problem["type"] == "union_tag_invalid" and len(location) > 2:  # of a part, not a role
+        param += ".type"
     return InvalidRequestError(
         f"Invalid value for '{param}': {problem['msg']}.", param=param, code="invalid_value"
     )
@@ -264,6 +281,8 @@ def _param(location: tuple[int | str, ...]) -> str:
             param += f"[{part}]"
         elif position == 2 and location[0] == "messages":
             continue  # the role, by which the kind of message was told
+        elif position == 6 and str(location[4]).startswith("list[tagged-union"):
+            continue  # the type, by which the kind of part was told
         elif part.isidentifier() and part.islower() and part != "str":
             param += f".{part}" if param else part
     return param

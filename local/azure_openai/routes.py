@@ -32,6 +32,7 @@ from local.azure_openai.faults import (
     Slow,
     refusal,
 )
+from local.azure_openai.images import check_images
 from local.azure_openai.limits import RateCounter, RateLimits
 from local.azure_openai.relay import Relay
 from local.azure_openai.requests import ChatRequest, read_chat_request, read_object
@@ -84,6 +85,8 @@ class AzureOpenAI:
         app: the ASGI application; serve it on loopback.
         faults: failures for the next requests.
         hang_ups: callers that left before their answer was complete.
+        sees: whether the model takes pictures, or refuses them as one that reads text alone; False
+            of a relay's, which decides for itself.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class AzureOpenAI:
         self.hang_ups = HangUps()
         self._verifier = verifier
         self._model = StandInModel() if model is None else model
+        self.sees = not isinstance(self._model, Relay)
         self._model_name = self._model.name if isinstance(self._model, Relay) else model_name
         self._context_tokens = context_tokens
         self._rates = RateCounter(limits or RateLimits())
@@ -178,6 +182,7 @@ class AzureOpenAI:
             return self._model.response(read_object(body), self._headers(), self.hang_ups)
         chat = read_chat_request(body)
         conversation.check(chat)
+        check_images(chat, sees=self.sees)
         prompt = prompt_tokens(chat)
         self._check_length(prompt)
         self._rates.admit(prompt)

@@ -7,6 +7,7 @@ English text lie within about a third of this.
 from dataclasses import dataclass
 from typing import Any, Final
 
+from local.azure_openai.images import image_tokens
 from local.azure_openai.requests import AssistantMessage, ChatRequest, text_of
 from local.azure_openai.steps import Reply
 
@@ -45,6 +46,7 @@ class Usage:
 def prompt_tokens(request: ChatRequest) -> int:
     """The tokens of the request, tools included."""
     tokens = _TOKENS_PER_MESSAGE  # the answer is primed with a role
+    tokens += image_tokens(request)
     for message in request.messages:
         tokens += _TOKENS_PER_MESSAGE + estimate(text_of(message.content))
         if isinstance(message, AssistantMessage):

@@ -19,15 +19,18 @@ from agent.conversations.file_names import stored_name
 from agent.conversations.store import check_conversation_id
 from agent.errors import AgentError
 from agent.events import File
+from agent.http import bodies
 from agent.http.bodies import wants_events
 from agent.http.json_bounds import TOKENS_MAX, _has_too_many
 from agent.http.openai.answers import _markdown, _without_contents
 from agent.http.page import routes as page
+from agent.http.pictures import picture_at
 from agent.http.problems import operation_id
 from agent.http.uploads import file_name_of
 from agent.model.refusals import Refusal
 from agent.model.tool_calls import ObjectTool, TextTool, Tool, read_calls
 from agent.model.wire import Answer, CallPieces
+from agent.pictures import header_of
 from agent.session_pool import outputs
 from agent.session_pool.names import name_of, path_of
 from agent.turns import shown as outputs_shown
@@ -85,6 +88,13 @@ def link(text: str) -> None:
     links.end()
 
 
+def see(text: str) -> None:
+    header_of(text.encode())
+    for address in (text, f"data:{text}", f"/api/conversations/{'0' * 32}/files/{text}"):
+        with contextlib.suppress(AgentError):
+            picture_at(address, "images.0")
+
+
 # What reads input, by the expressions of ours in it; and pieces that it may find hard, repeated.
 READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "conversations/store.py: [0-9a-f]{32}": (check_conversation_id, ("0",)),
@@ -121,6 +131,12 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "model/refusals.py": (
         lambda text: Refusal.read(400, text).as_error(),
         ("a-", "a.", "tools ", "1.", "A_", "0", "https://", "not support "),
+    ),
+    "pictures.py": (see, (";", "a", "data:", ";base64", "A", "\xff", "RIFF", "GIF89a")),
+    "http/pictures.py": (see, ("/", "a", "%41")),
+    "http/bodies.py": (
+        bodies._ADDRESS.match,
+        ("a", "a:", "://", "data", "+", "."),
     ),
     "model/tool_calls.py": (
         call_tool,

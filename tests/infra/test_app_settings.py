@@ -29,6 +29,8 @@ APP = {
     "CONVERSATIONS_URL",
     "POOL_MANAGEMENT_ENDPOINT",
 }
+# What the template derives from the model, unless the operator says it.
+OF_THE_MODEL = {"vision": "AZURE_OPENAI_VISION"}
 # What an operator may change, by the name of the parameter; written only where it is set.
 OPERATOR = {
     "agentExamples": "AGENT_EXAMPLES",
@@ -90,7 +92,12 @@ def test_each_deployed_setting_is_the_apps_or_its_hosts(prediction: Prediction) 
     }
 
     for host, settings in prediction.settings().items():
-        of_the_app = APP | chosen | ({"SIGN_IN_REQUIRED"} if signs_in else set())
+        of_the_app = (
+            APP
+            | set(OF_THE_MODEL.values())
+            | chosen
+            | ({"SIGN_IN_REQUIRED"} if signs_in else set())
+        )
         assert set(settings) == of_the_app | of_the_host[host]
 
 
@@ -133,7 +140,8 @@ def test_each_setting_of_an_operator_has_a_parameter_whose_value_arrives() -> No
     values = dict(re.findall(r"^param (\w+) = '(.*)'$", configuration, re.MULTILINE))
 
     for settings in PREDICTIONS["operator-settings"].settings().values():
-        assert {OPERATOR[name]: values[name] for name in OPERATOR}.items() <= settings.items()
+        chosen = OPERATOR | OF_THE_MODEL
+        assert {chosen[name]: values[name] for name in chosen}.items() <= settings.items()
         assert settings["CONVERSATION_MAX_CHARS"] == "100000"
 
 

@@ -31,7 +31,11 @@ ACCEPTED: dict[str, Parameters] = {
     "an id in other case": {
         "existingOpenAiId": ACCOUNT.replace("resourceGroups", "resourcegroups").upper()
     },
-    "private again": {"privateNetworking": True, "deployedNetworking": "private"},
+    "private again, a model that reads text alone": {
+        "privateNetworking": True,
+        "deployedNetworking": "private",
+        "modelName": "gpt-oss-120b",
+    },
     "no host any more": {"flexHost": False, "deployedFunctionApp": "func-before"},
 }
 REFUSED: dict[str, tuple[Parameters, tuple[str, ...]]] = {
@@ -167,3 +171,15 @@ def test_function_app_that_is_no_longer_deployed_is_remembered(
 
     assert outputs["AZURE_FUNCTION_APP_NAME"] == ""
     assert outputs["DEPLOYED_FUNCTION_APP"] == "func-before"
+
+
+def test_pictures_are_kept_from_a_model_that_is_not_known_to_see(
+    outcomes: dict[str, Outcome], folder: Path
+) -> None:
+    for name, vision in {
+        "private again, a model that reads text alone": "none",
+        "upper case": "questions",
+    }.items():
+        assert outcomes[name].returncode == 0
+        settings = read_prediction(folder / f"{name}.bicepparam").settings()
+        assert {each["AZURE_OPENAI_VISION"] for each in settings.values()} == {vision}

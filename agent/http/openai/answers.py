@@ -7,8 +7,9 @@ URLs, which are taken out again when the caller sends the answer back as history
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -32,9 +33,11 @@ from agent.http.openai.schemas import (
     Completion,
     CompletionAssistantMessage,
     CompletionChoice,
+    CompletionImagePart,
     CompletionInstructionMessage,
     CompletionMessage,
     CompletionRequest,
+    CompletionTextPart,
     CompletionUsage,
     CompletionUserMessage,
     Content,
@@ -45,12 +48,15 @@ from agent.http.openai.schemas import (
     FinishReason,
     Model,
     ModelList,
+    UserContent,
 )
+from agent.http.pictures import line_of, of_history, of_question, picture_at
 from agent.http.problems import invalid
 from agent.messages import Message
 from agent.model.parameters import ModelParameters
+from agent.pictures import Picture
 from agent.turns.result import TurnEvents, TurnResult, collect
-from agent.turns.turn import TurnRequest
+from agent.turns.turn import FileToSee, TurnRequest
 
 # What OpenAI's clients know these by.
 _OPENAI_CODES: dict[type[AgentError], str] = {
@@ -80,35 +86,52 @@ def read_completion(body: bytes) -> CompletionRequest:
         raise _refusal(error) from None
 
 
-def turn_request(completion: CompletionRequest, model: str, max_chars: int) -> TurnRequest:
+def turn_request(
+    completion: CompletionRequest, model: str, max_chars: int, conversation_id: str | None = None
+) -> TurnRequest:
     """The turn that a completion asks for.
 
     Args:
         completion: the request's body.
         model: the agent's.
         max_chars: the longest last message.
+        conversation_id: whose files may be shown.
 
     Raises:
-        InvalidRequestError: the last message is not a question.
+        InvalidRequestError: the last message is not a question, or a picture is none.
         ModelNotServedError: it is for another model.
         PayloadTooLargeError: the last message or the conversation is too long.
     """
     if completion.model != model:
         raise ModelNotServedError(f"`model` must be `{model}`.", field="model")
-    messages = tuple(_messages(completion))
-    if not messages or messages[-1].role != "user" or not messages[-1].text.strip():
+    shown = [
+        [*_pictures_of(message.content, n, conversation_id)]
+        if isinstance(message, CompletionUserMessage)
+        else []
+        for n, message in enumerate(completion.messages)
+    ]
+    question = completion.messages[-1]
+    asked = isinstance(question, CompletionUserMessage) and (
+        _text(question.content).strip() or shown[-1]
+    )
+    if not isinstance(question, CompletionUserMessage) or not asked:
         raise InvalidRequestError(
             "The last message must be the user's, and not empty.", field="messages"
         )
-    check_length(messages[-1].text, max_chars, "messages")
+    pictures, files = of_question(shown[-1], f"messages.{len(shown) - 1}.content")
+    text = _text(question.content)
+    check_length(text, max_chars, "messages")
     instructions = [
         _text(message.content)
         for message in completion.messages
         if isinstance(message, CompletionInstructionMessage)
     ]
     turn = TurnRequest(
-        question=messages[-1].text,
-        history=messages[:-1],
+        question=text,
+        history=tuple(_messages(completion.messages[:-1], shown)),
+        pictures=pictures,
+        earlier_pictures=of_history([*chain(*shown[:-1])]),
+        looks_at=files,
         instructions="\n\n".join(instructions),
         stream=bool(completion.stream),
         parameters=_parameters(completion),
@@ -128,11 +151,17 @@ def _parameters(completion: CompletionRequest) -> ModelParameters:
     )
 
 
-def _messages(completion: CompletionRequest) -> Iterator[Message]:
-    for message in completion.messages:
+def _messages(
+    messages: Sequence[
+        CompletionUserMessage | CompletionAssistantMessage | CompletionInstructionMessage
+    ],
+    shown: Sequence[Sequence[Picture | FileToSee]],
+) -> Iterator[Message]:
+    for message, pictures in zip(messages, shown, strict=False):
         match message:
             case CompletionUserMessage():
-                yield Message("user", _text(message.content))
+                lines = [_text(message.content), *map(line_of, pictures)]
+                yield Message("user", "\n".join(lines))
             case CompletionAssistantMessage(content=content) if content:
                 yield Message("assistant", _without_contents(_text(content)))
 
@@ -150,15 +179,28 @@ def _without_contents(text: str) -> str:
     return "".join([*parts, text[end:]])
 
 
-def _text(content: Content) -> str:
-    return content if isinstance(content, str) else "\n".join(part.text for part in content)
+def _text(content: Content | UserContent) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text for part in content if isinstance(part, CompletionTextPart))
+
+
+def _pictures_of(
+    content: UserContent, number: int, conversation_id: str | None
+) -> Iterator[Picture | FileToSee]:
+    for n, part in enumerate(() if isinstance(content, str) else content):
+        if isinstance(part, CompletionImagePart):
+            field = f"messages.{number}.content.{n}.image_url.url"
+            yield picture_at(part.image_url.url, field, part.image_url.detail, conversation_id)
 
 
 def _refusal(error: ValidationError) -> AgentError:
     fault = error.errors(include_url=False, include_context=False)[0]
-    parameter, last = fault["loc"][:1], fault["loc"][-1:]
+    parameter, last, given = fault["loc"][:1], fault["loc"][-1:], fault["input"]
+    if fault["type"] == "union_tag_invalid" and isinstance(given, dict):
+        last, given = ("type",), given.get("type")
     if parameter == ("messages",) and last == ("type",):
-        reason = OTHER_PARTS.get(fault["input"]) if isinstance(fault["input"], str) else None
+        reason = OTHER_PARTS.get(given) if isinstance(given, str) else None
         if reason:
             name = f"messages.{fault['loc'][1]}.content"
             return InvalidRequestError(f"`{name}`: {reason}", field=name)

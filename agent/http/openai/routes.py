@@ -33,16 +33,16 @@ CONVERSATION_HEADER: Final = "x-conversation-id"
 async def _complete(request: Request) -> Response:
     runtime = await get_runtime()
     model = runtime.turns.model.ai_model_id
+    conversation_id = request.headers.get(CONVERSATION_HEADER)
 
     def read(body: bytes) -> tuple[CompletionRequest, TurnRequest]:
         completion = read_completion(body)
-        return completion, turn_request(completion, model, runtime.input_max_chars)
+        return completion, turn_request(completion, model, runtime.input_max_chars, conversation_id)
 
     completion, turn = await read_json(request, HISTORY_MAX_BYTES, read)
-    conversation_id = request.headers.get(CONVERSATION_HEADER)
     if not conversation_id:
         return await _answer(request, stateless_turn(runtime.turns, turn), completion, model)
-    stateful = replace(turn, history=())
+    stateful = replace(turn, history=(), earlier_pictures=())
     started = await start_conversation_turn(request, runtime, conversation_id, stateful)
     response = await _answer(request, started, completion, model)
     response.headers[CONVERSATION_HEADER] = started.conversation_id

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, JsonValue, Tag
 
+from agent.pictures import Detail
+
 # Nothing but the empty list.
 _None = Annotated[list[JsonValue], Field(max_length=0)]
 _Stop = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -22,6 +24,23 @@ class CompletionTextPart(BaseModel):
     text: str
 
 
+class ImageUrl(BaseModel):
+    """Where a picture is, and how closely the model shall look."""
+
+    url: str = Field(
+        description="A data: URL (PNG, JPEG, GIF or WebP), or with `x-conversation-id` the address "
+        "of a file of the conversation. Nothing is fetched from elsewhere."
+    )
+    detail: Detail | None = None
+
+
+class CompletionImagePart(BaseModel):
+    """A picture of a user's message; of the last one, a model that can see is shown it."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
 def _form_of(content: object) -> str:
     return "parts" if isinstance(content, list) else "text"
 
@@ -32,13 +51,23 @@ type Content = Annotated[
     Discriminator(_form_of),
 ]
 
+type UserContent = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[
+        list[Annotated[CompletionTextPart | CompletionImagePart, Field(discriminator="type")]],
+        FailFast(),
+        Tag("parts"),
+    ],
+    Discriminator(_form_of),
+]
+
 _UPLOAD = (
     "Upload it to a conversation (POST /api/conversations, then /api/conversations/{id}/files) and "
     "name the conversation in the header x-conversation-id: Python finds it in /mnt/data."
 )
 # The type of a part → why a message may have none, and where its content goes.
 OTHER_PARTS = {
-    "image_url": f"The agent takes no images in messages. {_UPLOAD}",
+    "image_url": "Only messages of the user can have images.",
     "input_audio": f"The agent takes no sound in messages. {_UPLOAD}",
     "file": f"The agent takes no files in messages. {_UPLOAD}",
     "refusal": "Send what was refused as text.",
@@ -56,7 +85,7 @@ class CompletionUserMessage(BaseModel):
     """A message of the user."""
 
     role: Literal["user"]
-    content: Content
+    content: UserContent
 
 
 class CompletionAssistantMessage(BaseModel):

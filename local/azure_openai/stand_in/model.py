@@ -1,11 +1,14 @@
 """Chooses the topic of a question, and words the outcome."""
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from local.azure_openai.images import Image, images_of
 from local.azure_openai.requests import (
     AssistantMessage,
     ChatRequest,
+    Message,
     SystemMessage,
     ToolMessage,
     UserMessage,
@@ -31,6 +34,8 @@ _ABILITIES: Final = (
     " between ``` fences."
 )
 _QUOTED_MAX_CHARS: Final = 4_000
+_FIGURES: Final = re.compile(r"\bfigures?\b.*\bcode\b", re.IGNORECASE)
+_HOW_TO_OPEN: Final = "Put Python between ``` fences to open it in /mnt/data."
 _NO_TOOL: Final = (
     "Answering this takes running Python, and this request offers me no tool with a string"
     " parameter 'code' to run it with."
@@ -49,11 +54,17 @@ class StandInModel:
 
     def __call__(self, request: ChatRequest) -> Step:
         """The next step in this conversation."""
+        messages, figures = _apart(request.messages)
+        request = request.model_copy(update={"messages": messages})
         asked_at = _last_question(request)
         plan = None if asked_at is None else _plan(request, asked_at)
         results = _last_results(request)
+        images = images_of(messages)
         if results:
             answer = _report(plan, [read_outcome(text) for text in results])
+            answer += f"\n\n{_what_can_be_told_of(images_of(figures))}" if figures else ""
+        elif plan is None and images:
+            answer = f"{_what_can_be_told_of(images)} {_HOW_TO_OPEN}"
         elif plan is None:
             answer = f"I am {_WHO}. {_ABILITIES}"
         elif code_tool(request) is not None:
@@ -63,6 +74,25 @@ class StandInModel:
         if request.must_call and code_tool(request) is not None:
             return CallTool(code=plan.code if plan and not results else _NOTHING_TO_RUN)
         return Say(_introduced(request, answer))
+
+
+def _apart(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
+    """The conversation, and the figures of its code that the model is shown at its end."""
+    last = messages[-1]
+    if (
+        isinstance(last, UserMessage)
+        and images_of([last])
+        and _FIGURES.search(text_of(last.content))
+    ):
+        for end in range(len(messages) - 1, 0, -1):
+            if isinstance(messages[end - 1], ToolMessage):
+                return messages[:end], messages[end:]
+    return messages, ()
+
+
+def _what_can_be_told_of(images: Sequence[Image]) -> str:
+    listed = ", ".join(f"a {image.kind.upper()} of {image.size_bytes:,} bytes" for image in images)
+    return f"I was shown {listed}, and cannot tell what a picture shows: I am {_WHO}."
 
 
 def _last_question(request: ChatRequest) -> int | None:

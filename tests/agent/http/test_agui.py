@@ -175,6 +175,8 @@ def test_the_last_message_is_the_question_and_the_others_the_history() -> None:
 
 
 IMAGE = {"type": "image", "source": {"type": "url", "value": "https://a.example/b.png"}}
+FILE_PART = {"type": "image", "source": {"type": "file", "value": "file-1"}}
+SOUND = IMAGE | {"type": "audio"}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,17 @@ IMAGE = {"type": "image", "source": {"type": "url", "value": "https://a.example/
         (run_input(), "InvalidRequest", "messages"),
         (run_input({"role": "assistant", "content": "Hi"}), "InvalidRequest", "messages"),
         (run_input({"role": "user", "content": " "}), "InvalidRequest", "messages"),
-        (run_input({"role": "user", "content": [IMAGE]}), "InvalidRequest", "messages"),
+        (
+            run_input({"role": "user", "content": [IMAGE]}),
+            "InvalidRequest",
+            "messages.0.content.0.source.value",
+        ),
+        (
+            run_input({"role": "user", "content": [FILE_PART]}),
+            "InvalidRequest",
+            "messages.0.content.0.source",
+        ),
+        (run_input({"role": "user", "content": [SOUND]}), "InvalidRequest", "messages.0.content.0"),
         (run_input({"role": "user", "content": "x" * 101}), "PayloadTooLarge", "messages"),
         (
             run_input(USER, tools=[{"name": "n", "description": "d", "parameters": {}}]),

@@ -94,6 +94,12 @@ REFUSALS = {
         ["OperationNotSupported", "must name a model for chat completions"],
         [],
     ),
+    "pictures to a model that reads text": (
+        (400, error("Invalid content type. image_url is only supported by certain models.", None)),
+        "ModelFailed",
+        ["image_url is only supported by certain models", "Set AZURE_OPENAI_VISION to none"],
+        [],
+    ),
     "a parameter that no setting is for": (
         (400, error("Invalid 'messages[3].content'", "invalid_value", "messages[3].content")),
         "ModelFailed",

@@ -7,6 +7,7 @@ import pytest
 from local.azure_openai import AzureOpenAI, RateLimits, Say
 from local.managed_identity import ManagedIdentity, TokenVerifier
 from tests.local.azure_openai.conftest import AUDIENCE, CHAT, HELLO, TOOL, Connect
+from tests.support.pictures import PICTURES, data_url
 
 ASKED: dict[str, Any] = {
     "role": "assistant",
@@ -25,6 +26,18 @@ def called(name: str = "f", id_: str = "call_1", arguments: str = "{}") -> dict[
     return {"messages": [{"role": "assistant", "tool_calls": [call]}, result]}
 
 
+IMAGE_PARAM = "messages.[0].content.[0].image_url.url"
+PNG = data_url(PICTURES["image/png"])
+
+
+def with_part(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+def image(*urls: str) -> dict[str, Any]:
+    return with_part(*({"type": "image_url", "image_url": {"url": url}} for url in urls))
+
+
 @pytest.fixture
 def service(verifier: TokenVerifier) -> AzureOpenAI:
     return AzureOpenAI(verifier, model=lambda request: Say("fine"))
@@ -39,11 +52,18 @@ def service(verifier: TokenVerifier) -> AzureOpenAI:
         ({"messages": [{"role": "user"}]}, "messages[0].content", "required"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0]", "'robot'"),
         ({"messages": [{**HELLO[0], "colour": 1}]}, "messages[0].colour", "not permitted"),
+        (with_part({"type": "video"}), "messages[0].content[0].type", "'video'"),
+        (with_part({"type": "image_url"}), "messages[0].content[0].image_url", "required"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-            "messages[0].content[0].type",
-            "'text'",
+            with_part({"type": "image_url", "image_url": {"url": PNG, "detail": "max"}}),
+            "messages[0].content[0].image_url.detail",
+            "'low'",
         ),
+        (image("data:image/png;base64,x"), IMAGE_PARAM, "not correctly formatted in base64"),
+        (image("data:text/html;base64,eA=="), IMAGE_PARAM, "Only image types"),
+        (image("data:image/png;base64,eA=="), IMAGE_PARAM, "unsupported image"),
+        (image("picture.png"), IMAGE_PARAM, "Expected a valid URL"),
+        (image(*[PNG] * 11), "messages.[0].content.[10]", "Max is 10"),
         ({"messages": [{"role": "assistant"}]}, "messages.[0].content", "got null"),
         ({"messages": HELLO, "temperature": 2.5}, "temperature", "less than or equal to 2"),
         ({"messages": HELLO, "temperature": "hot"}, "temperature", "valid number"),
@@ -130,6 +150,25 @@ async def test_bad_body_is_refused_with_the_field_that_is_wrong(
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
     assert words in error["message"]
+
+
+async def test_a_model_that_reads_text_alone_refuses_pictures(
+    service: AzureOpenAI, call: Connect
+) -> None:
+    async with call(service) as client:
+        seen = await client.post(CHAT, json=image(PNG))
+        service.sees = False
+        refused = await client.post(CHAT, json=image(PNG))
+    assert seen.status_code == 200
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, "messages.[0].content.[0].type")
+    assert "image_url is only supported by certain models" in error["message"]
+
+
+async def test_no_picture_is_fetched_from_the_internet(service: AzureOpenAI, call: Connect) -> None:
+    async with call(service) as client:
+        refused = await client.post(CHAT, json=image("https://example.com/a.png"))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (501, "NotEmulated")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe"])

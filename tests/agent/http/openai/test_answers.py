@@ -148,7 +148,6 @@ def test_what_no_model_takes_is_refused_by_its_name(given: dict[str, object]) ->
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ({"type": "image_url", "image_url": {"url": "data:,"}}, "no images in messages"),
         ({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "no sound"),
         ({"type": "file", "file": {"file_id": "1"}}, "no files in messages"),
     ],
@@ -159,6 +158,14 @@ def test_what_is_not_text_is_refused_by_where_it_goes(part: dict[str, object], w
         read_completion(asked(HI, message))
     assert "/api/conversations/{id}/files" in str(refused.value)
     assert refused.value.field == "messages.1.content"
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_images_are_the_users(role: str) -> None:
+    message = {"role": role, "content": [IMAGE]}
+    with pytest.raises(InvalidRequestError, match="Only messages of the user") as refused:
+        read_completion(asked(message, HI))
+    assert refused.value.field == "messages.0.content"
 
 
 @pytest.mark.parametrize("content", [1, None, [1], [{}], [{"type": "text"}], [{"type": ["text"]}]])

@@ -8,6 +8,7 @@ import pytest
 from local.azure_openai import ChatRequest, StandInModel
 from local.azure_openai.steps import CallTool, Say, Step
 from tests.local.azure_openai.conftest import TOOL
+from tests.support.pictures import PICTURES, data_url
 
 WHO = "the local stand-in model, a small program and not a language model"
 
@@ -200,3 +201,29 @@ def test_required_tool_call_is_made_even_when_there_is_nothing_to_compute() -> N
 def test_same_request_gets_the_same_step() -> None:
     messages = [user("solve x^2 = 4")]
     assert step(messages) == step(messages)
+
+
+def picture() -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": data_url(PICTURES["image/png"])}}
+
+
+def test_of_a_picture_it_tells_what_a_small_program_can() -> None:
+    text = {"type": "text", "text": "What do you see?\n[image: picture-1.png, 20x10; in /mnt/data]"}
+    answer = say([user([text, picture()])])
+    assert answer.startswith("I was shown a PNG of 127 bytes, and cannot tell what a picture shows")
+    assert WHO in answer
+
+
+def test_of_a_picture_it_runs_the_code_that_the_user_wrote() -> None:
+    text = {"type": "text", "text": "Open it:\n```python\nprint(1)\n```"}
+    assert step([user([text, picture()])]) == CallTool(code="print(1)\n")
+
+
+def test_figures_of_its_code_do_not_take_the_place_of_the_results() -> None:
+    shown = [
+        {"role": "assistant", "content": "(Let me look.)"},
+        user([{"type": "text", "text": "The figures that your code made: image-1.png"}, picture()]),
+    ]
+    answer = say([*after("Plot sin(x)", '{"status": "Succeeded", "stdout": "drawn"}'), *shown])
+    assert "drawn" in answer
+    assert "I was shown a PNG of 127 bytes" in answer
