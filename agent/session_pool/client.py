@@ -29,10 +29,11 @@ from agent.session_pool.names import is_plain, name_of
 from agent.session_pool.outputs import CellOutputs, Shown, read_outputs
 from agent.session_pool.survey import (
     ANSWER_MAX_CHARS,
-    TRANSFER_PREFIX,
     Errand,
     SessionFile,
     Survey,
+    is_transfer,
+    new_transfer,
     read_survey,
     survey_code,
 )
@@ -306,7 +307,7 @@ class SessionsClient:
                 SessionFile(name_of(name.encode()), f.size_bytes, f.modified_at)
                 for f in page.value
                 if f.type.lower() != "directory"
-                and not f.name.startswith(TRANSFER_PREFIX)
+                and not is_transfer(f.name)
                 and "\N{REPLACEMENT CHARACTER}" not in (name := _full_name(f))
             ]
             path, parameters = (self._path_of(page.next_link), {}) if page.next_link else (None, {})
@@ -351,7 +352,7 @@ class SessionsClient:
             The `Errand.moves` that gives such a file its name; None where it has it.
         """
         plain = "/" not in name and is_plain(name)
-        sent = name if plain else f"{TRANSFER_PREFIX}{secrets.token_hex(16)}"
+        sent = name if plain else new_transfer()
         boundary = secrets.token_hex(16)
         head = (
             f"--{boundary}\r\n"
@@ -413,7 +414,7 @@ class SessionsClient:
     @contextlib.asynccontextmanager
     async def _linked(self, identifier: str, name: str, deadline: float) -> AsyncIterator[str]:
         """A second name of a file, that every call takes."""
-        link = f"{TRANSFER_PREFIX}{secrets.token_hex(16)}"
+        link = new_transfer()
         survey = await self.survey(identifier, Errand(links=[(name, link)]), deadline=deadline)
         if survey is None or survey.failed:
             raise PoolNotFoundError("The session has no such file.")

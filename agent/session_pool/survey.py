@@ -8,6 +8,7 @@ code wrote to its working directory instead of /mnt/data.
 
 import base64
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ from agent.session_pool.names import name_of, path_of
 
 # What the answer may have, in characters; the service gives no bound for what may be asked for.
 ANSWER_MAX_CHARS: Final = 100_000
-# A file on its way in or out under a name that every call takes.
-TRANSFER_PREFIX: Final = "transfer-"
+# A file on its way in or out under a name that every call takes; no file of code is called so.
+_TRANSFER_PREFIX: Final = "transfer-"
+_TRANSFER: Final = f"{_TRANSFER_PREFIX}[0-9a-f]{{32}}"
 _JSON_MAX_BYTES: Final = 8 * 1024**2
 
 _SCRIPT: Final = files(__package__).joinpath("survey_script.py").read_text("utf-8")
@@ -90,6 +92,16 @@ class _Answer(BaseModel):
     failed: list[str]
 
 
+def new_transfer() -> str:
+    """A name that no file has, for one on its way."""
+    return f"{_TRANSFER_PREFIX}{secrets.token_hex(16)}"
+
+
+def is_transfer(name: str) -> bool:
+    """Whether a name is one of those."""
+    return re.fullmatch(_TRANSFER, name) is not None
+
+
 def survey_code(errand: Errand) -> tuple[str, str]:
     """The code, and the mark that begins and ends its answer among what else is printed."""
     mark = f"<{secrets.token_hex(12)}>"
@@ -99,7 +111,7 @@ def survey_code(errand: Errand) -> tuple[str, str]:
         "removes": [_hex(name) for name in errand.removes],
         "works_in_data": errand.works_in_data,
         "working_s": errand.working_s,
-        "transfer_prefix": TRANSFER_PREFIX,
+        "transfer": _TRANSFER,
         "max_chars": ANSWER_MAX_CHARS - 2 * len(mark) - 100,
         "mark": mark,
     }

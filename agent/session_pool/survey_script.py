@@ -4,6 +4,7 @@ import base64
 import filecmp
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -127,10 +128,9 @@ def bring(since: float) -> None:
                 failed.append(path.hex())
 
 
-def answer(max_chars: int, transfer_prefix: str) -> str:
+def answer(max_chars: int, transfer: str) -> str:
     """What is there, packed; the newest files alone if it would be too long."""
-    prefix = transfer_prefix.encode()
-    found = [each for each in files_below(ROOT) if not each[0].startswith(prefix)]
+    found = [each for each in files_below(ROOT) if not re.fullmatch(transfer.encode(), each[0])]
     found.sort(key=lambda each: each[1].st_ctime_ns, reverse=True)
     listed = found[:MAX_FILES]
     while True:
@@ -161,4 +161,4 @@ def main(arguments: dict[str, Any]) -> None:
         # Beside the file system's clock.
         bring(time.time() - arguments["working_s"])  # noqa: TID251 - see above
     mark = arguments["mark"]
-    print(mark + answer(arguments["max_chars"], arguments["transfer_prefix"]) + mark, flush=True)
+    print(mark + answer(arguments["max_chars"], arguments["transfer"]) + mark, flush=True)

@@ -161,6 +161,7 @@ NAMES: Final = (
     *("-dash", "--help", "a b", " a", "a ", ".hidden", "..a", "a.", "no-extension", "a..b"),
     *("é.txt", unicodedata.normalize("NFD", "é.txt"), "中文.csv", "עברית", "a\N{GRINNING FACE}"),
     *("a\nb", "a\tb", "a\x01b", "a\x7fb", "%41.txt", "%", "a%2Fb", "a+b c&d=e.txt", "con", "NUL"),
+    *("transfer-", "transfer-prices.csv", "transfer-" + "0" * 31, "transfer-" + "0" * 32 + ".csv"),
     *("x" * 251 + ".txt", "中" * 85, "a\\xe9b", "a\\x5cb", "a\\x5cxe9b", "\u202ea", "\ufeffa"),
     *("d/a", "d.e/f/a.txt", "-d/-a", "d'/a", "é/é", "a;b/c"),
     *(os.fsdecode(raw) for raw in (b"caf\xe9.txt", b"\xff", b"d\xff/a", b"\x80\\x80")),
