@@ -8,6 +8,16 @@ import pytest
 from playwright.async_api import Route, expect
 from starlette.requests import Request
 
+from agent.events import (
+    Event,
+    ExecutionStatus,
+    ToolFinished,
+    ToolStarted,
+    ToolUse,
+    TurnFinished,
+    Usage,
+)
+from agent.http.agui import AguiEncoder
 from agent.http.dispatch import PageTexts, dispatch
 from agent.settings import StartSettings
 from local.azure_openai import Say
@@ -50,6 +60,36 @@ async def test_title_and_examples_are_shown_as_the_texts_that_they_are(
         await examples.first.click()
         await chat.answered()
     assert script.requests[0].messages[-1].content == f"How much? {title}"
+
+
+async def test_a_call_of_an_own_tool_is_a_card_with_arguments_and_result(
+    open_chat: OpenChat,
+) -> None:
+    """The events are the app's; no tool that could be called is on here."""
+    events: list[Event] = []
+    statuses: tuple[ExecutionStatus, ...] = ("Succeeded", "Failed")
+    for call_id, status in zip("12", statuses, strict=True):
+        events.append(ToolStarted(call_id, "convert", {"amount": HOSTILE}))
+        use = ToolUse("convert", {"amount": HOSTILE}, status, f"{HOSTILE} {status}", 5)
+        events.append(ToolFinished(call_id, use))
+    events.append(TurnFinished("Done.", "stop", Usage(1, 2)))
+    encoder = AguiEncoder("t", "r", operation_id="o")
+    stream = b"".join([encoder.begin(), *map(encoder.encode, events)])
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(body=stream, headers={"content-type": "text/event-stream"})
+
+    chat = await open_chat()
+    await chat.load()
+    await chat.page.route("**/api/chat", answer)
+    turn = await chat.ask("Convert.")
+    runs = turn.get_by_role("group", name="convert")
+    labels = await runs.locator(".run-label").all_text_contents()
+    assert labels == ["Called convert", "convert failed"]
+    await expect(runs.first).to_contain_text(f"{HOSTILE} Succeeded")
+    await expect(runs.last.locator(".output-error")).to_contain_text(f"{HOSTILE} Failed")
+    await expect(runs.first.locator(".run-code .hljs-attr")).to_have_text('"amount"')
+    assert await turn.locator("img, script").count() == 0
 
 
 async def test_without_these_settings_it_is_the_page_of_before() -> None:

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from agent.runtime import Runtime
-from agent.settings import Settings
 from tests.conftest import SharedAzure
+from tests.support.own_tools import runtime_with_tools
 
 type WriteTools = Callable[..., str]
 
@@ -66,12 +66,8 @@ async def runtime(
     azure: SharedAzure, write_tools: WriteTools, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Runtime]:
     """One runtime for a module's table of cases, with the sample tools."""
-    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
-    known["conversations_url"] = tmp_path_factory.mktemp("conversations").as_uri()
-    with pytest.MonkeyPatch.context() as environment:
-        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-            environment.setenv(name, azure.stack.app_settings[name])
-        environment.setenv("GREETING", "Good day")
-        settings = Settings.model_validate(known)
-        async with Runtime(settings, tools=write_tools(samples=SAMPLES, slow=SLOW)) as opened:
-            yield opened
+    package = write_tools(samples=SAMPLES, slow=SLOW)
+    conversations = tmp_path_factory.mktemp("conversations")
+    environment = {"GREETING": "Good day"}
+    async with runtime_with_tools(azure.stack, package, environment, conversations) as opened:
+        yield opened

@@ -16,7 +16,6 @@ from agent.events import ToolFinished
 from agent.http.agui import AguiEncoder
 from agent.http.schemas import ChatAnswer
 from agent.runtime import Runtime
-from agent.settings import Settings
 from agent.tools._open_data.download import DOWNLOAD_MAX_BYTES
 from agent.tools.fetch_open_data import FetchOpenData
 from agent.turns.result import collect as collect_result
@@ -25,6 +24,7 @@ from local.azure_openai import CallTool, CallTools, Say
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.https_sites import Web, web
 from tests.support.open_data import CSV, URL, ok
+from tests.support.own_tools import runtime_with_tools
 from tests.support.tools_on_this_machine.fetch_open_data import WEBS
 from tests.support.turns import collect, tool_results
 
@@ -55,15 +55,11 @@ async def hosts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Web]:
 async def runtime(
     azure: SharedAzure, hosts: Web, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Runtime]:
-    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
-    known["conversations_url"] = tmp_path_factory.mktemp("conversations").as_uri()
-    with pytest.MonkeyPatch.context() as environment:
-        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-            environment.setenv(name, azure.stack.app_settings[name])
-        environment.setenv("OPEN_DATA_HOSTS", HOSTS)
-        settings = Settings.model_validate(known)
-        async with Runtime(settings, tools="tests.support.tools_on_this_machine") as opened:
-            yield opened
+    package = "tests.support.tools_on_this_machine"
+    conversations = tmp_path_factory.mktemp("conversations")
+    environment = {"OPEN_DATA_HOSTS": HOSTS}
+    async with runtime_with_tools(azure.stack, package, environment, conversations) as opened:
+        yield opened
 
 
 async def test_code_reads_the_file_that_was_fetched(azure: SharedAzure, runtime: Runtime) -> None:
