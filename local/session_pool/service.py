@@ -119,21 +119,29 @@ class SessionPool:
         opening.callback(files.close)
 
         async def copy_files(old: KernelProcess, new: KernelProcess) -> list[str]:
-            data_bytes = options.limits.data_bytes
-            return await files.copy_all(old.data_directory, new.data_directory, data_bytes)
+            return await files.copy_all(
+                old.data_directory,
+                new.data_directory,
+                max_bytes=options.limits.data_bytes,
+                max_files=options.limits.inodes,
+            )
 
         async def keep_files(session: Session) -> None:
             if options.keep_files is not None:
                 folder = options.keep_files / f"{_folder_name(session.identifier)}-{session.guid}"
                 try:
                     left_out = await files.export(
-                        session.kernel.data_directory, folder, options.limits.data_bytes
+                        session.kernel.data_directory,
+                        folder,
+                        max_bytes=options.limits.data_bytes,
                     )
                 except OSError as error:
                     _log.error("%s: the files are not kept: %s", folder, error.strerror)
                     return
                 if left_out:
-                    _log.warning("%s: %s files or links are left out", folder, len(left_out))
+                    _log.warning(
+                        "%s: %s files, folders or links are left out", folder, len(left_out)
+                    )
 
         keep = keep_files if options.keep_files else None
         pool = Pool(options, self.clock, source, copy_files, keep, self.faults.before_allocation)

@@ -23,17 +23,20 @@ class TreeCopy:
         for_session: the copy is for code in a session again: it has symbolic links, which may lead
             anywhere, and all permissions; otherwise its owner can read and remove everything.
         room_bytes: how much content there may be, without holes.
+        room_files: how many files and folders there may be.
         left_out: paths that are not in the copy.
     """
 
     target: int
     for_session: bool
     room_bytes: int
+    room_files: int
     left_out: list[str] = field(default_factory=list)
     _copied: dict[int, bytes] = field(default_factory=dict)
 
     def run(self, source: int) -> list[str]:
         """Copy all of `source` (a descriptor); the value is `left_out`. Blocks."""
+        os.fchmod(source, 0o700)  # code may have closed it to itself
         self._folder(source, self.target, b"", MAX_DEPTH)
         return self.left_out
 
@@ -48,6 +51,9 @@ class TreeCopy:
                 self.left_out.append(os.fsdecode(inner))
 
     def _one(self, source: int, target: int, name: bytes, path: bytes, depth: int) -> None:
+        if self.room_files <= 0:
+            raise OSError(errno.ENOSPC, "the copy has no room for so many files")
+        self.room_files -= 1
         found = os.stat(name, dir_fd=source, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode) and self.for_session:
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)

@@ -5,10 +5,13 @@ openat2 with RESOLVE_BENEATH. Where that is missing (before Linux 5.6, or forbid
 each component is opened on its own without following links.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
+import stat
 import struct
+from collections.abc import Iterator
 
 _SYS_OPENAT2 = 437  # on every architecture
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
@@ -23,7 +26,9 @@ def open_beneath(folder: int, path: bytes, flags: int, mode: int = 0) -> int:
     Raises:
         OSError: as open does; ELOOP or EXDEV for what would lead outside.
     """
-    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+    if not flags & os.O_PATH:  # which takes no others
+        flags |= os.O_NOCTTY | os.O_NONBLOCK
     how = struct.pack("QQQ", flags, mode, _RESOLVE)
     descriptor: int = _libc.syscall(_SYS_OPENAT2, folder, path, how, len(how))
     if descriptor >= 0:
@@ -49,3 +54,50 @@ def open_by_components(folder: int, path: bytes, flags: int, mode: int = 0) -> i
         return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=current)
     finally:
         os.close(current)
+
+
+@contextlib.contextmanager
+def opened_up(folder: int, path: bytes) -> Iterator[None]:
+    """Let the owner of `path` read and write it, and enter all above it, while the block runs.
+
+    Code may have taken these permissions from itself: an archive without permissions does so.
+
+    Raises:
+        OSError: as open does; ELOOP for what is neither a file nor a folder.
+    """
+    with contextlib.ExitStack() as given:
+        held = os.dup(folder)
+        given.callback(os.close, held)
+        for part in (b".", *path.split(b"/")):
+            if part != b".":  # which only those who may enter a folder can open
+                held = open_beneath(held, part, os.O_PATH)
+                given.callback(os.close, held)
+            mode = os.fstat(held).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            wanted = mode | (0o700 if stat.S_ISDIR(mode) else 0o600)
+            if mode != wanted:
+                # By the descriptor: the name may lead elsewhere by now.
+                os.chmod(f"/proc/self/fd/{held}", stat.S_IMODE(wanted))
+                given.callback(os.chmod, f"/proc/self/fd/{held}", stat.S_IMODE(mode))
+        yield
+
+
+def open_closed(folder: int, path: bytes, flags: int) -> int:
+    """Open as `open_beneath` does, also what its owner has closed to itself."""
+    try:
+        return open_beneath(folder, path, flags)
+    except PermissionError:
+        with opened_up(folder, path):
+            return open_beneath(folder, path, flags)
+
+
+@contextlib.contextmanager
+def open_folder_beneath(folder: int, path: bytes) -> Iterator[int]:
+    """Open a folder whose files can be looked at while the block runs, closed or not."""
+    with contextlib.ExitStack() as resources:
+        opened = open_closed(folder, path, os.O_RDONLY | os.O_DIRECTORY)
+        resources.callback(os.close, opened)
+        if os.fstat(opened).st_mode & 0o500 != 0o500:
+            resources.enter_context(opened_up(opened, b"."))
+        yield opened

@@ -5,7 +5,9 @@ import contextlib
 import ctypes
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -14,7 +16,7 @@ from typing import IO, TypeVar
 
 from local.session_pool.errors import FileMissingError, FileRefusedError
 from local.session_pool.files.copying import TreeCopy
-from local.session_pool.files.safe_open import open_beneath
+from local.session_pool.files.safe_open import open_beneath, open_closed, opened_up
 from local.session_pool.files.tree import (
     MAX_DEPTH,
     UPLOAD_PREFIX,
@@ -25,15 +27,16 @@ from local.session_pool.files.tree import (
     make_folders,
     missing_is_ours,
     open_folder,
-    path_of,
+    real_path,
     remove_tree,
+    whole,
     write_all,
 )
 
 T = TypeVar("T")
 
 _CHUNK_BYTES = 256 << 10
-# A listing longer than this would be a way to fill the host's memory.
+# A longer listing would be a way to fill the host's memory, a longer export one to fill its disk.
 _MAX_ENTRIES = 5_000
 
 
@@ -62,11 +65,8 @@ class SessionFiles:
         """
 
         def work(root: int) -> list[FileEntry]:
-            descriptor = open_folder(root, folder)
-            try:
-                return list(islice(entries_of(descriptor, "", recursive, MAX_DEPTH), _MAX_ENTRIES))
-            finally:
-                os.close(descriptor)
+            with open_folder(root, real_path(root, folder)) as descriptor:
+                return list(islice(entries_of(descriptor, recursive), _MAX_ENTRIES))
 
         return sorted(await self._run(root, work), key=lambda entry: (entry.directory, entry.name))
 
@@ -78,12 +78,9 @@ class SessionFiles:
         """
 
         def work(root: int) -> FileEntry:
-            descriptor = open_folder(root, folder)
-            try:
-                with missing_is_ours(name):
-                    found = os.stat(os.fsencode(name), dir_fd=descriptor, follow_symlinks=False)
-            finally:
-                os.close(descriptor)
+            real_folder, _, real_name = real_path(root, whole(folder, name)).rpartition("/")
+            with open_folder(root, real_folder) as descriptor, missing_is_ours(name):
+                found = os.stat(real_name, dir_fd=descriptor, follow_symlinks=False)
             entry = entry_of(name, "", found)
             if entry is None:
                 raise FileMissingError(f"The file {name} was not found.")
@@ -99,8 +96,9 @@ class SessionFiles:
         """
 
         def open_file(root: int) -> tuple[int, int]:
+            path = os.fsencode(real_path(root, whole(folder, name)))
             with missing_is_ours(name):
-                descriptor = open_beneath(root, path_of(folder, name), os.O_RDONLY)
+                descriptor = open_closed(root, path, os.O_RDONLY)
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 os.close(descriptor)
@@ -170,37 +168,51 @@ class SessionFiles:
         """
 
         def work(root: int) -> None:
-            with missing_is_ours(name):
-                descriptor = open_folder(root, folder)
-                try:
-                    remove_tree(descriptor, os.fsencode(name), MAX_DEPTH)
-                finally:
-                    os.close(descriptor)
+            real_folder, _, real_name = real_path(root, whole(folder, name)).rpartition("/")
+            with (
+                open_folder(root, real_folder) as descriptor,
+                missing_is_ours(name),
+                opened_up(descriptor, b"."),
+            ):
+                remove_tree(descriptor, os.fsencode(real_name), MAX_DEPTH)
 
         await self._run(root, work)
 
-    async def copy_all(self, source: int, target: int, max_bytes: int) -> list[str]:
+    async def copy_all(
+        self, source: int, target: int, *, max_bytes: int, max_files: int
+    ) -> list[str]:
         """Copy everything from one /mnt/data to another, empty one; return what is left out."""
-        copy = TreeCopy(target, for_session=True, room_bytes=max_bytes)
+        copy = TreeCopy(target, for_session=True, room_bytes=max_bytes, room_files=max_files)
         return await self._run(source, copy.run)
 
-    async def export(self, source: int, folder: Path, max_bytes: int) -> list[str]:
+    async def export(self, source: int, folder: Path, *, max_bytes: int) -> list[str]:
         """Copy files and folders from a /mnt/data to a new folder of the host; no links.
 
         Returns:
-            What is left out.
+            What is left out: also what is beyond as many files as a listing shows.
 
         Raises:
-            OSError: the folder cannot be made.
+            OSError: the folder cannot be made; then nothing is there.
         """
 
         def work() -> list[str]:
-            folder.mkdir(parents=True)
-            target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            # It has its name when it is whole.
+            unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+            target = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                return TreeCopy(target, for_session=False, room_bytes=max_bytes).run(source)
+                copy = TreeCopy(
+                    target, for_session=False, room_bytes=max_bytes, room_files=_MAX_ENTRIES
+                )
+                left_out = copy.run(source)
+                os.fchmod(target, 0o755)
+                unfinished.rename(folder)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
             finally:
                 os.close(target)
+            return left_out
 
         # As ourselves: the threads of this object may be of a user who can write nowhere else.
         return await asyncio.to_thread(work)

@@ -9,17 +9,27 @@ import os
 import re
 import secrets
 import stat
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
-from local.session_pool.files.safe_open import open_beneath
+from local.session_pool.files.safe_open import (
+    open_beneath,
+    open_closed,
+    open_folder_beneath,
+)
 
 UPLOAD_PREFIX = b".upload-"
 # What is being written is not listed; code may call its own files nearly so.
 _UPLOADING = re.compile(rb"\.upload-[0-9a-f]{16}")
 MAX_DEPTH = 64
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+# PATH_MAX of Linux, with the byte that ends it: what is longer, no request could name.
+_MAX_PATH_BYTES = 4096
+# What stands in a listing for bytes that are not UTF-8.
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True)
@@ -41,15 +51,18 @@ class FileEntry:
     modified_at: datetime
 
 
-def path_of(folder: str, name: str) -> bytes:
-    """The path of a file, as bytes, relative to /mnt/data."""
-    return os.fsencode(f"{folder}/{name}" if folder else name)
+def whole(folder: str, name: str) -> str:
+    """The path of a file, relative to /mnt/data."""
+    return f"{folder}/{name}" if folder else name
 
 
-def open_folder(root: int, folder: str) -> int:
-    """Open a folder; raises `FileMissingError`."""
-    with missing_is_ours(folder):
-        return open_beneath(root, os.fsencode(folder) or b".", os.O_RDONLY | os.O_DIRECTORY)
+@contextlib.contextmanager
+def open_folder(root: int, folder: str) -> Iterator[int]:
+    """Open a folder while the block runs; raises `FileMissingError`."""
+    with contextlib.ExitStack() as resources:
+        with missing_is_ours(folder):
+            opened = resources.enter_context(open_folder_beneath(root, os.fsencode(folder) or b"."))
+        yield opened
 
 
 def make_folders(root: int, folder: str) -> int:
@@ -66,30 +79,34 @@ def make_folders(root: int, folder: str) -> int:
     return current
 
 
-def entries_of(folder: int, directory: str, recursive: bool, depth: int) -> Iterator[FileEntry]:
-    """Yield the entries of a folder (a descriptor), and those below it if `recursive`."""
-    with os.scandir(folder) as found:
-        for each in found:
-            name = each.name
-            if _UPLOADING.fullmatch(os.fsencode(name)):
-                continue
+def entries_of(folder: int, recursive: bool) -> Iterator[FileEntry]:
+    """Yield the entries of a folder (a descriptor); if `recursive`, then those of folders below."""
+    pending = deque([""])
+    while pending:
+        directory = pending.popleft()
+        with contextlib.ExitStack() as resources:
             try:
-                entry = entry_of(name, directory, each.stat(follow_symlinks=False))
+                path = os.fsencode(directory) or b"."
+                opened = resources.enter_context(open_folder_beneath(folder, path))
             except OSError:  # gone meanwhile
                 continue
-            if entry is None:
-                continue
-            yield entry
-            if recursive and entry.is_directory and depth > 0:
-                try:
-                    deeper = open_beneath(folder, os.fsencode(name), os.O_RDONLY | os.O_DIRECTORY)
-                except OSError:  # not readable, or not a folder any more
+            for each in resources.enter_context(os.scandir(opened)):
+                entry = _listed(each, directory)
+                if entry is None:
                     continue
-                try:
-                    inner = f"{directory}/{name}" if directory else name
-                    yield from entries_of(deeper, inner, recursive, depth - 1)
-                finally:
-                    os.close(deeper)
+                yield entry
+                inner = whole(directory, each.name)
+                if recursive and entry.is_directory and len(os.fsencode(inner)) < _MAX_PATH_BYTES:
+                    pending.append(inner)
+
+
+def _listed(found: os.DirEntry[str], directory: str) -> FileEntry | None:
+    if _UPLOADING.fullmatch(os.fsencode(found.name)):
+        return None
+    try:
+        return entry_of(found.name, directory, found.stat(follow_symlinks=False))
+    except OSError:  # gone meanwhile
+        return None
 
 
 def entry_of(name: str, directory: str, found: os.stat_result) -> FileEntry | None:
@@ -108,7 +125,7 @@ def remove_tree(folder: int, name: bytes, depth: int) -> None:
     if not stat.S_ISDIR(found.st_mode):
         os.unlink(name, dir_fd=folder)
         return
-    deeper = open_beneath(folder, name, os.O_RDONLY | os.O_DIRECTORY)
+    deeper = _open_for_good(folder, name)
     try:
         with os.scandir(deeper) as inside:
             names = [os.fsencode(each.name) for each in inside]
@@ -130,7 +147,7 @@ def _remove_flat(folder: int, name: bytes) -> None:
         if not stat.S_ISDIR(os.stat(current, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(current, dir_fd=folder)
             continue
-        deeper = open_beneath(folder, current, os.O_RDONLY | os.O_DIRECTORY)
+        deeper = _open_for_good(folder, current)
         try:
             with os.scandir(deeper) as inside:
                 found = [(os.fsencode(e.name), e.is_dir(follow_symlinks=False)) for e in inside]
@@ -144,6 +161,39 @@ def _remove_flat(folder: int, name: bytes) -> None:
         finally:
             os.close(deeper)
         os.rmdir(current, dir_fd=folder)
+
+
+def _open_for_good(folder: int, name: bytes) -> int:
+    """Open a folder that is to be removed, whatever its permissions."""
+    deeper = open_closed(folder, name, _FOLDER)
+    os.fchmod(deeper, 0o700)
+    return deeper
+
+
+def real_path(root: int, path: str) -> str:
+    """Return the path that a listing shows as `path`, where bytes that are not UTF-8 are replaced.
+
+    Raises:
+        FileMissingError: there is no such file, or more than one.
+    """
+    if _REPLACEMENT not in path:
+        return path
+    real = ""
+    for part in path.split("/"):
+        names = [part]
+        if _REPLACEMENT in part:
+            with open_folder(root, real) as folder, os.scandir(folder) as inside:
+                found = [each.name for each in inside if printable(each.name) == part]
+            names = [part] if part in found else found
+        if len(names) != 1:
+            raise FileMissingError(f"{len(names)} files are listed as {path}.")
+        real = whole(real, names[0])
+    return real
+
+
+def printable(name: str) -> str:
+    """Return a name as listings show it: bytes that are not UTF-8 become replacement characters."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -116,6 +116,20 @@ async def test_kept_files_have_their_holes_and_none_is_kept_in_part(
     assert sum(path.stat().st_blocks * 512 for path in found) < 1 << 20
 
 
+@on_the_shared_loop
+async def test_kept_files_are_bounded_in_number_and_the_rest_is_told(
+    open_pool: OpenPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_pool(PoolOptions(keep_files=tmp_path, preload=())) as client:
+        await client.result("for n in range(5100): open(f'/mnt/data/{n:04}', 'w').write('whole')")
+        await client.request("DELETE", "session")
+    found = [path for path in below(tmp_path) if path.is_file()]
+    assert sorted(path.name for path in found) == [f"{n:04}" for n in range(5000)]
+    assert {path.stat().st_size for path in found} == {5}
+    assert "100 files, folders or links are left out" in caplog.text
+    assert {path.parent for path in below(tmp_path)} == {tmp_path, found[0].parent}
+
+
 def below(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
 

@@ -8,13 +8,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from local.session_pool.errors import PropertiesMissingError, ValidationFailedError
-from local.session_pool.files.tree import FileEntry
+from local.session_pool.files.tree import FileEntry, printable
 from local.session_pool.http.api_versions import ApiVersion
 from local.session_pool.http.wire.jupyter import JupyterFormat, outputs_json
 from local.session_pool.http.wire.values import (
     content_type,
     json_bytes,
-    printable,
     state_of,
     timestamp,
 )

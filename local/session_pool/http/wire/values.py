@@ -42,11 +42,6 @@ def content_type(name: str) -> str:
     return guessed if guessed and not encoding else "application/octet-stream"
 
 
-def printable(name: str) -> str:
-    """A file name for JSON: bytes that are not UTF-8 become replacement characters."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def state_of(outcome: Outcome) -> Status:
     """The state of a finished execution."""
     return "Succeeded" if outcome.succeeded else "Failed"

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from local.session_pool.errors import PropertiesMissingError
-from local.session_pool.files.tree import FileEntry
+from local.session_pool.files.tree import FileEntry, printable
 from local.session_pool.http.wire.flat import ExecutionBody, validation_failed
-from local.session_pool.http.wire.values import json_bytes, printable, timestamp
+from local.session_pool.http.wire.values import json_bytes, timestamp
 from local.session_pool.pool.execution import ExecutionRequest, Outcome
 
 

@@ -181,6 +181,63 @@ async def test_deep_trees_and_closed_folders_are_survived(session: PoolClient) -
     assert await session.names() == ["closed", "d"]
 
 
+async def test_a_tree_of_any_depth_is_listed_and_read(session: PoolClient) -> None:
+    await session.result(
+        "import os\nos.chdir('/mnt/data')\n"
+        "for n in range(300):\n    os.mkdir('d'); os.chdir('d')\n"
+        "open('end', 'w').write('deep')\nos.chdir('/')"
+    )
+    listed = await session.request("GET", "files", params={"recursive": "true"})
+    last = listed.json()["value"][-1]
+    assert (last["name"], last["directory"]) == ("end", "/".join(["d"] * 300))
+    content = await session.request("GET", "files/end/content", params={"path": last["directory"]})
+    assert content.content == b"deep"
+
+
+@pytest.mark.parametrize("mode", [0, 0o100, 0o400, 0o500])
+async def test_what_code_closed_to_itself_is_listed_read_and_deleted(
+    session: PoolClient, mode: int
+) -> None:
+    make = (
+        "import os\nos.makedirs('/mnt/data/a/b'); open('/mnt/data/a/b/f', 'w').write('closed')\n"
+        f"for path in ('a/b/f', 'a/b', 'a'): os.chmod('/mnt/data/' + path, {mode})"
+    )
+    await session.result(make)
+    listed = await session.request("GET", "files", params={"recursive": "true"})
+    assert [entry["name"] for entry in listed.json()["value"]] == ["a", "b", "f"]
+    inner = await session.request("GET", "files", params={"path": "a/b"})
+    assert [entry["name"] for entry in inner.json()["value"]] == ["f"]
+    assert (await session.request("GET", "files/a%2Fb%2Ff")).json()["sizeInBytes"] == 6
+    assert (await session.request("GET", "files/a%2Fb%2Ff/content")).content == b"closed"
+    kept = await session.result("os.stat('/mnt/data/a').st_mode & 0o777")
+    assert kept["executionResult"] == mode
+    assert (await session.request("DELETE", "files/a%2Fb%2Ff")).status_code == 204
+    assert (await session.request("DELETE", "files/a")).status_code == 204
+    assert await session.names() == []
+
+
+async def test_a_name_is_found_as_it_is_listed(session: PoolClient) -> None:
+    await session.result(
+        "import os\nos.mkdir(b'/mnt/data/\\xfe')\n"
+        "for name in (b'\\xfe/\\xff.txt', b'1\\xff', b'1\\xfe', b'2\\xff', '2\ufffd'.encode()):\n"
+        "    open(b'/mnt/data/' + name, 'wb').write(repr(name).encode())"
+    )
+    listed = await session.request("GET", "files", params={"recursive": "true"})
+    inner = listed.json()["value"][-1]
+    assert (inner["directory"], inner["name"]) == ("\ufffd", "\ufffd.txt")
+    contents = []
+    for name, folder in (("\ufffd.txt", "\ufffd"), ("2\ufffd", ""), ("1\ufffd", "")):
+        path = f"files/{urllib.parse.quote(name)}"
+        query = {"path": folder}
+        contents.append((await session.request("GET", f"{path}/content", params=query)).text)
+        described = await session.request("GET", path, params=query)
+        assert described.status_code == (404 if name[0] == "1" else 200)
+    assert contents[:2] == [r"b'\xfe/\xff.txt'", r"b'2\xef\xbf\xbd'"]
+    assert "2 files are listed as 1\ufffd" in contents[2]
+    assert (await session.request("DELETE", "files/2%EF%BF%BD")).status_code == 204
+    assert (await session.request("DELETE", "files/2%EF%BF%BD")).status_code == 204
+
+
 async def test_a_sparse_file_is_as_large_as_it_says(session: PoolClient) -> None:
     await session.result("open('/mnt/data/sparse', 'wb').truncate(5_000_000)")
     response = await session.request("GET", "files/sparse/content")

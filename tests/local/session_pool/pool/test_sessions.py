@@ -178,7 +178,8 @@ async def test_a_restart_keeps_holes_links_permissions_and_names_the_rest(
         "with open('sparse', 'wb') as file:\n    file.seek(200 << 20); file.write(b'end')\n"
         "open('run', 'w').write('#!'); os.chmod('run', 0o755); os.link('run', 'same')\n"
         "os.symlink('/mnt/data/run', 'link'); os.mkfifo('pipe')\n"
-        "os.mkdir('closed'); open('closed/in', 'w').close(); os.chmod('closed', 0)"
+        "os.mkdir('closed'); open('closed/in', 'w').close(); os.chmod('closed', 0)\n"
+        "os.chmod('.', 0)"
     )
     await session.execute("import os; os._exit(1)")
     answer = await session.result(
