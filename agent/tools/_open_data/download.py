@@ -150,8 +150,8 @@ class OpenData:
     async def _read(self, reply: aiohttp.ClientResponse) -> Download:
         host, content_type = str(reply.url.raw_host), _content_type_of(reply)
         if reply.status != 200:
-            raise FetchError(f"{host} answered HTTP {reply.status}. {await _words_of(reply)}")
-        encoding = reply.headers.get("Content-Encoding", "").strip().lower()
+            raise FetchError(f"{host} answered HTTP {reply.status}.{await _words_of(reply)}")
+        encoding = ", ".join(reply.headers.getall("Content-Encoding", ())).strip().lower()
         if encoding not in _ENCODINGS:
             raise FetchError(f"{host} sent the file compressed in a way that was not asked for.")
         content = bytearray()
@@ -187,7 +187,8 @@ async def _words_of(reply: aiohttp.ClientResponse) -> str:
     """What a host says of a URL that it does not take, as far as it is not a page for people."""
     if reply.content_type not in {"application/json", "application/problem+json", "text/plain"}:
         return ""
-    return (await reply.content.read(_ERROR_WORDS_MAX_BYTES)).decode("utf-8", "replace")
+    words = (await reply.content.read(_ERROR_WORDS_MAX_BYTES)).decode("utf-8", "replace")
+    return f" It says: {words}" if words else ""
 
 
 def _as_fetch_error(error: aiohttp.ClientError, host: str) -> FetchError:

@@ -11,17 +11,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOVED = "https://data.example.org/a/moved"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
-    "location",
+    ("location", "status"),
     [
-        "/data.csv",
-        "../data.csv",
-        "//data.example.org/data.csv",
-        "///data.csv",  # an empty host is the same one
-        "https://data.example.org/data.csv",
-        "HTTPS://DATA.EXAMPLE.ORG:443/data.csv#part",
-        "https://www.open.example/data.csv",
+        ("/data.csv", 301),
+        ("../data.csv", 302),
+        ("//data.example.org/data.csv", 303),
+        ("///data.csv", 307),  # an empty host is the same one
+        ("https://data.example.org/data.csv", 308),
+        ("HTTPS://DATA.EXAMPLE.ORG:443/data.csv#part", 302),
+        ("https://www.open.example/data.csv", 302),
     ],
 )
 async def test_a_redirect_to_an_allowed_host_is_followed(
