@@ -1,8 +1,9 @@
 """`python -m bench.watched_host`: the functions host, with a watchdog on its event loop.
 
 SIGUSR1 writes what the watchdog saw since the last one to the file that LOOP_LAG_FILE names, in
-JSON: `lags_ms`, how late the loop was each time it was to wake up, and `held`, for each time that
-something held the loop for longer than HELD_S, the functions that did.
+JSON: `lags_ms`, how late the loop was each time it was to wake up; `worked_ms`, CPU that it took
+meanwhile, which other work on the machine hardly changes; and `held`, for each time that something
+held it for longer than HELD_S, the functions that did.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ class Watchdog:
     def __init__(self, report: Path) -> None:
         self._report = report
         self._lags_ms: list[float] = []
+        self._worked_ms: list[float] = []
         self._held: list[list[str]] = []
         self._loop_thread = threading.get_ident()
         self._woke_s = time.monotonic()
@@ -44,8 +46,9 @@ class Watchdog:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._write)
         threading.Thread(target=self._look_at_the_loop, daemon=True).start()
         while True:
-            self._woke_s = time.monotonic()
+            self._woke_s, cpu_s = time.monotonic(), time.thread_time()
             await asyncio.sleep(PERIOD_S)
+            self._worked_ms.append((time.thread_time() - cpu_s) * 1e3)
             self._lags_ms.append((time.monotonic() - self._woke_s - PERIOD_S) * 1e3)
 
     def _look_at_the_loop(self) -> None:
@@ -59,8 +62,8 @@ class Watchdog:
                 self._held.append([f"{f.filename}:{f.lineno} {f.name}" for f in frames[-FRAMES:]])
 
     def _write(self) -> None:
-        seen = {"lags_ms": self._lags_ms, "held": self._held}
-        self._lags_ms, self._held = [], []
+        seen = {"lags_ms": self._lags_ms, "worked_ms": self._worked_ms, "held": self._held}
+        self._lags_ms, self._worked_ms, self._held = [], [], []
         # Whole or not at all: the other side waits for the file.
         draft = self._report.with_suffix(".draft")
         draft.write_text(json.dumps(seen))

@@ -1,7 +1,7 @@
 """Turns to and from bytes: one line of JSON each, the same in every store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -20,6 +20,9 @@ from agent.text import shortened
 
 # To how many characters each output of a turn that is too long is shortened, until it fits.
 _CUTS: Final = (100_000, 30_000, 10_000, 3_000, 1_000)
+
+# What is read in half a millisecond.
+_SHORT_BYTES: Final = 64 * 1024
 
 TITLE_MAX_CHARS: Final = 80
 
@@ -65,21 +68,56 @@ def encode(line: Line, max_bytes: int) -> tuple[Line, bytes]:
     return line, data
 
 
-def decode(data: bytes) -> tuple[Line, ...]:
-    """All lines of `data`, which begins and ends where a line does.
+class Decoder:
+    """Reads the lines of histories, none of which holds up the event loop.
 
-    Raises:
-        ConversationUnreadableError: this app wrote no such lines.
+    One of 8 MB takes 50 ms; so long ones are read line by line, one history at a time.
     """
+
+    def __init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
+
+    async def decode(self, data: bytes) -> tuple[Line, ...]:
+        """All lines of `data`, which begins and ends where a line does.
+
+        Raises:
+            ConversationUnreadableError: this app wrote no such lines.
+        """
+        if len(data) <= _SHORT_BYTES:
+            lines = tuple(_line_of(text) for text in _texts(data))
+        else:
+            lines = await self._by_line(data)
+        for before, after in pairwise(lines):
+            if after.number != before.number + 1:
+                raise unreadable("a turn is missing")
+        return lines
+
+    async def _by_line(self, data: bytes) -> tuple[Line, ...]:
+        lines = []
+        async with self._one_at_a_time:
+            for text in _texts(data):
+                lines.append(_line_of(text))
+                await asyncio.sleep(0)
+        return tuple(lines)
+
+
+def _texts(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        if end < 0:
+            end = len(data)
+        if end > start:
+            yield data[start:end]
+        start = end + 1
+
+
+def _line_of(text: bytes) -> Line:
     try:
-        lines = tuple(_adapter().validate_json(text) for text in data.split(b"\n") if text)
+        return _adapter().validate_json(text)
     except ValidationError as error:
         # Not the error's own words: they would show what is stored.
         raise unreadable(error.errors(include_input=False)[0]["type"]) from None
-    for before, after in pairwise(lines):
-        if after.number != before.number + 1:
-            raise unreadable("a turn is missing")
-    return lines
 
 
 async def read_newest(read: ReadRange, size_bytes: int, max_bytes: int) -> bytes:

@@ -7,7 +7,7 @@ conversation unchanged, except for what its code did in the session.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,6 +29,7 @@ from agent.turns.turn import TurnRequest, TurnServices, run_turn, with_terminal_
 # The part of a turn's time that is reserved for storing its answer.
 STORE_RESERVE_S: Final = 5
 STORE_RESERVE_SHARE: Final = 0.1
+READERS_MAX: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ class ConversationServices:
         store: where they are.
         turns: what every turn needs.
         history_max_chars: how much of a conversation the model reads again.
+        reading: held while a history is read and written for a caller, which takes 40 MB at most.
     """
 
     store: ConversationStore
     turns: TurnServices
     history_max_chars: int
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS_MAX))
 
 
 class StartedTurn:

@@ -160,7 +160,9 @@ def check_history(turn: TurnRequest) -> None:
 
 def json_response(body: BaseModel, status: int = 200) -> Response:
     """A schema as a JSON response."""
-    return Response(body.model_dump_json(), status_code=status, media_type="application/json")
+    # As bytes, not as text that is encoded once more: a history has 8 MB.
+    content = body.__pydantic_serializer__.to_json(body)
+    return Response(content, status_code=status, media_type="application/json")
 
 
 def _checked(make: Callable[[], ChatRequest], max_chars: int) -> Chat:

@@ -133,10 +133,10 @@ async def _create(request: Request) -> Response:
 
 async def _get(request: Request) -> Response:
     conversation = await _Conversation.of(request)
-    key = conversation.key
-    return json_response(
-        ConversationSchema.model_validate(await conversation.services.store.get(key.owner, key.id))
-    )
+    key, services = conversation.key, conversation.services
+    async with services.reading:
+        read = await services.store.get(key.owner, key.id)
+        return json_response(ConversationSchema.model_validate(read))
 
 
 async def _delete(request: Request) -> Response:

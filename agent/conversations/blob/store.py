@@ -33,9 +33,9 @@ from agent.conversations.blob.recent import RecentConversations
 from agent.conversations.file_names import checked_name, name_of_stored, stored_name
 from agent.conversations.jsonl import (
     ConversationWriter,
+    Decoder,
     Line,
     conversation_of,
-    decode,
     read_newest,
     title_in,
     title_of,
@@ -143,6 +143,23 @@ async def open_store(
         yield BlobStore(container, limits)
 
 
+@dataclass(frozen=True, slots=True)
+class _History:
+    """A history as far as it was read.
+
+    Attributes:
+        created_at: when the conversation was made.
+        lines: the newest ones.
+        size_bytes: of all of it.
+        start: its first bytes.
+    """
+
+    created_at: datetime
+    lines: tuple[Line, ...]
+    size_bytes: int
+    start: bytes
+
+
 class BlobStore:
     """Conversations in one container, which exists."""
 
@@ -159,6 +176,7 @@ class BlobStore:
         self._container = container
         self._recent = RecentConversations(container)
         self._lease_s = lease_s
+        self._decoder = Decoder()
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
 
@@ -199,7 +217,7 @@ class BlobStore:
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
-        read = await _read(blob, self._limits.get_max_bytes)
+        read = await self._read(blob, self._limits.get_max_bytes)
         return conversation_of(conversation_id, owner, read.created_at, read.lines)
 
     @contextlib.asynccontextmanager
@@ -207,7 +225,7 @@ class BlobStore:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
         async with leased(blob, self._lease_s) as lease:
-            read = await _read(blob, self._limits.hold_max_bytes)
+            read = await self._read(blob, self._limits.hold_max_bytes)
             before = conversation_of(conversation_id, owner, read.created_at, read.lines)
             check_room(before, self._limits)
             with self._held(blob, lease, before, read.size_bytes) as held:
@@ -217,6 +235,24 @@ class BlobStore:
                     now = _summary(held.conversation, read.start)
                     if now.turn_count > before.turn_count:
                         await shielded(self._recent.put(owner, now, _updated_at(before)))
+
+    async def _read(self, blob: BlobClient, max_bytes: int) -> _History:
+        first, size_bytes, properties = await _read_first(blob)
+        if properties.blob_type != BlobType.APPENDBLOB:
+            raise unreadable("it is not an append blob")
+
+        async def read(start: int, end: int) -> bytes:
+            beginning = first[start:end]
+            if start + len(beginning) == end:
+                return beginning
+            async with blob_call():
+                rest = await blob.download_blob(
+                    start + len(beginning), end - start - len(beginning)
+                )
+                return beginning + await rest.readall()
+
+        lines = await self._decoder.decode(await read_newest(read, size_bytes, max_bytes))
+        return _History(_created_at(properties.metadata), lines, size_bytes, first)
 
     def _held(
         self, blob: BlobClient, lease: BlobLeaseClient, conversation: Conversation, size_bytes: int
@@ -237,7 +273,7 @@ class BlobStore:
                         await self._file(owner, conversation_id, file.name).delete_blob()
             # Whatever is there can be deleted, also what is no conversation.
             with contextlib.suppress(ConversationUnreadableError):
-                read = await _read(blob, self._limits.hold_max_bytes)
+                read = await self._read(blob, self._limits.hold_max_bytes)
                 listed = conversation_of(conversation_id, owner, read.created_at, read.lines)
                 await self._recent.remove(owner, conversation_id, _updated_at(listed))
             async with blob_call():
@@ -387,23 +423,6 @@ class _ArrivedFile:
         """See ArrivedFile."""
 
 
-@dataclass(frozen=True, slots=True)
-class _History:
-    """A history as far as it was read.
-
-    Attributes:
-        created_at: when the conversation was made.
-        lines: the newest ones.
-        size_bytes: of all of it.
-        start: its first bytes.
-    """
-
-    created_at: datetime
-    lines: tuple[Line, ...]
-    size_bytes: int
-    start: bytes
-
-
 def _updated_at(conversation: Conversation) -> datetime:
     return conversation.turns[-1].asked_at if conversation.turns else conversation.created_at
 
@@ -421,23 +440,6 @@ def _summary(conversation: Conversation, start: bytes) -> ConversationSummary:
         _updated_at(conversation),
         conversation.turn_count,
     )
-
-
-async def _read(blob: BlobClient, max_bytes: int) -> _History:
-    first, size_bytes, properties = await _read_first(blob)
-    if properties.blob_type != BlobType.APPENDBLOB:
-        raise unreadable("it is not an append blob")
-
-    async def read(start: int, end: int) -> bytes:
-        beginning = first[start:end]
-        if start + len(beginning) == end:
-            return beginning
-        async with blob_call():
-            rest = await blob.download_blob(start + len(beginning), end - start - len(beginning))
-            return beginning + await rest.readall()
-
-    lines = decode(await read_newest(read, size_bytes, max_bytes))
-    return _History(_created_at(properties.metadata), lines, size_bytes, first)
 
 
 async def _read_first(blob: BlobClient) -> tuple[bytes, int, BlobProperties]:

@@ -35,8 +35,8 @@ from agent.conversations.folder.recent import (
 )
 from agent.conversations.jsonl import (
     ConversationWriter,
+    Decoder,
     conversation_of,
-    decode,
     read_newest,
     unreadable,
 )
@@ -87,6 +87,7 @@ class FolderStore:
         self._root = root
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
+        self._decoder = Decoder()
 
     def __repr__(self) -> str:
         return f"<FolderStore {self._root}>"
@@ -126,7 +127,7 @@ class FolderStore:
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
-        return (await _read(folder, owner, self._limits.get_max_bytes))[0]
+        return (await self._read(folder, owner, self._limits.get_max_bytes))[0]
 
     @contextlib.asynccontextmanager
     async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
@@ -134,10 +135,25 @@ class FolderStore:
         folder = self._folder(owner, conversation_id)
         with Lock(folder) as lock:
             await in_thread(lock.acquire)
-            conversation, size_bytes = await _read(folder, owner, self._limits.hold_max_bytes)
+            conversation, size_bytes = await self._read(folder, owner, self._limits.hold_max_bytes)
             check_room(conversation, self._limits)
             with self._held(folder, conversation, size_bytes) as held:
                 yield held
+
+    async def _read(
+        self, folder: ConversationFolder, owner: Owner, max_bytes: int
+    ) -> tuple[Conversation, int]:
+        """The conversation, and how many bytes its history has."""
+        manifest, size_bytes = await in_thread(
+            lambda: (folder.read_manifest(), folder.history_size())
+        )
+
+        async def read(start: int, end: int) -> bytes:
+            return await in_thread(lambda: folder.read_history(start, end))
+
+        lines = await self._decoder.decode(await read_newest(read, size_bytes, max_bytes))
+        created_at = _created_at(manifest)
+        return conversation_of(folder.path.name, owner, created_at, lines), size_bytes
 
     def _held(
         self, folder: ConversationFolder, conversation: Conversation, size_bytes: int
@@ -252,20 +268,6 @@ class _ArrivedFile:
     async def discard(self) -> None:
         """See ArrivedFile."""
         await in_thread(lambda: self._folder.discard(self._arrival))
-
-
-async def _read(
-    folder: ConversationFolder, owner: Owner, max_bytes: int
-) -> tuple[Conversation, int]:
-    """The conversation, and how many bytes its history has."""
-    manifest, size_bytes = await in_thread(lambda: (folder.read_manifest(), folder.history_size()))
-
-    async def read(start: int, end: int) -> bytes:
-        return await in_thread(lambda: folder.read_history(start, end))
-
-    lines = decode(await read_newest(read, size_bytes, max_bytes))
-    created_at = _created_at(manifest)
-    return conversation_of(folder.path.name, owner, created_at, lines), size_bytes
 
 
 def _place_of(cursor: str) -> Place:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from agent.conversations.jsonl import read_newest
+from agent.conversations.jsonl import Decoder, Line, encode, read_newest
+from tests.agent.conversations.samples import turn
+from tests.support.loops import loop_turns
 
 LINES = [b"one\n", b"two\n", b"three\n", b"four\n"]
 WHOLE = b"".join(LINES)
@@ -29,3 +31,19 @@ async def test_a_last_line_that_is_too_long_is_read_all_the_same(max_bytes: int)
 
 async def test_nothing_is_read_of_nothing() -> None:
     assert await newest(1, b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("printed_chars", "at_least", "at_most"),
+    # A line at a time, of one history at a time; short ones need not wait for anything.
+    [(10_000, 2 * 20, 10 * 20), (10, 0, 10)],
+)
+async def test_long_histories_are_decoded_without_holding_the_loop(
+    printed_chars: int, at_least: int, at_most: int
+) -> None:
+    told = turn(printed="x" * printed_chars)
+    data = b"".join(encode(Line(n, told), 1024**2)[1] for n in range(1, 21))
+    decoder = Decoder()
+    turns = await loop_turns(decoder.decode(data), decoder.decode(data))
+    assert at_least <= turns <= at_most
+    assert [line.number for line in await decoder.decode(data)] == list(range(1, 21))

@@ -9,7 +9,8 @@ from starlette.types import Message
 
 from agent.errors import PoolFullError
 from agent.events import Event, TextDelta, TurnFailed, TurnFinished, Usage
-from agent.http.event_stream import EventStream
+from agent.http.event_stream import EVENTS_AT_A_TIME, EventStream
+from tests.support.loops import loop_turns
 
 FINISHED = TurnFinished("Hi.", "stop", Usage())
 FAILED = TurnFailed(PoolFullError("No session is free."))
@@ -178,3 +179,11 @@ async def test_a_server_that_stops_ends_the_turn() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert turn.closed
+
+
+async def test_events_that_are_all_there_do_not_hold_the_loop() -> None:
+    connection = Connection()
+    turn = Turn(*[TextDelta("m", "a")] * 1000, FINISHED)
+    turns = await loop_turns(connection.run(EventStream(turn.events(), Words())))
+    assert connection.bodies.count(b"a") == 1000
+    assert turns >= 1000 / EVENTS_AT_A_TIME
