@@ -86,8 +86,12 @@ export class Api {
   }
 
   /** Asks, and yields AG-UI events; aborting the signal ends the run itself. */
-  async *ask(input: string, conversationId: string | undefined, signal: AbortSignal): AsyncGenerator<unknown> {
-    const body = JSON.stringify({ input, ...(conversationId ? { conversation_id: conversationId } : {}) });
+  async *ask(input: string, images: string[], conversationId: string | undefined, signal: AbortSignal): AsyncGenerator<unknown> {
+    const body = JSON.stringify({
+      input,
+      ...(images.length ? { images } : {}),
+      ...(conversationId ? { conversation_id: conversationId } : {}),
+    });
     const response = await this.#fetch("POST", "/api/chat", {
       body,
       signal,
@@ -96,15 +100,15 @@ export class Api {
     if (response.body) yield* readEvents(response.body);
   }
 
-  /** Uploads one file; `fetch` does not tell how far an upload is, XMLHttpRequest does. */
-  upload(id: string, file: File, progress: (share: number) => void, signal: AbortSignal): Promise<void> {
+  /** Uploads one file and tells what it is called; `fetch` does not tell how far an upload is, XMLHttpRequest does. */
+  upload(id: string, file: File, progress: (share: number) => void, signal: AbortSignal): Promise<string> {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", `/api/conversations/${id}/files`);
       if (this.#key) request.setRequestHeader("x-functions-key", this.#key);
       request.upload.onprogress = (event) => progress(event.lengthComputable ? event.loaded / event.total : 0);
       request.onload = () => {
-        if (request.status < 300) resolve();
+        if (request.status < 300) resolve((JSON.parse(request.responseText) as { files: FileEntry[] }).files[0]?.name ?? file.name);
         else reject(this.#refusal(request.status, request.responseText));
       };
       request.onerror = () => reject(unreachable());

@@ -7,7 +7,7 @@ import { count, titleOf } from "./format";
 import { EXAMPLES, GREETING, TITLE } from "./own";
 import { Sidebar } from "./sidebar";
 import * as storage from "./storage";
-import { applyEvent, fromHistory, newTurn, type Turn } from "./turn";
+import { applyEvent, fromHistory, newTurn, pictures, type Turn } from "./turn";
 import { announceEnd, TurnView } from "./turn_view";
 import type { Capabilities, ConversationEntry, FileEntry } from "./types";
 
@@ -27,7 +27,7 @@ export class App {
     more: () => void this.#loadMore(),
   });
   readonly #composer = new Composer(this.#api, {
-    send: (question) => void this.#ask(question),
+    send: (question, images) => void this.#ask(question, images),
     stop: () => this.#run?.abort(),
     conversation: () => this.#conversationForFiles(),
     uploaded: () => void this.#showFiles(),
@@ -175,6 +175,7 @@ export class App {
     if (!capabilities.conversations) lines.push("Conversations are off: every question stands alone, and a reload forgets the answers.");
     this.#notices.replaceChildren(...lines.map((line) => h("p", { class: "notice-line" }, line)));
     this.#composer.allowFiles(capabilities.conversations);
+    this.#composer.sees = capabilities.vision;
   }
 
   #tell(error: ApiError): void {
@@ -307,7 +308,7 @@ export class App {
     try {
       const conversation = await this.#api.conversation(id);
       if (shown !== this.#shown) return;
-      const turns = conversation.turns.map(fromHistory);
+      const turns = conversation.turns.map((turn) => fromHistory(turn, id));
       this.#addUnfinished(id, turns, conversation.turns.at(-1)?.asked_at);
       if (!this.#isListed && !storage.startedHere().some((entry) => entry.id === id) && turns[0]) {
         storage.remember(id, turns[0].question);
@@ -372,13 +373,14 @@ export class App {
     retry: (turn: Turn): void => {
       if (this.#run) return;
       this.#dropTurn(turn);
-      void this.#ask(turn.question);
+      void this.#ask(turn.question, turn.images.map((file) => file.name));
     },
     edit: (turn: Turn): void => {
       if (this.#run) return;
       // What failed is not part of the conversation, so the new question takes its place.
       if (turn.state !== "done") this.#dropTurn(turn);
       this.#composer.text = turn.question;
+      this.#composer.attachAgain(turn.images.map((file) => file.name));
       this.#composer.focus();
     },
   };
@@ -391,7 +393,7 @@ export class App {
 
   readonly #views = new Map<Turn, TurnView>();
 
-  async #ask(question: string): Promise<void> {
+  async #ask(question: string, images: string[] = []): Promise<void> {
     if (this.#run) return;
     const run = new AbortController();
     this.#run = run;
@@ -406,7 +408,7 @@ export class App {
       return;
     }
     const shown = this.#shown;
-    const turn = newTurn(question);
+    const turn = newTurn(question, this.#conversation ? pictures(this.#conversation, images) : []);
     const view = new TurnView(this.#api, turn, this.#turnActions);
     this.#views.set(turn, view);
     if (!this.#thread.querySelector(".turn")) this.#thread.replaceChildren();
@@ -420,7 +422,7 @@ export class App {
       const id = keeps ? (this.#conversation ?? (await this.#creating) ?? "new") : undefined;
       if (id && id !== "new") this.#touch(id, question);
       run.signal.throwIfAborted();
-      for await (const event of this.#api.ask(question, id, run.signal)) {
+      for await (const event of this.#api.ask(question, images, id, run.signal)) {
         applyEvent(turn, event);
         view.invalidate();
         if (shown === this.#shown) this.#hear(turn, event as { type?: string });

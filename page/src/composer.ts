@@ -2,15 +2,24 @@ import type { Api } from "./api";
 import { announce, h, icon, iconButton } from "./dom";
 import { bytes } from "./format";
 
+// What a model can be shown; the app refuses others.
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
+const PICTURE_MAX_BYTES = 8 * 1024 * 1024;
+const PICTURES_MAX = 10;
+
 interface Attachment {
   element: HTMLElement;
+  /** Of the file; as the app calls it once it is there. */
+  name: string;
+  /** Whether the model looks at it. */
+  look: boolean;
   done: boolean;
   failed: boolean;
   cancel: AbortController;
 }
 
 export interface ComposerActions {
-  send(question: string): void;
+  send(question: string, images: string[]): void;
   stop(): void;
   /** The conversation that files go to, a new one if need be. */
   conversation(): Promise<string>;
@@ -76,6 +85,8 @@ export class Composer {
   }
 
   takesFiles = false;
+  /** Whether the model can be shown pictures. */
+  sees = false;
 
   allowFiles(allowed: boolean): void {
     this.takesFiles = allowed;
@@ -117,33 +128,84 @@ export class Composer {
     this.#changed();
   }
 
-  async #upload(file: File): Promise<void> {
-    const bar = h("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
-    const state = h("span", { class: "file-size" }, bytes(file.size));
-    const remove = iconButton("close", `Cancel the upload of ${file.name}`, () => drop());
-    const element = h("li", { class: "attachment" }, icon("file"), h("span", { class: "file-name", dir: "auto" }, file.name), state, bar, remove);
-    const attachment: Attachment = { element, done: false, failed: false, cancel: new AbortController() };
-    const drop = (): void => {
-      attachment.cancel.abort();
-      if (attachment.done) this.actions.removed(file.name);
-      this.#attachments.delete(attachment);
-      element.remove();
-      this.#changed();
-      this.focus();
-    };
+  /** Marks files of the conversation to be looked at, as they were before. */
+  attachAgain(names: readonly string[]): void {
+    for (const name of names) {
+      const attachment = this.#add(name, icon("file"));
+      attachment.done = attachment.look = true;
+      attachment.element.append(this.#eye(attachment), this.#removal(attachment, `Remove ${name}`));
+    }
+    this.#changed();
+  }
+
+  #add(name: string, picture: Node): Attachment {
+    const element = h("li", { class: "attachment" }, picture, h("span", { class: "file-name", dir: "auto" }, name));
+    const attachment = { element, name, look: false, done: false, failed: false, cancel: new AbortController() };
     this.#attachments.add(attachment);
     this.#files.append(element);
+    return attachment;
+  }
+
+  #removal(attachment: Attachment, label: string, removed?: () => void): HTMLButtonElement {
+    return iconButton("close", label, () => {
+      attachment.cancel.abort();
+      if (attachment.done) removed?.();
+      this.#attachments.delete(attachment);
+      attachment.element.remove();
+      this.#changed();
+      this.focus();
+    });
+  }
+
+  /** The mark of a picture: whether the model looks at it, or code alone may open it. */
+  #eye(attachment: Attachment): HTMLButtonElement {
+    const button = iconButton("eye", `Let the model look at ${attachment.name}`, () => {
+      attachment.look = !attachment.look;
+      show();
+    });
+    const show = (): void => {
+      button.setAttribute("aria-pressed", String(attachment.look));
+      button.title = attachment.look ? "The model looks at it" : "A file for code alone";
+      button.replaceChildren(icon(attachment.look ? "eye" : "eyeOff"));
+    };
+    show();
+    return button;
+  }
+
+  get #looks(): string[] {
+    return [...this.#attachments].filter((attachment) => attachment.look).map((attachment) => attachment.name);
+  }
+
+  async #upload(file: File): Promise<void> {
+    const isPicture = PICTURES.has(file.type) && file.size <= PICTURE_MAX_BYTES;
+    const image = h("img", { class: "attached-picture", alt: "" });
+    const attachment = this.#add(file.name, isPicture ? image : icon("file"));
+    const { element } = attachment;
+    if (isPicture) {
+      image.src = URL.createObjectURL(file);
+      image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
+    }
+    const bar = h("progress", { max: 1, value: 0, "aria-label": `Upload of ${file.name}` });
+    const state = h("span", { class: "file-size" }, bytes(file.size));
+    const remove = this.#removal(attachment, `Cancel the upload of ${file.name}`, () => this.actions.removed(attachment.name));
+    element.append(state, bar);
+    if (isPicture && this.sees) {
+      attachment.look = this.#looks.length < PICTURES_MAX;
+      element.append(this.#eye(attachment));
+    }
+    element.append(remove);
     this.#changed();
     try {
       const id = await this.actions.conversation();
       if (attachment.cancel.signal.aborted) return;
-      await this.api.upload(id, file, (share) => (bar.value = share), attachment.cancel.signal);
+      attachment.name = await this.api.upload(id, file, (share) => (bar.value = share), attachment.cancel.signal);
       attachment.done = true;
       announce(`${file.name} is attached`);
       this.actions.uploaded();
     } catch (error) {
       if (attachment.cancel.signal.aborted) return;
       attachment.failed = true;
+      attachment.look = false;
       element.classList.add("failed");
       state.textContent = (error as Error).message;
       announce(`${file.name}: ${(error as Error).message}`);
@@ -158,9 +220,10 @@ export class Composer {
   #submit(): void {
     const question = this.text.trim();
     if (!question || this.#send.disabled || this.#send.hidden) return;
+    const images = this.#looks;
     this.text = "";
     this.clearAttachments();
-    this.actions.send(question);
+    this.actions.send(question, images);
   }
 
   #changed(): void {

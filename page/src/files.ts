@@ -46,6 +46,27 @@ export function forgetPicture(url: string): void {
   pictures.delete(url);
 }
 
+function addressOf(api: Api, file: FileEntry): Promise<string> {
+  let url = pictures.get(file.url);
+  if (!url) {
+    url = pictureUrl(api, file);
+    pictures.set(file.url, url);
+    url.catch(() => pictures.delete(file.url));
+  }
+  return url;
+}
+
+/** A picture of a question: small, and whole when it is clicked. */
+export function thumbnail(api: Api, file: FileEntry): HTMLElement {
+  const image = h("img", { alt: file.name, decoding: "async" });
+  const button = h("button", { type: "button", class: "thumbnail", title: file.name, onclick: () => void preview(api, file) }, image);
+  addressOf(api, file).then(
+    (address) => (image.src = address),
+    () => image.replaceWith(h("span", { class: "file-name", dir: "auto" }, file.name)),
+  );
+  return button;
+}
+
 /** A figure in its place, with its name and a download button below. */
 export function figure(api: Api, file: FileEntry): HTMLElement {
   const image = h("img", { alt: file.name, decoding: "async" });
@@ -56,18 +77,12 @@ export function figure(api: Api, file: FileEntry): HTMLElement {
     iconButton("download", `Download ${file.name}`, () => void download(api, file)),
   );
   const element = h("figure", { class: "figure loading" }, image, caption);
-  let url = pictures.get(file.url);
-  if (!url) {
-    url = pictureUrl(api, file);
-    pictures.set(file.url, url);
-  }
-  url.then(
+  addressOf(api, file).then(
     (address) => {
       image.src = address;
       image.onload = image.onerror = () => element.classList.remove("loading");
     },
     (error: Error) => {
-      pictures.delete(file.url);
       element.classList.remove("loading");
       image.replaceWith(h("p", { class: "note error-text" }, `${file.name}: ${error.message}`));
     },

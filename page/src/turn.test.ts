@@ -131,7 +131,10 @@ test("events that mean nothing here are left alone", () => {
 test("the history has the calls of tools before the runs", () => {
   const use = { name: "convert", arguments: {}, status: "Succeeded" as const, result: "2", duration_ms: 5 };
   const stored = { input: "q", output: "", executions: [EXECUTION], tool_calls: [use], files: [], usage: USAGE };
-  const turn = fromHistory({ ...stored, finish_reason: "stop", warnings: [], asked_at: "2026-01-01T00:00:00Z" });
+  const turn = fromHistory({ ...stored, finish_reason: "stop", warnings: [], asked_at: "2026-01-01T00:00:00Z", images: ["a/my photo.png"] }, "c1");
+  assert.deepEqual(turn.images, [
+    { name: "a/my photo.png", url: "/api/conversations/c1/files/a/my%20photo.png", media_type: "image/png", size_bytes: 0 },
+  ]);
   assert.deepEqual(turn.parts.map((part) => part.kind === "run" && part.tool), ["convert", undefined]);
 });
 
@@ -151,7 +154,7 @@ test("the history puts each file where its run is, by its outputs, its code, or 
     finish_reason: "stop",
     warnings: [],
     asked_at: "2026-01-01T00:00:00Z",
-  });
+  }, "c1");
   const names = turn.parts.map((part) => (part.kind === "run" ? part.files.map((f) => f.name) : part.text));
   assert.deepEqual(names, [["image-1.png"], ["a.csv"], ["b.txt"], "Done."]);
 });

@@ -31,6 +31,8 @@ export interface TurnError {
 /** One question and what came of it, from the stream or from the history. */
 export interface Turn {
   question: string;
+  /** That belong to the question. */
+  images: FileEntry[];
   state: "running" | "done" | "stopped" | "failed" | "unfinished";
   parts: Part[];
   warnings: Warning[];
@@ -40,12 +42,22 @@ export interface Turn {
   error?: TurnError;
 }
 
-export function newTurn(question: string): Turn {
-  return { question, state: "running", parts: [], warnings: [] };
+export function newTurn(question: string, images: FileEntry[] = []): Turn {
+  return { question, images, state: "running", parts: [], warnings: [] };
+}
+
+/** Files of a conversation that are pictures: the app looked into each. */
+export function pictures(id: string, names: string[]): FileEntry[] {
+  return names.map((name) => ({
+    name,
+    url: `/api/conversations/${id}/files/${name.split("/").map(encodeURIComponent).join("/")}`,
+    media_type: "image/png",
+    size_bytes: 0,
+  }));
 }
 
 /** A turn of the history. It has the last text of the model only, and files without their runs. */
-export function fromHistory(stored: StoredTurn): Turn {
+export function fromHistory(stored: StoredTurn, id: string): Turn {
   const called = (stored.tool_calls ?? []).map((use) => ({ tool: use.name, execution: asExecution(use) }));
   const parts: Part[] = [...called, ...stored.executions.map((execution) => ({ execution }))].map((run, index) => ({
     kind: "run",
@@ -65,6 +77,7 @@ export function fromHistory(stored: StoredTurn): Turn {
   if (stored.output) parts.push({ kind: "text", id: "answer", text: stored.output });
   return {
     question: stored.input,
+    images: pictures(id, stored.images ?? []),
     state: "done",
     parts,
     warnings: stored.warnings,

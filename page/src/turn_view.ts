@@ -2,7 +2,7 @@ import { signInLink } from "./access";
 import { SIGN_IN_REQUIRED, type Api } from "./api";
 import { codeBlock } from "./code";
 import { announce, copyButton, h, icon, iconButton } from "./dom";
-import { figure, fileRow, isImage } from "./files";
+import { figure, fileRow, isImage, thumbnail } from "./files";
 import { count } from "./format";
 import { GrowingMarkdown } from "./markdown";
 import { RunView } from "./run_view";
@@ -43,7 +43,12 @@ export class TurnView {
       h(
         "div",
         { class: "question" },
-        h("div", { class: "question-text", dir: "auto" }, ...questionNodes(turn.question)),
+        h(
+          "div",
+          { class: "question-text", dir: "auto" },
+          ...questionNodes(turn.question),
+          turn.images.length > 0 && h("div", { class: "thumbnails" }, ...turn.images.map((file) => thumbnail(this.api, file))),
+        ),
         iconButton("edit", "Edit and ask again", () => this.actions.edit(turn), "edit"),
       ),
       h("h2", { class: "hidden-text" }, "Answer"),

@@ -54,6 +54,8 @@ export interface StoredTurn {
   finish_reason: string;
   warnings: Warning[];
   asked_at: string;
+  /** Files that belonged to the question as pictures. */
+  images?: string[];
 }
 
 export interface Conversation {
@@ -73,6 +75,7 @@ export interface Capabilities {
   model: string;
   code_interpreter: boolean;
   conversations: boolean;
+  vision: boolean;
   sign_in: boolean;
   signed_in_as: string | null;
 }

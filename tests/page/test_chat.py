@@ -241,6 +241,7 @@ CAPABILITIES = {
     "model": "gpt-5",
     "code_interpreter": True,
     "conversations": True,
+    "vision": True,
     "sign_in": False,
     "signed_in_as": None,
 }

@@ -1,13 +1,17 @@
 """Files on the page: attach, list, preview, download, delete."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Locator, Route, expect
 
 from local.azure_openai import CallTool, Say
+from local.azure_openai.images import images_of
 from tests.conftest import SharedAzure
 from tests.page.chat_page import ChatPage
+from tests.page.test_everybody import violations
+from tests.support.pictures import PICTURES
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -197,3 +201,63 @@ async def test_a_long_table_shows_its_first_rows(chat: ChatPage) -> None:
     dialog = chat.page.get_by_role("dialog")
     await expect(dialog).to_contain_text("The first 50 rows.")
     await expect(dialog.locator("tbody tr")).to_have_count(50)
+
+
+def picture(name: str, kind: str = "image/png") -> dict[str, object]:
+    return {"name": name, "mimeType": kind, "buffer": PICTURES[kind]}
+
+
+async def choose(chat: ChatPage, *files: Mapping[str, object]) -> None:
+    async with chat.page.expect_file_chooser() as chooser:
+        await chat.page.get_by_role("button", name="Attach files").click()
+    await (await chooser.value).set_files(list(files))  # type: ignore[arg-type]  # as above
+    await attached(chat, len(files))
+
+
+def eye(chat: ChatPage, name: str) -> Locator:
+    return chat.page.get_by_role("button", name=f"Let the model look at {name}")
+
+
+async def test_the_model_looks_at_pictures_that_are_marked(
+    chat: ChatPage, azure: SharedAzure
+) -> None:
+    csv = {"name": "sales.csv", "mimeType": "text/csv", "buffer": SALES.encode()}
+    await choose(chat, picture("one.png"), picture("two é.gif", "image/gif"), csv)
+    await expect(eye(chat, "one.png")).to_have_attribute("aria-pressed", "true")
+    await expect(chat.page.get_by_role("button", name="Let the model look at")).to_have_count(2)
+    assert await violations(chat) == []
+    await eye(chat, "one.png").click()
+    await expect(eye(chat, "one.png")).to_have_attribute("aria-pressed", "false")
+    with azure.model.script(Say("A dot."), Say("Again.")) as script:
+        turn = await chat.ask("What is on it?")
+        thumbnail = turn.get_by_role("img", name="two é.gif")
+        await expect(turn.locator(".thumbnail")).to_have_count(1)
+        await thumbnail.evaluate("image => image.decode()")
+        # Edited, it is asked again with its picture.
+        await turn.hover()
+        await turn.get_by_role("button", name="Edit and ask again").click()
+        await expect(eye(chat, "two é.gif")).to_have_attribute("aria-pressed", "true")
+        await chat.ask("And now?")
+    assert [[image.kind for image in images_of(r.messages[-1:])] for r in script.requests] == [
+        ["gif"],
+        ["gif"],
+    ]
+    await chat.page.reload()
+    await expect(chat.turns.first.get_by_role("img", name="two é.gif")).to_be_visible()
+    await chat.turns.first.locator(".thumbnail").click()
+    await expect(chat.page.locator("dialog img")).to_be_visible()
+    await chat.page.keyboard.press("Escape")
+
+
+async def test_a_model_that_cannot_see_has_no_eye(chat: ChatPage) -> None:
+    async def blind(route: Route) -> None:
+        response = await route.fetch()
+        await route.fulfill(json=await response.json() | {"vision": False})
+
+    await chat.page.route("**/api/capabilities", blind)
+    await chat.page.reload()
+    await choose(chat, picture("one.png"))
+    await expect(attachments(chat).locator("img")).to_be_visible()
+    await expect(chat.page.get_by_role("button", name="Let the model look at")).to_have_count(0)
+    await chat.page.unroute_all(behavior="ignoreErrors")
+    await chat.page.reload()
