@@ -19,6 +19,7 @@ from agent.toolkit.authoring import DEFAULT_TIMEOUT_S, ToolSettings
 from agent.toolkit.tool import OwnTool
 
 _TIMEOUT_S: Final = "TIMEOUT_S"
+_AT_ONCE: Final = "AT_ONCE"
 _REASON_MAX_CHARS: Final = 300
 
 
@@ -50,7 +51,7 @@ async def open_tools(
             functions, objects = _functions_of(module, provide)
             for function in functions:
                 with _at(function):
-                    tool = OwnTool.of(function, _timeout_of(module))
+                    tool = OwnTool.of(function, _timeout_of(module), _at_once_of(module))
                     _check_name(tool.name, names)
                 names.add(plain_name(tool.name))
                 tools.append(tool)
@@ -88,6 +89,13 @@ def _timeout_of(module: ModuleType) -> float:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or timeout_s <= 0:
         raise _Fault(f"{_TIMEOUT_S} must be a number of seconds above 0")
     return timeout_s
+
+
+def _at_once_of(module: ModuleType) -> int | None:
+    at_once = getattr(module, _AT_ONCE, None)
+    if at_once is not None and (type(at_once) is not int or at_once < 1):
+        raise _Fault(f"{_AT_ONCE} must be a number of calls, 1 or more")
+    return at_once
 
 
 def _check_name(name: str, names: set[str]) -> None:

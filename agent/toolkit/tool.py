@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NotRequired, TypedDict, get_type_hints
 
@@ -110,17 +111,21 @@ class OwnTool:
         timeout_s: how long a call may take.
         declared: what Semantic Kernel tells the model.
         shape: how its calls are read.
+        places: for calls that run at once in this worker; None: as many as there are.
     """
 
     name: str
     timeout_s: float
     declared: KernelFunction = field(repr=False)
     shape: ObjectTool = field(repr=False)
+    places: asyncio.Semaphore | None = field(repr=False)
     _function: Callable[..., Any] = field(repr=False)
     _arguments: Arguments = field(repr=False)
 
     @classmethod
-    def of(cls, function: Callable[..., Any], timeout_s: float) -> "OwnTool":
+    def of(
+        cls, function: Callable[..., Any], timeout_s: float, at_once: int | None = None
+    ) -> "OwnTool":
         """The tool that a function marked with `@kernel_function` is.
 
         Raises:
@@ -143,9 +148,33 @@ class OwnTool:
             timeout_s,
             declare(function, arguments.schema, getattr(owner, "for_the_model", "")),
             ObjectTool(name, arguments.names, check),
+            asyncio.Semaphore(at_once) if at_once else None,
             function,
             arguments,
         )
+
+    @asynccontextmanager
+    async def place(self, deadline: float) -> AsyncIterator[bool]:
+        """A place for a call, as long as the block; False if there was none before the deadline.
+
+        Args:
+            deadline: event-loop time.
+        """
+        if self.places is None:
+            yield True
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.places.acquire()
+        except TimeoutError:
+            taken = False
+        else:
+            taken = True
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.places.release()
 
     async def call(self, given: Mapping[str, object], *, timeout_s: float) -> Returned:
         """Call the function; whatever it does becomes a result.

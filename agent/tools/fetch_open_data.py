@@ -19,6 +19,8 @@ from agent.tools._open_data.preview import first_lines
 
 # A download says itself that it took too long, a little before.
 TIMEOUT_S: Final = DOWNLOAD_TIMEOUT_S + 5
+# Each holds a file in the worker's memory, and for a moment twice: 256 MB together.
+AT_ONCE: Final = 8
 
 
 def _checked(hosts: str) -> str:

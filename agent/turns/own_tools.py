@@ -18,6 +18,9 @@ from agent.turns.code_interpreter import CodeInterpreter, OutputLimits
 
 # Each may hold files of FILES_MAX_BYTES until the session has them.
 AT_ONCE_MAX: Final = 4
+_BUSY: Final = Returned(
+    "Failed", "This tool is busy with the calls of others. Go on without it, or try once more."
+)
 _NO_TIME: Final = Returned("Failed", "No time is left for tools. Answer now.")
 
 
@@ -66,6 +69,7 @@ class OwnTools:
             return await self._call(request)
 
     async def _call(self, request: ToolRequest) -> str:
+        tool = self._tools[request.name]
         self._calls += 1
         call_id = f"tool-{self._calls}"
         arguments = json.loads(request.arguments)
@@ -73,12 +77,14 @@ class OwnTools:
         began_s = time.monotonic()
         with ToolSpan(request.name, request.id) as span:
             log_content("arguments", request.arguments)
-            returned = await self._returned(self._tools[request.name], arguments)
-            if returned.status == "Failed":
-                span.failed("ToolFailed")
-            text = whole_characters(returned.text)
-            log_content("result", text)
-            notes = await self._put(call_id, returned.files)
+            # Until the session has the files: the worker's memory holds them.
+            async with tool.place(self._end_of(tool)) as has_place:
+                returned = await self._returned(tool, arguments) if has_place else _BUSY
+                if returned.status == "Failed":
+                    span.failed("ToolFailed")
+                text = whole_characters(returned.text)
+                log_content("result", text)
+                notes = await self._put(call_id, returned.files)
         use = ToolUse(
             request.name,
             arguments,
@@ -96,6 +102,9 @@ class OwnTools:
         if left_s < 1:
             return _NO_TIME
         return await tool.call(arguments, timeout_s=min(tool.timeout_s, left_s))
+
+    def _end_of(self, tool: OwnTool) -> float:
+        return min(self._deadline, asyncio.get_running_loop().time() + tool.timeout_s)
 
     async def _put(self, call_id: str, files: Iterable[ToolFile]) -> list[str]:
         """Put files into the session, and tell the model of them."""

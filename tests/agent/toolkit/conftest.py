@@ -21,6 +21,18 @@ import asyncio
 from agent.toolkit.authoring import kernel_function
 
 TIMEOUT_S = 0.2
+AT_ONCE = 2
+most = here = 0
+
+@kernel_function
+async def few() -> int:
+    """How many of these ran at once at most."""
+    global most, here
+    here += 1
+    most = max(most, here)
+    await asyncio.sleep(0.01)
+    here -= 1
+    return most
 
 @kernel_function
 async def hang() -> str:

@@ -155,6 +155,18 @@ async def test_calls_of_one_message_run_side_by_side(azure: SharedAzure, runtime
 async def test_so_many_run_at_once_and_no_more(azure: SharedAzure, runtime: Runtime) -> None:
     told = await call(azure, runtime, CallTools([CallTool(name="crowd", arguments={})] * 9))
     assert told.results[-1] == str(AT_ONCE_MAX)
+    told = await call(azure, runtime, CallTools([CallTool(name="few", arguments={})] * 4))
+    assert told.results[-1] == "2"
+
+
+async def test_a_call_that_finds_no_place_is_told_to_the_model(
+    azure: SharedAzure, runtime: Runtime
+) -> None:
+    (few,) = [tool for tool in runtime.turns.tools if tool.name == "few"]
+    soon = asyncio.get_running_loop().time() + 1
+    async with few.place(soon), few.place(soon):
+        told = await call(azure, runtime, CallTool(name="few", arguments={}))
+    assert told.results[0].startswith("This tool is busy with the calls of others.")
 
 
 async def test_results_stand_in_the_order_of_the_calls(

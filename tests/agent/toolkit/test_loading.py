@@ -1,5 +1,6 @@
 """Own tools at the start: each is found, and one that is broken says where and why."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -53,6 +54,17 @@ async def test_what_semantic_kernel_itself_marks_is_a_tool(write_tools: WriteToo
     assert await names_of(package) == ["f"]
 
 
+async def test_a_module_says_how_many_calls_run_at_once(write_tools: WriteTools) -> None:
+    async with AsyncExitStack() as opening:
+        package = write_tools(a=HEAD + "AT_ONCE = 1\n" + tool(), b=HEAD + tool(name="g"))
+        one, many = await open_tools(package, provide, frozenset(), opening)
+    soon = asyncio.get_running_loop().time() + 0.01
+    async with one.place(soon) as first, one.place(soon) as second:
+        assert (first, second) == (True, False)
+    async with one.place(soon + 1) as first, many.place(soon) as other, many.place(soon) as another:
+        assert (first, other, another) == (True, True, True)
+
+
 async def test_the_tools_of_this_app_load() -> None:
     async with AsyncExitStack() as opening:
         await open_tools(TOOLS, provide, frozenset(), opening)
@@ -80,6 +92,8 @@ async def test_the_tools_of_this_app_load() -> None:
         (HEAD + tool() + tool(name="F"), ", line 7", "there is a tool `F` already"),
         (HEAD + "TIMEOUT_S = 0\n" + tool(), "", "TIMEOUT_S must be a number of seconds above 0"),
         (HEAD + "TIMEOUT_S = '5'\n" + tool(), "", "TIMEOUT_S must be a number of seconds above 0"),
+        (HEAD + "AT_ONCE = 0\n" + tool(), "", "AT_ONCE must be a number of calls, 1 or more"),
+        (HEAD + "AT_ONCE = True\n" + tool(), "", "AT_ONCE must be a number of calls, 1 or more"),
         (HEAD + method("def __init__(self, x): pass"), ", line 3", "`x` of its constructor has no"),
         (HEAD + method("def __init__(self, x: int): pass"), ", line 3", "is a int; it can have a"),
         (HEAD + method("def __init__(self): {}['secret']"), ", line 3", "raised KeyError"),
