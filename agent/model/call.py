@@ -62,7 +62,7 @@ async def ask(
     settings = ModelSettings(
         # The turn calls the tools itself: one after the other, with its own budget.
         function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None,
-        **parameters.as_fields(),
+        extension_data=parameters.as_fields(),
     )
     call = _Call(service, kernel, history, settings)
     yielded = 0

@@ -7,7 +7,12 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from agent.model.sdk import Kernel, KernelFunction, KernelFunctionFromMethod, OpenAIChatCompletion
+from agent.model.sdk import (
+    ChatCompletionClientBase,
+    Kernel,
+    KernelFunction,
+    KernelFunctionFromMethod,
+)
 from agent.model.service import SCHEMA
 
 PLUGIN = "python"
@@ -32,7 +37,7 @@ def declare(function: Callable[..., Any], schema: dict[str, Any], more: str = ""
 
 
 def build_kernel(
-    service: OpenAIChatCompletion, functions: Iterable[Callable[..., Any] | KernelFunction] = ()
+    service: ChatCompletionClientBase, functions: Iterable[Callable[..., Any] | KernelFunction] = ()
 ) -> Kernel:
     """The kernel of one request.
 

@@ -8,16 +8,15 @@ from agent.model.lean_imports import lean_imports
 
 with lean_imports():
     import openai
-    from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient, NotGiven
+    from openai import AsyncOpenAI, DefaultAioHttpClient, NotGiven
     from openai._models import FinalRequestOptions
     from openai._utils._json import openapi_dumps
-    from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from semantic_kernel import Kernel
-    from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
-    from semantic_kernel.connectors.ai.open_ai import (
-        OpenAIChatCompletion,
-        OpenAIChatPromptExecutionSettings,
+    from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
+    from semantic_kernel.connectors.ai.function_calling_utils import (
+        kernel_function_metadata_to_function_call_format,
     )
+    from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
     from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
     from semantic_kernel.contents import (
         AuthorRole,
@@ -36,10 +35,8 @@ with lean_imports():
 
 __all__ = [
     "AsyncOpenAI",
-    "AsyncStream",
     "AuthorRole",
-    "ChatCompletion",
-    "ChatCompletionChunk",
+    "ChatCompletionClientBase",
     "ChatHistory",
     "ChatMessageContent",
     "DefaultAioHttpClient",
@@ -51,12 +48,11 @@ __all__ = [
     "KernelFunction",
     "KernelFunctionFromMethod",
     "NotGiven",
-    "OpenAIChatCompletion",
-    "OpenAIChatPromptExecutionSettings",
     "PromptExecutionSettings",
     "StreamingChatMessageContent",
     "TextContent",
     "kernel_function",
+    "kernel_function_metadata_to_function_call_format",
     "openai",
     "openapi_dumps",
 ]

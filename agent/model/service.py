@@ -4,11 +4,10 @@ What the two libraries do twice is done once here: a turn costs half the CPU tim
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -17,16 +16,15 @@ from pydantic import PrivateAttr
 from agent.model.refusals import retry_after_s
 from agent.model.sdk import (
     AsyncOpenAI,
-    AsyncStream,
-    ChatCompletion,
-    ChatCompletionChunk,
+    AuthorRole,
+    ChatCompletionClientBase,
     ChatHistory,
     ChatMessageContent,
     FinalRequestOptions,
     NotGiven,
-    OpenAIChatCompletion,
-    OpenAIChatPromptExecutionSettings,
     PromptExecutionSettings,
+    StreamingChatMessageContent,
+    kernel_function_metadata_to_function_call_format,
     openapi_dumps,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion, whole_characters
@@ -43,71 +41,45 @@ DRAIN_TIMEOUT_S: Final = 0.1
 PARTS: Final = "parts"
 
 
-class ModelSettings(OpenAIChatPromptExecutionSettings):
-    """The settings of one call of the model, and where its answer goes."""
+class ModelSettings(PromptExecutionSettings):
+    """The settings of one call of the model, and where its answer goes.
 
-    # The service knows which there are; Semantic Kernel knows three.
-    reasoning_effort: str | None = None  # type: ignore[assignment]  # wider, on purpose
+    What is asked for besides messages and tools is in `extension_data`, as it is on the wire.
+    """
 
     # No factory for it: pydantic would look up its signature for each call.
     _answer: Answer | None = PrivateAttr(default=None)
     _streams: bool = PrivateAttr(default=False)
+    _tools: list[dict[str, Any]] | None = PrivateAttr(default=None)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Semantic Kernel copies settings before it changes them. These are made for one call and
         # belong to nobody else: a deep copy would be as much work as the kernel of the request.
-        return self.model_copy()
+        return self
 
     @property
-    def answer(self) -> Answer | None:
-        """What the call fills; all copies have the same."""
+    def answer(self) -> Answer:
+        """What the call fills."""
+        assert self._answer is not None, "fill() comes first"  # noqa: S101 - a bug of ours
         return self._answer
-
-    @property
-    def streams(self) -> bool:
-        """Whether the service is asked for a stream, although it is wanted whole."""
-        return self._streams
 
     def fill(self, answer: Answer, *, stream: bool) -> None:
         """Let the call fill this one, by a stream or whole."""
         self._answer = answer
         self._streams = stream
 
+    def offer(self, tools: list[dict[str, Any]]) -> None:
+        """Let the model call these."""
+        self._tools = tools
 
-class _Chunks(AsyncStream[ChatCompletionChunk]):
-    """A message as Semantic Kernel reads a stream: its text, in the pieces in which it comes.
-
-    Dropping the iteration closes the connection. The client's own iteration and its stream refer to
-    each other: when a caller hangs up, the model would go on until a garbage collection.
-    """
-
-    answer: Answer
-
-    def __stream__(self) -> Any:
-        """Nothing: the client's own reading would refer to this object, and this object to it."""
-        return None
-
-    async def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
-        try:
-            async for _ in read_answer(self.response, self.answer):
-                if text := self.answer.take():
-                    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-                    yield ChatCompletionChunk.model_validate(_CHUNK | {"choices": [choice]})
-        finally:
-            await self.close()
-
-    async def whole(self) -> ChatCompletion:
-        """The same message as Semantic Kernel reads an answer."""
-        async with aclosing(self):
-            async for _ in read_answer(self.response, self.answer):
-                pass
-        message = {"role": "assistant", "content": self.answer.text}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return ChatCompletion.model_validate(_COMPLETION | {"choices": [choice]})
-
-
-_CHUNK: Final = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
-_COMPLETION: Final = {"id": "", "object": "chat.completion", "created": 0, "model": ""}
+    def body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        """The request as it is sent, but for the model's name."""
+        body = {"messages": messages, "stream": self._streams, **self.extension_data}
+        if self._streams:
+            body["stream_options"] = {"include_usage": True}
+        if self._tools:
+            body |= {"tools": self._tools, "tool_choice": "auto"}
+        return body
 
 
 async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterator[None]:
@@ -167,71 +139,78 @@ def _broken_is_cut() -> Iterator[None]:
         raise answer_cut() from error
 
 
-class _Completions:
-    """Sends the request as it is.
+class ChatService(ChatCompletionClientBase):
+    """The model as one of Semantic Kernel's chat completion services.
 
-    Semantic Kernel gives it in the wire format already; the client would walk all of it along its
-    type hints once more, which is a fifth of a turn's CPU and grows with the history.
+    Semantic Kernel's own for openai validates the request, the answer and each piece of a stream,
+    makes a second message out of the first, and takes what it does not know for an error. Half of
+    a turn's CPU time went there.
+
+    Attributes:
+        client: sends each request as it is, and again where that may help.
+        is_slow: whether an answer took so long that the next one may meet the deadline.
     """
 
-    def __init__(self, client: AsyncOpenAI, url: str) -> None:
-        self._client = client
-        self._url = url
+    SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
 
-    async def create(
-        self, *, answer: Answer | None = None, gathered: bool = False, **body: Any
-    ) -> Any:
-        """A completion whose message fills `answer`; as a stream, or when all of it is there.
-
-        Args:
-            answer: an empty one.
-            gathered: ask for a stream and put it together.
-            body: of the request.
-        """
-        streamed = body.get("stream")
-        if gathered:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        chunks = await self._client.post(
-            self._url,
-            body=body,
-            options={"headers": headers} if (headers := outgoing_headers()) else {},
-            cast_to=ChatCompletionChunk,
-            stream=True,
-            stream_cls=_Chunks,
-        )
-        chunks.answer = answer or Answer()
-        return chunks if streamed else await chunks.whole()
-
-
-class ChatService(OpenAIChatCompletion):
-    """Semantic Kernel's chat completion service, with nothing done twice."""
-
-    _is_slow: bool = PrivateAttr(default=False)
-
-    def __init__(self, name: str, client: AsyncOpenAI) -> None:
-        super().__init__(ai_model_id=name, async_client=client)
+    client: AsyncOpenAI
+    chat_url: str
+    is_slow: bool = False
 
     @property
     def host(self) -> str:
         """Where the model is."""
         return self.client.base_url.host
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether an answer took so long that the next one may meet the deadline."""
-        return self._is_slow
-
     def found_slow(self) -> None:
         """An answer took long."""
-        self._is_slow = True
+        self.is_slow = True
 
-    async def _send_request(self, settings: PromptExecutionSettings) -> Any:
-        """Send what Semantic Kernel prepared; errors are the client's and ours."""
-        if not isinstance(settings, ModelSettings):
-            raise TypeError(f"settings must be {ModelSettings.__name__}")
-        completions: Any = self.client.chat.completions
-        return await completions.create(
-            **settings.prepare_settings_dict(), answer=settings.answer, gathered=settings.streams
+    def get_prompt_execution_settings_class(self) -> type[ModelSettings]:
+        """See AIServiceClientBase."""
+        return ModelSettings
+
+    def service_url(self) -> str:
+        """See AIServiceClientBase."""
+        return str(self.client.base_url)
+
+    async def _inner_get_chat_message_contents(
+        self, chat_history: ChatHistory, settings: PromptExecutionSettings
+    ) -> list[ChatMessageContent]:
+        """The message, when all of it is there; errors are the client's and ours."""
+        settings = _ours(settings)
+        async with aclosing(await self._ask(chat_history, settings)) as response:
+            async for _ in read_answer(response, settings.answer):
+                pass
+        return [ChatMessageContent(role=AuthorRole.ASSISTANT, content=settings.answer.text)]
+
+    async def _inner_get_streaming_chat_message_contents(
+        self,
+        chat_history: ChatHistory,
+        settings: PromptExecutionSettings,
+        function_invoke_attempt: int = 0,
+    ) -> AsyncGenerator[list[StreamingChatMessageContent]]:
+        """Its text, in the pieces in which it comes; dropping these closes the connection."""
+        settings = _ours(settings)
+        async with aclosing(await self._ask(chat_history, settings)) as response:
+            async for _ in read_answer(response, settings.answer):
+                if text := settings.answer.take():
+                    yield [
+                        StreamingChatMessageContent(
+                            role=AuthorRole.ASSISTANT, choice_index=0, content=text
+                        )
+                    ]
+
+    async def _ask(self, chat_history: ChatHistory, settings: ModelSettings) -> httpx2.Response:
+        body = settings.body(self._prepare_chat_history_for_request(chat_history))
+        # Already in the wire format. The client would walk all of it along its type hints once
+        # more, which is a fifth of a turn's CPU and grows with the history.
+        return await self.client.post(
+            self.chat_url,
+            body=body | {"model": self.ai_model_id},
+            options={"headers": headers} if (headers := outgoing_headers()) else {},
+            cast_to=httpx2.Response,
+            stream=True,
         )
 
     def _prepare_chat_history_for_request(
@@ -240,19 +219,25 @@ class ChatService(OpenAIChatCompletion):
         return [_on_the_wire(message) for message in chat_history.messages]
 
     def _update_function_choice_settings_callback(self) -> Callable[..., None]:
-        update = super()._update_function_choice_settings_callback()
+        return _offer
 
-        def offer(choice: Any, settings: ModelSettings, type_: Any) -> None:
-            update(choice, settings, type_)
-            for tool, function in zip(
-                settings.tools or (), choice.available_functions or (), strict=True
-            ):
-                # The instructions say this name. Semantic Kernel puts the plugin's before it.
-                tool["function"]["name"] = function.name
-                if schema := function.additional_properties.get(SCHEMA):
-                    tool["function"]["parameters"] = schema
 
-        return offer
+def _ours(settings: PromptExecutionSettings) -> ModelSettings:
+    if not isinstance(settings, ModelSettings):
+        raise TypeError(f"settings must be {ModelSettings.__name__}")
+    return settings
+
+
+def _offer(choice: Any, settings: PromptExecutionSettings, _: object) -> None:
+    """Offer a kernel's functions by the names that the instructions say, without a plugin's."""
+    tools = []
+    for function in choice.available_functions or ():
+        tool = kernel_function_metadata_to_function_call_format(function)
+        tool["function"]["name"] = function.name
+        if schema := function.additional_properties.get(SCHEMA):
+            tool["function"]["parameters"] = schema
+        tools.append(tool)
+    _ours(settings).offer(tools)
 
 
 def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
@@ -366,7 +351,4 @@ def chat_service(
         http: an open client that outlives the service.
     """
     client = _Client(base_url=deployment.url, api_key=token, http_client=http)
-    completions = _Completions(client, deployment.chat_url)
-    # A cached property: what is put there stays. The resource of that name is not even imported.
-    client.chat = SimpleNamespace(completions=completions)  # type: ignore[misc, assignment]  # see above
-    return ChatService(deployment.name, client)
+    return ChatService(ai_model_id=deployment.name, client=client, chat_url=deployment.chat_url)
