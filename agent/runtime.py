@@ -27,8 +27,8 @@ from agent.conversations.turn import ConversationServices
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, RenewRefusedToken, Tokens, open_credential
 from agent.errors import SettingsError
 from agent.model.parameters import ModelParameters
-from agent.model.sdk import DefaultAioHttpClient
 from agent.model.service import Deployment, chat_service
+from agent.model.transport import AiohttpTransport
 from agent.session_pool.client import SessionsClient
 from agent.settings import Settings, load_settings
 from agent.telemetry import configure_logging, logger
@@ -203,10 +203,13 @@ class Runtime:
             opening.push_async_exit(session)
             return session
 
+        http = http_client()
         model_http = await opening.enter_async_context(
-            # Whoever answers with another address would get the conversation sent there.
-            DefaultAioHttpClient(
-                verify=tls, follow_redirects=False, auth=RenewRefusedToken(model_tokens)
+            httpx2.AsyncClient(
+                transport=AiohttpTransport(http),
+                auth=RenewRefusedToken(model_tokens),
+                # Whoever answers with another address would get the conversation sent there.
+                follow_redirects=False,
             )
         )
         deployment = Deployment(
@@ -216,7 +219,7 @@ class Runtime:
         )
         sessions = settings.pool_management_endpoint and SessionsClient(
             settings.pool_management_endpoint,
-            http_client(),
+            http,
             pool_tokens,
             jupyter_format=settings.pool_jupyter_format,
         )

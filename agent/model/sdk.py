@@ -8,7 +8,7 @@ from agent.model.lean_imports import lean_imports
 
 with lean_imports():
     import openai
-    from openai import AsyncOpenAI, DefaultAioHttpClient, NotGiven
+    from openai import AsyncOpenAI, NotGiven
     from openai._models import FinalRequestOptions
     from openai._utils._json import openapi_dumps
     from semantic_kernel import Kernel
@@ -39,7 +39,6 @@ __all__ = [
     "ChatCompletionClientBase",
     "ChatHistory",
     "ChatMessageContent",
-    "DefaultAioHttpClient",
     "FinalRequestOptions",
     "FunctionCallContent",
     "FunctionChoiceBehavior",
