@@ -20,6 +20,9 @@ MODEL_SCOPE = "https://cognitiveservices.azure.com/.default"
 POOL_SCOPE = "https://dynamicsessions.io/.default"
 # A service that refuses every token should not have the identity endpoint asked with each call.
 RENEWAL_PAUSE_S: Final = 60
+# How long a token is handed out without asking the library, which then looks at the clock and makes
+# a request to read its header. It gets another one five minutes before a token's end.
+MEMORY_S: Final = 30
 
 
 def open_credential(client_id: str | None) -> DefaultAzureCredential:
@@ -56,11 +59,20 @@ class Tokens:
         self._scope = scope
         self._open_other = open_other
         self._other: DefaultAzureCredential | None = None
+        self._token = ""
+        self._ask_at = 0.0
         self._renewing = asyncio.Lock()
         self._renewed_at = float(-RENEWAL_PAUSE_S)
 
     async def __call__(self) -> str:
         """A token."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._ask_at:
+            self._token = await self._asked()
+            self._ask_at = now + MEMORY_S
+        return self._token
+
+    async def _asked(self) -> str:
         try:
             return await self._provider()
         except ClientAuthenticationError as error:
@@ -88,6 +100,7 @@ class Tokens:
             self._provider = get_bearer_token_provider(self._other, self._scope)
             if before is not None:
                 await before.close()
+            self._ask_at = 0
             return await self() != refused
 
     async def aclose(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 from azure.core.credentials import AccessTokenInfo
 
-from agent.credentials import RenewRefusedToken, Tokens
+from agent.credentials import MEMORY_S, RenewRefusedToken, Tokens
 from agent.errors import PoolAccessError
 from agent.events import TurnFailed, TurnFinished
 from agent.runtime import Runtime
@@ -54,6 +55,28 @@ def opened() -> Opened:
 def tokens(opened: Opened) -> Tokens:
     first: Any = Credential("0")
     return Tokens(first, "a scope", opened)
+
+
+class ShortLived(Credential):
+    """Whose tokens are about to end."""
+
+    asked = 0
+
+    async def get_token_info(self, *_: str, **__: Any) -> AccessTokenInfo:
+        self.asked += 1
+        return AccessTokenInfo(str(self.asked), int(datetime.now(UTC).timestamp()) + 200)
+
+
+async def test_a_token_is_handed_out_again_for_less_long_than_it_is_renewed_early(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MEMORY_S * 2 < 300, "the library renews it so long before its end"
+    credential: Any = ShortLived("")
+    tokens = Tokens(credential, "a scope", opened)
+    assert [await tokens() for _ in range(3)] == ["1", "1", "1"]
+    monkeypatch.setattr("agent.credentials.MEMORY_S", 0)
+    tokens = Tokens(credential, "a scope", opened)
+    assert [await tokens() for _ in range(3)] == ["2", "3", "4"]
 
 
 async def test_a_refused_token_is_replaced(tokens: Tokens, opened: Opened) -> None:
