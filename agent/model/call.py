@@ -30,6 +30,8 @@ from agent.model.wire import Answer
 # less CPU time, so that is how they are asked for first.
 SLOW_S: Final = 30
 STREAM_LAST_S: Final = 60
+# The turn calls the tools itself: with its own budget.
+_TOOLS: Final = FunctionChoiceBehavior.Auto(auto_invoke=False)
 
 
 async def ask(
@@ -60,8 +62,7 @@ async def ask(
         DeadlineExceededError: the deadline came first; what the model said until then was yielded.
     """
     settings = ModelSettings(
-        # The turn calls the tools itself: one after the other, with its own budget.
-        function_choice_behavior=FunctionChoiceBehavior.Auto(auto_invoke=False) if tools else None,
+        function_choice_behavior=_TOOLS if tools else None,
         extension_data=parameters.as_fields(),
     )
     call = _Call(service, kernel, history, settings)

@@ -30,6 +30,7 @@ with lean_imports():
     from semantic_kernel.functions import (
         KernelFunction,
         KernelFunctionFromMethod,
+        KernelPlugin,
         kernel_function,
     )
 
@@ -46,6 +47,7 @@ __all__ = [
     "Kernel",
     "KernelFunction",
     "KernelFunctionFromMethod",
+    "KernelPlugin",
     "NotGiven",
     "PromptExecutionSettings",
     "StreamingChatMessageContent",
