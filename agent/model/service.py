@@ -1,6 +1,7 @@
-"""The model as Semantic Kernel's chat completion service: one per worker, out of openai's client.
+"""The model as one of Semantic Kernel's chat completion services, out of openai's client.
 
-What the two libraries do twice is done once here: a turn costs half the CPU time.
+There is one per worker. What the two libraries do for each call is done once here where it is the
+same for all: a turn costs half the CPU time.
 """
 
 import asyncio
@@ -139,12 +140,116 @@ def _broken_is_cut() -> Iterator[None]:
         raise answer_cut() from error
 
 
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model at Azure OpenAI.
+
+    Attributes:
+        endpoint: of the account.
+        name: of the deployment.
+        api_version: of Azure OpenAI's REST API; `v1` is the path that has no version, on which the
+            deployment is named in the body.
+    """
+
+    endpoint: str
+    name: str
+    api_version: str
+
+    @property
+    def url(self) -> str:
+        """The base URL of the deployment's operations."""
+        if self.api_version == V1:
+            return f"{self.endpoint}/openai/v1"
+        return f"{self.endpoint}/openai/deployments/{quote(self.name, safe='')}"
+
+    @property
+    def chat_url(self) -> str:
+        """The URL of chat completions."""
+        url = f"{self.url}/chat/completions"
+        if self.api_version == V1:
+            return url
+        return f"{url}?{urlencode({'api-version': self.api_version})}"
+
+
+class _Client(AsyncOpenAI):
+    """The client, which sends one kind of request, and waits only as long as a caller would."""
+
+    _kept: tuple[httpx2.URL, list[tuple[bytes, bytes]], dict[str, Any]] | None = None
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        token: Callable[[], Awaitable[str]],
+        http: httpx2.AsyncClient,
+    ) -> None:
+        super().__init__(base_url=deployment.url, api_key=token, http_client=http)
+        # Made once: the client's `post` goes through all of it for each call. Azure OpenAI takes no
+        # idempotency key; without one here, the client would draw one each time.
+        self._completion = FinalRequestOptions.construct(
+            method="post", url=deployment.chat_url, idempotency_key=""
+        )
+
+    async def complete(self, body: dict[str, Any]) -> httpx2.Response:
+        """The answer to a request in the wire format, to be read and closed by the caller.
+
+        The client's own resource would walk all of the body along its type hints once more, which
+        is a fifth of a turn's CPU and grows with the history.
+        """
+        changes = {"json_data": body, "headers": outgoing_headers()}
+        options = self._completion.model_copy(update=changes)
+        return await self.request(httpx2.Response, options, stream=True)
+
+    def _build_request(
+        self, options: FinalRequestOptions, *, retries_taken: int = 0
+    ) -> httpx2.Request:
+        """A request whose address, timeout and headers are those of the first one.
+
+        The client puts them together anew for each: a fifth of a turn's CPU time.
+        """
+        if self._kept is None:
+            first = super()._build_request(options, retries_taken=retries_taken)
+            # What one request has and the next one has not.
+            own = {"authorization", "content-length", *map(str.lower, options.headers or {})}
+            headers = [(k, v) for k, v in first.headers.raw if k.decode().lower() not in own]
+            self._kept = (first.url, headers, first.extensions)
+        url, headers, extensions = self._kept
+        return httpx2.Request(
+            "POST",
+            url,
+            # The request's own are its token, which the client has put there, and its trace.
+            headers=[
+                *headers,
+                *((name.encode(), value.encode()) for name, value in _texts(options.headers)),
+            ],
+            content=openapi_dumps(options.json_data),
+            extensions=extensions,
+        )
+
+    def platform_headers(self) -> dict[str, str]:
+        """Nothing about this machine: six headers cost as much CPU time as the body."""
+        return {}
+
+    def _should_retry(self, response: httpx2.Response) -> bool:
+        # The client itself would sit out two minutes, twice.
+        if (retry_after_s(response.headers) or 0) > RETRY_WAIT_MAX_S:
+            return False
+        retries = super()._should_retry(response)
+        if retries:
+            count_retry("model")
+        return retries
+
+
+def _texts(headers: Mapping[str, object] | NotGiven) -> Iterator[tuple[str, str]]:
+    for name, value in (headers or {}).items():
+        if isinstance(value, str):
+            yield name, value
+
+
 class ChatService(ChatCompletionClientBase):
     """The model as one of Semantic Kernel's chat completion services.
 
-    Semantic Kernel's own for openai validates the request, the answer and each piece of a stream,
-    makes a second message out of the first, and takes what it does not know for an error. Half of
-    a turn's CPU time went there.
+    The one that Semantic Kernel brings validates settings, answer and each piece of a stream by
+    pydantic, several times each: a twentieth of a turn's CPU time, and what no turn reads.
 
     Attributes:
         client: sends each request as it is, and again where that may help.
@@ -153,8 +258,7 @@ class ChatService(ChatCompletionClientBase):
 
     SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
 
-    client: AsyncOpenAI
-    chat_url: str
+    client: _Client
     is_slow: bool = False
 
     @property
@@ -203,15 +307,7 @@ class ChatService(ChatCompletionClientBase):
 
     async def _ask(self, chat_history: ChatHistory, settings: ModelSettings) -> httpx2.Response:
         body = settings.body(self._prepare_chat_history_for_request(chat_history))
-        # Already in the wire format. The client would walk all of it along its type hints once
-        # more, which is a fifth of a turn's CPU and grows with the history.
-        return await self.client.post(
-            self.chat_url,
-            body=body | {"model": self.ai_model_id},
-            options={"headers": headers} if (headers := outgoing_headers()) else {},
-            cast_to=httpx2.Response,
-            stream=True,
-        )
+        return await self.client.complete(body | {"model": self.ai_model_id})
 
     def _prepare_chat_history_for_request(
         self, chat_history: ChatHistory, role_key: str = "role", content_key: str = "content"
@@ -254,88 +350,6 @@ def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
     return fields
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A model at Azure OpenAI.
-
-    Attributes:
-        endpoint: of the account.
-        name: of the deployment.
-        api_version: of Azure OpenAI's REST API; `v1` is the path that has no version, on which the
-            deployment is named in the body.
-    """
-
-    endpoint: str
-    name: str
-    api_version: str
-
-    @property
-    def url(self) -> str:
-        """The base URL of the deployment's operations."""
-        if self.api_version == V1:
-            return f"{self.endpoint}/openai/v1"
-        return f"{self.endpoint}/openai/deployments/{quote(self.name, safe='')}"
-
-    @property
-    def chat_url(self) -> str:
-        """The URL of chat completions."""
-        url = f"{self.url}/chat/completions"
-        if self.api_version == V1:
-            return url
-        return f"{url}?{urlencode({'api-version': self.api_version})}"
-
-
-class _Client(AsyncOpenAI):
-    """The client, which sends one kind of request, and waits only as long as a caller would."""
-
-    _kept: tuple[httpx2.URL, list[tuple[bytes, bytes]], dict[str, Any]] | None = None
-
-    def _build_request(
-        self, options: FinalRequestOptions, *, retries_taken: int = 0
-    ) -> httpx2.Request:
-        """A request whose address, timeout and headers are those of the first one.
-
-        The client puts them together anew for each: a fifth of a turn's CPU time.
-        """
-        if self._kept is None:
-            first = super()._build_request(options, retries_taken=retries_taken)
-            # What one request has and the next one has not.
-            own = {"authorization", "content-length", *map(str.lower, options.headers or {})}
-            headers = [(k, v) for k, v in first.headers.raw if k.decode().lower() not in own]
-            self._kept = (first.url, headers, first.extensions)
-        url, headers, extensions = self._kept
-        return httpx2.Request(
-            "POST",
-            url,
-            # The request's own are its token, which the client has put there, and its trace.
-            headers=[
-                *headers,
-                *((name.encode(), value.encode()) for name, value in _texts(options.headers)),
-            ],
-            content=openapi_dumps(options.json_data),
-            extensions=extensions,
-        )
-
-    def platform_headers(self) -> dict[str, str]:
-        """Nothing about this machine: six headers cost as much CPU time as the body."""
-        return {}
-
-    def _should_retry(self, response: httpx2.Response) -> bool:
-        # The client itself would sit out two minutes, twice.
-        if (retry_after_s(response.headers) or 0) > RETRY_WAIT_MAX_S:
-            return False
-        retries = super()._should_retry(response)
-        if retries:
-            count_retry("model")
-        return retries
-
-
-def _texts(headers: Mapping[str, object] | NotGiven) -> Iterator[tuple[str, str]]:
-    for name, value in (headers or {}).items():
-        if isinstance(value, str):
-            yield name, value
-
-
 def chat_service(
     deployment: Deployment, token: Callable[[], Awaitable[str]], http: httpx2.AsyncClient
 ) -> ChatService:
@@ -350,5 +364,4 @@ def chat_service(
         token: gives a token for each request.
         http: an open client that outlives the service.
     """
-    client = _Client(base_url=deployment.url, api_key=token, http_client=http)
-    return ChatService(ai_model_id=deployment.name, client=client, chat_url=deployment.chat_url)
+    return ChatService(ai_model_id=deployment.name, client=_Client(deployment, token, http))
