@@ -14,7 +14,7 @@ there. The kernel ends the hold of a process that dies.
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -107,20 +107,19 @@ class FolderStore:
         path, secret = self._root / KEY_NAME, secrets.token_bytes(KEY_BYTES)
         return identifier_key_of(await in_thread(lambda: read_or_make(path, secret)))
 
-    async def _create(self, owner: Owner) -> Conversation:
-        conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
-        manifest = _Manifest(format=FORMAT, created_at=conversation.created_at)
-        folder = self._folder(owner, conversation.id)
-        await in_thread(lambda: folder.make(manifest.model_dump_json().encode()))
-        return conversation
-
     @contextlib.asynccontextmanager
     async def start(self, owner: Owner) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
-        conversation = await self._create(owner)
+        conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
+        manifest = _Manifest(format=FORMAT, created_at=conversation.created_at)
         folder = self._folder(owner, conversation.id)
         with Lock(folder) as lock:
-            await in_thread(lock.acquire)
+
+            def make() -> None:
+                folder.make(manifest.model_dump_json().encode())
+                lock.acquire()
+
+            await in_thread(make)
             with self._held(folder, conversation, 0) as held:
                 yield held
 
@@ -134,22 +133,43 @@ class FolderStore:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
         with Lock(folder) as lock:
-            await in_thread(lock.acquire)
-            conversation, size_bytes = await self._read(folder, owner, self._limits.hold_max_bytes)
+            read = self._read(folder, owner, self._limits.hold_max_bytes, first=lock.acquire)
+            conversation, size_bytes = await read
             check_room(conversation, self._limits)
             with self._held(folder, conversation, size_bytes) as held:
                 yield held
 
     async def _read(
-        self, folder: ConversationFolder, owner: Owner, max_bytes: int
+        self,
+        folder: ConversationFolder,
+        owner: Owner,
+        max_bytes: int,
+        *,
+        first: Callable[[], None] | None = None,
     ) -> tuple[Conversation, int]:
-        """The conversation, and how many bytes its history has."""
-        manifest, size_bytes = await in_thread(
-            lambda: (folder.read_manifest(), folder.history_size())
-        )
+        """The conversation, and how many bytes its history has.
 
-        async def read(start: int, end: int) -> bytes:
-            return await in_thread(lambda: folder.read_history(start, end))
+        Args:
+            folder: of the conversation.
+            owner: whose it is.
+            max_bytes: of the history that is read.
+            first: called before, in the same thread: a way there and back costs as much as a read.
+        """
+
+        def begin() -> tuple[bytes, int, bytes, int]:
+            if first:
+                first()
+            manifest, size_bytes = folder.read_manifest(), folder.history_size()
+            # As much as `read_newest` asks for at first; nearly always that is all.
+            start = max(0, size_bytes - max_bytes - 1)
+            return manifest, size_bytes, folder.read_history(start, size_bytes), start
+
+        manifest, size_bytes, end, end_start = await in_thread(begin)
+
+        async def read(start: int, stop: int) -> bytes:
+            if start >= end_start:
+                return end[start - end_start : stop - end_start]
+            return await in_thread(lambda: folder.read_history(start, stop))
 
         lines = await self._decoder.decode(await read_newest(read, size_bytes, max_bytes))
         created_at = _created_at(manifest)
