@@ -72,6 +72,7 @@ _FIRST_READ_BYTES: Final = 256 * 1024
 # What of a file is in memory at once.
 _BLOCK_BYTES: Final = 4 * 1024**2
 _CONNECTION_TIMEOUT_S: Final = 20
+_HISTORY: Final = "turns.jsonl"
 _OPERATIONS: Final = frozenset(
     {"appendblock", "block", "blocklist", "lease", "list", "metadata", "properties"}
 )
@@ -267,7 +268,7 @@ class BlobStore:
         blob = self._history(owner, conversation_id)
         async with leased(blob, self._lease_s) as lease:
             # The files first: if this breaks off, the conversation is there to be deleted again.
-            for file in await self._stored_files(owner, conversation_id):
+            for file in await self.list_files(owner, conversation_id):
                 with contextlib.suppress(FileNotStoredError):
                     async with blob_call(missing=file_not_stored()):
                         await self._file(owner, conversation_id, file.name).delete_blob()
@@ -317,8 +318,20 @@ class BlobStore:
 
     async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
         """See ConversationStore."""
-        await self._check_exists(owner, conversation_id)
-        return await self._stored_files(owner, conversation_id)
+        history = self._history(owner, conversation_id).blob_name
+        folder = history.removesuffix(_HISTORY)
+        # All that the conversation has: one call says whether there is one, and its files.
+        async with blob_call():
+            listed = self._container.list_blobs(name_starts_with=folder)
+            blobs = {blob.name: blob async for blob in listed}
+        if history not in blobs:
+            raise no_such_conversation()
+        return [
+            StoredFile(name, blob.size, media_type_of(name), blob.last_modified)
+            for path, blob in blobs.items()
+            if path.startswith(f"{folder}files/")
+            for name in [name_of_stored(path.removeprefix(f"{folder}files/"))]
+        ]
 
     @contextlib.asynccontextmanager
     async def open_file(
@@ -371,19 +384,9 @@ class BlobStore:
         if not exists:
             raise no_such_conversation()
 
-    async def _stored_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
-        folder = f"{owner.folder}/{conversation_id}/files/"
-        async with blob_call():
-            blobs = [blob async for blob in self._container.list_blobs(name_starts_with=folder)]
-        return [
-            StoredFile(name, blob.size, media_type_of(name), blob.last_modified)
-            for blob in blobs
-            for name in [name_of_stored(blob.name.removeprefix(folder))]
-        ]
-
     def _history(self, owner: Owner, conversation_id: str) -> BlobClient:
         check_conversation_id(conversation_id)
-        return self._container.get_blob_client(f"{owner.folder}/{conversation_id}/turns.jsonl")
+        return self._container.get_blob_client(f"{owner.folder}/{conversation_id}/{_HISTORY}")
 
     def _file(self, owner: Owner, conversation_id: str, name: str) -> BlobClient:
         check_conversation_id(conversation_id)

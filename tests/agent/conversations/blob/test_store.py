@@ -160,6 +160,10 @@ async def test_a_turn_costs_as_few_requests_as_it_can(
         await held.append(turn())
     leased_read_appended_released = ["PUT", "GET", "PUT", "PUT"]
     assert transport.methods == leased_read_appended_released
+    transport.methods.clear()
+    # What a turn does before its first execution: whether it is there and its files, in one.
+    assert await store.list_files(ANONYMOUS, held.conversation.id) == []
+    assert transport.methods == ["GET"]
 
 
 async def test_a_list_costs_who_signed_in_two_requests_a_turn_and_one_a_page(
