@@ -31,8 +31,12 @@ from agent.model.refusals import Refusal
 from agent.model.tool_calls import ObjectTool, TextTool, Tool, read_calls
 from agent.model.wire import Answer, CallPieces
 from agent.pictures import header_of
-from agent.session_pool import outputs
+from agent.session_pool import outputs, survey
 from agent.session_pool.names import name_of, path_of
+from agent.tools._open_data import download
+from agent.tools._open_data.errors import FetchError
+from agent.tools._open_data.file_names import file_name
+from agent.tools._open_data.hosts import AllowedHosts
 from agent.turns import shown as outputs_shown
 from agent.turns.html_forms import html_of
 from agent.turns.links import SandboxLinks
@@ -93,6 +97,13 @@ def see(text: str) -> None:
     for address in (text, f"data:{text}", f"/api/conversations/{'0' * 32}/files/{text}"):
         with contextlib.suppress(AgentError):
             picture_at(address, "images.0")
+
+
+def name_host(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        AllowedHosts.parse(text)
+    with contextlib.suppress(FetchError):
+        AllowedHosts(("example.org",)).url_of(f"https://{text}")
 
 
 # What reads input, by the expressions of ours in it; and pieces that it may find hard, repeated.
@@ -164,6 +175,9 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         ),
         ("\x1b[", "\x1b[0;", "0", " ", "a/", "a"),
     ),
+    "session_pool/survey.py": (survey.is_transfer, ("transfer-", "0", "transfer-0")),
+    # The same one, in the session.
+    "session_pool/survey_script.py": (survey.is_transfer, ("0",)),
     "turns/html_forms.py": (
         lambda text: (
             html_of({"text/html": text}),
@@ -176,6 +190,13 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         ("'", "'.a", "' ", " ", ";", "; ", "import a\n", "from a", "import ", "\n ", "to_", "a."),
     ),
     "turns/shown.py": (outputs_shown._OBJECT.fullmatch, (" ", "<", "<>", "< ", "a")),
+    # What a host answered, and what a model asked of it.
+    "tools/_open_data/download.py": (download._CONTENT_TYPE.fullmatch, ("a", "a/", "a/a.")),
+    "tools/_open_data/file_names.py": (
+        lambda text: file_name(disposition=text, path=text, content_type=text),
+        ('filename="', "filename=", "filename*=utf-8'", "filename* ", '\\"', "/", " ", ".", "a"),
+    ),
+    "tools/_open_data/hosts.py": (name_host, ("a", "a.", "a-", "*.a.", "example.org/", ":443")),
     # Of libraries.
     "the header Accept": (
         lambda text: wants_events(request_with("accept", text)),
