@@ -138,7 +138,12 @@ async def test_a_turn_whose_caller_hangs_up_gives_its_session_back(
         ({"json": {"input": "x", "sesion": "y"}}, 400, "InvalidRequest", "sesion"),
         ({"json": ["x"]}, 400, "InvalidRequest", None),
         ({"json": {"input": "x" * 100_001}}, 413, "PayloadTooLarge", "input"),
-        ({"json": {"input": "x" * 2_000_000}}, 413, "PayloadTooLarge", None),
+        (
+            {"content": b" " * 16_000_000, "headers": {"content-type": "application/json"}},
+            413,
+            "PayloadTooLarge",
+            None,
+        ),
         (
             {"content": b'{"input": ', "headers": {"content-type": "application/json"}},
             400,
