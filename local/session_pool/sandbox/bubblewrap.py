@@ -73,6 +73,8 @@ def arguments(
         options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for source, target in runtime.binds:
         options += ["--ro-bind", str(relocated.get(source, source)), target]
+    for folder in runtime.hidden:
+        options += ["--tmpfs", folder, "--remount-ro", folder]
     options += ["--proc", "/proc", "--dev", "/dev"]
     for path in MASKED:
         if not nested and Path(path).exists():

@@ -1,9 +1,11 @@
 """Kernels with a bubblewrap each: slower than the fork server, works in more places."""
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Sequence
 
+from local.session_pool.sandbox.guest import init
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.start import SandboxStarter
 
@@ -17,6 +19,8 @@ class PlainKernels:
         self._starter = starter
         self._preload = list(preload)
         self._reapers: set[asyncio.Task[None]] = set()
+        # Made here: the filter, which holds from the start, would not allow it inside.
+        self._programs = [each for each in (init.make_program(),) if each is not None]
         self.uid = starter.uid
 
     async def start(self) -> None:
@@ -27,9 +31,9 @@ class PlainKernels:
         kernel = KernelProcess()
         try:
             process = await self._starter.start(
-                self._starter.runtime.command("plain", *kernel.guest_ends),
+                self._starter.runtime.command("plain", *kernel.guest_ends, *self._programs),
                 nested=False,
-                inherit=kernel.guest_ends,
+                inherit=[*kernel.guest_ends, *self._programs],
                 stdout=kernel.guest_stdout,
                 stderr=kernel.guest_stderr,
             )
@@ -56,6 +60,9 @@ class PlainKernels:
         """See `KernelSource`."""
         if self._reapers:
             await asyncio.wait(self._reapers)
+        for program in self._programs:
+            os.close(program)
+        self._programs.clear()
 
     @staticmethod
     async def _reap(process: subprocess.Popen[bytes], kernel: KernelProcess) -> None:

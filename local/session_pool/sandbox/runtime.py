@@ -1,5 +1,7 @@
 """The Python that runs inside the sandbox, and its paths there."""
 
+import compileall
+import site
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,15 @@ class GuestRuntime:
     Attributes:
         python: the interpreter's path inside.
         binds: (path on the host, path inside); none is below /usr, which is always shown.
+        hidden: folders inside that are to be empty: packages of this machine's Python, which are
+            none of the image's.
         library_path: where its own libpython is, when it has one.
         image: the session image on the host.
     """
 
     python: str
     binds: tuple[tuple[Path, str], ...]
+    hidden: tuple[str, ...]
     library_path: str
     image: Path
 
@@ -30,6 +35,7 @@ class GuestRuntime:
 
         A Python outside /usr (pyenv's, uv's, one built by hand) is shown under /opt/session/python.
         """
+        _compile_guest()
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         prefix = Path(sys.base_prefix).resolve()
         binds = [
@@ -38,11 +44,17 @@ class GuestRuntime:
             (image / "bin", f"{_INSIDE}/bin"),
             (_GUEST, f"{_INSIDE}/guest"),
         ]
-        if prefix == Path("/usr"):
-            return cls(f"/usr/bin/{version}", tuple(binds), "", image)
-        inside = f"{_INSIDE}/python"
+        inside = "/usr" if prefix == Path("/usr") else f"{_INSIDE}/python"
+        hidden = [
+            f"{inside}/{Path(folder).relative_to(prefix)}"
+            for folder in site.getsitepackages([str(prefix)])
+            if Path(folder).is_dir() and Path(folder).is_relative_to(prefix)
+        ]
+        if inside == "/usr":
+            return cls(f"/usr/bin/{version}", tuple(binds), tuple(hidden), "", image)
         binds.append((prefix, inside))
-        return cls(f"{inside}/bin/{version}", tuple(binds), f"{inside}/lib", image)
+        libraries = f"{inside}/lib"
+        return cls(f"{inside}/bin/{version}", tuple(binds), tuple(hidden), libraries, image)
 
     def environment(self) -> dict[str, str]:
         """Environment of every process inside; nothing of the host's."""
@@ -83,3 +95,14 @@ class GuestRuntime:
             f"sys.path.remove('{_INSIDE}'); main{descriptors}"
         )
         return [self.python, "-c", program]
+
+
+def _compile_guest() -> None:
+    """Compile the guest's modules once: each session would do it anew, with 2 MB of memory.
+
+    Where the project's folder cannot be written to, nothing happens. What is compiled names the
+    folder inside, not the one on this machine.
+    """
+    compileall.compile_dir(
+        _GUEST, quiet=2, stripdir=str(_GUEST), prependdir=f"{_INSIDE}/guest", workers=1
+    )

@@ -61,8 +61,11 @@ def make_program() -> int | None:
         "<HHIQQQIHHHHHH", 2, 62, 1, start + _HEADERS_BYTES, 64, 0, 0, 64, 56, 1, 64, 0, 0
     )
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, start, start, size, size, 4096)
-    file = os.memfd_create("init")
+    file = os.memfd_create("init", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(file, identity + header + segment + code)
+    # The same for all sessions: nobody can change it any more.
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     # Out of the way of the descriptors that `kernel.place` gives their numbers.
     program = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 200)
     os.close(file)

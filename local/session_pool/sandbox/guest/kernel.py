@@ -7,12 +7,14 @@ import resource
 import signal
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import frames
 from .frames import printable
-from .shell import Shell
 from .values import say
+
+if TYPE_CHECKING:
+    from .shell import Shell
 
 DIRECTORIES = ("/mnt/data", "/tmp", "/dev/shm", "/home/sandbox")  # noqa: S108 - the sandbox's own
 
@@ -63,7 +65,7 @@ def say_hello(hello: socket.socket, init_pidfd: int, limits: dict[str, int]) -> 
     apply_limits(limits)
 
 
-def serve(shell: Shell) -> None:
+def serve(shell: "Shell") -> None:
     """Answer execution requests until the host closes the pipe."""
     process = os.getpid()
     os.chdir("/home/sandbox")
@@ -81,7 +83,7 @@ def serve(shell: Shell) -> None:
         frames.send(frames.REPLIES, reply, blobs)
 
 
-def _execute(shell: Shell, request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+def _execute(shell: "Shell", request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         succeeded, results, traceback = shell.run(

@@ -4,11 +4,16 @@ import os
 import sys
 
 from . import frames, init, kernel
-from .shell import Shell
 
 
-def main(hello_descriptor: int, requests: int, replies: int) -> None:
+def main(hello_descriptor: int, requests: int, replies: int, program: int | None = None) -> None:
     """Configure from the first frame, then serve; this process itself stays as pid 1.
+
+    Args:
+        hello_descriptor: see `kernel.place`, as for the next two.
+        requests: an end of a pipe.
+        replies: an end of a pipe.
+        program: what pid 1 becomes, from `init.make_program`.
 
     bubblewrap has set the filter before it started this process.
     """
@@ -18,12 +23,17 @@ def main(hello_descriptor: int, requests: int, replies: int) -> None:
         return
     ready, said_ready = os.pipe()
     if os.fork() != 0:
-        init.become(said_ready, lambda: kernel.apply_limits(configuration["limits"]))
+        limits = configuration["limits"]
+        init.become(said_ready, lambda: kernel.apply_limits(limits), program)
     os.close(said_ready)
+    if program is not None:
+        os.close(program)
     os.setsid()
     prepare_streams()
     seed_font_cache()
     kernel.apply_limits(kernel.before_hello(configuration["limits"]))
+    from .shell import Shell  # not above: pid 1 has no use for it
+
     shell = Shell()
     shell.warm(configuration["preload"])
     init.wait_until_ready(ready)

@@ -168,6 +168,20 @@ async def test_a_pool_without_a_fork_server_says_so_and_works(open_pool: OpenPoo
         await client.upload("a.txt", b"a")
         read = await client.result("import os; (open('/mnt/data/a.txt').read(), os.getpid() < 10)")
         assert read["executionResult"] == ["a", True]
+        found = await client.result(
+            "pages = int(open('/proc/1/statm').read().split()[1])\n"
+            "lines = open('/proc/self/smaps_rollup').readlines()\n"
+            "own = sum(int(line.split()[1]) for line in lines if line.startswith('Private_'))\n"
+            "fds = '/proc/self/fd/'\n"
+            "links = [os.path.realpath(fds + fd) for fd in os.listdir(fds)]\n"
+            "[pages, own // 1024, [link for link in links if 'memfd' in link]]"
+        )
+        pages, own_mib, programs = found["executionResult"]
+        # Pid 1 is a program of a few pages that nothing else in the session can reach.
+        if os.uname().machine == "x86_64":
+            assert pages < 10
+        assert own_mib < 22
+        assert programs == []
 
 
 async def test_a_restart_keeps_holes_links_permissions_and_names_the_rest(

@@ -292,6 +292,20 @@ async def test_a_child_process_finds_the_same_packages(session: PoolClient) -> N
     assert result["stdout"] == "3\n"
 
 
+async def test_packages_of_the_machines_own_python_are_none_of_a_session(
+    session: PoolClient,
+) -> None:
+    listed = (
+        "import os, site, sys\n"
+        "folders = filter(os.path.isdir, site.getsitepackages([sys.base_prefix]))\n"
+        "names = [name for folder in folders for name in os.listdir(folder)]"
+    )
+    outside: dict[str, list[str]] = {}
+    exec(listed, outside)  # noqa: S102 - the control: the same code here
+    assert outside["names"]
+    assert (await session.result(f"{listed}\nnames"))["executionResult"] == []
+
+
 async def test_the_working_folder_is_not_the_data_folder(session: PoolClient) -> None:
     result = await session.result("import os; os.getcwd() != '/mnt/data'")
     assert result["executionResult"] is True
