@@ -25,6 +25,7 @@ from local.azure_openai.requests import ImagePart, TextPart
 from tests.agent.test_pictures import ODD_URLS, PNG
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.pictures import PICTURES, WEBP_LOSSLESS, WEBP_WITH_ALPHA, data_url
+from tests.support.telemetry import recorded
 from tests.support.turns import collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -223,6 +224,29 @@ async def test_pictures_of_earlier_messages_are_files_that_the_text_names(
         assert [content for _, content, _ in shown(first)] == ([ALL[1][1]] if model.sees else [])
         assert f"[image: {asked.earlier_pictures[0].name}]" in text(first, 1)
         assert json.loads(tool_results(second)[0])["stdout"].count("20 10") == 2
+
+
+async def test_neither_logs_nor_spans_hold_a_picture(
+    azure: SharedAzure, open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: dict[str, Any] = {"azure_openai_vision": "figures", "log_content": True}
+    plot = "import matplotlib.pyplot as plt\nplt.plot([1]); plt.show()"
+    with caplog.at_level("INFO"), recorded(content=True) as taken:
+        async with open_runtime(**settings) as runtime:
+            for asked in [await by_json(URLS), await by_agui_data(URLS), await by_openai(URLS)]:
+                with azure.model.script(CallTool(code=plot), Say("Red.")) as script:
+                    await collect(stateless_turn(runtime.turns, asked))
+            with azure.model.using(lambda _: Say("Red.")):
+                azure.stack.openai.sees = False
+                turn = await collect(stateless_turn(runtime.turns, asked))
+                azure.stack.openai.sees = True
+    assert len(shown(script.requests[1])) == 1, "the figure"
+    assert turn.error_code == "ModelFailed"
+    exported = [span.to_json() for span in taken.spans]
+    assert any(QUESTION in text for text in exported), "content is recorded"
+    for text in [caplog.text, *exported]:
+        assert "iVBORw0KGgo" not in text
+        assert not any(url.partition(",")[2][:30] in text for url in URLS)
 
 
 @pytest.mark.parametrize("surface", SURFACES)
