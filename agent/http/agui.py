@@ -118,6 +118,12 @@ async def _post(request: Request) -> Response:
             stateful = replace(run.request, history=(), earlier_pictures=())
             events = await start_conversation_turn(request, runtime, run.thread_id, stateful)
             return event_stream(request, events, run.thread_id, run.run_id, run.thread_id)
+    for file in run.request.looks_at:
+        raise InvalidRequestError(
+            f"`{file.field}` is a file of a conversation that is not the caller's: send the "
+            "picture itself, as data or as a data: URL.",
+            field=file.field,
+        )
     turn = stateless_turn(runtime.turns, run.request)
     return event_stream(request, turn, run.thread_id, run.run_id, None)
 

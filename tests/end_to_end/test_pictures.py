@@ -72,6 +72,18 @@ async def test_the_ag_ui_client_sends_a_picture(azure: SharedAzure, host: HostPr
     assert json.loads(tool_results(script.requests[1])[0])["result"] == "[(20, 10)]"
 
 
+async def test_a_file_of_nobodys_conversation_is_not_left_out_in_silence(
+    api: httpx2.AsyncClient,
+) -> None:
+    thread = "0" * 32
+    source = {"type": "url", "value": f"/api/conversations/{thread}/files/a.png"}
+    message = {"id": "1", "role": "user", "content": [{"type": "image", "source": source}]}
+    run = {"threadId": thread, "runId": "r", "messages": [message], "tools": [], "context": []}
+    refused = await api.post("/agui", json=run | {"state": {}, "forwardedProps": {}})
+    assert refused.json()["field"] == "messages.0.content.0.source.value"
+    assert refused.status_code == 400
+
+
 async def test_an_upload_is_looked_at_and_the_history_names_it(
     azure: SharedAzure, api: httpx2.AsyncClient
 ) -> None:
