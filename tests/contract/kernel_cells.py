@@ -192,6 +192,23 @@ CELLS: dict[str, str] = {
     ),
     "a task is made": "task = asyncio.get_event_loop().create_task(asyncio.sleep(0, 'done'))",
     "the task has gone on": "await asyncio.sleep(0.05); task.result()",
+    "a new event loop": "loop = asyncio.new_event_loop(); sleeping = asyncio.sleep(0)",
+    "a new event loop is run": "loop.run_until_complete(sleeping)",
+    "a new event loop is closed": "sleeping.close(); loop.close(); loop.is_closed()",
+    "no loop in a thread": (
+        "with concurrent.futures.ThreadPoolExecutor() as ex:\n"
+        "    r = repr(ex.submit(asyncio.get_event_loop).exception())\nr.split('(')[0]"
+    ),
+    "a group of tasks": (
+        "async with asyncio.TaskGroup() as group:\n"
+        "    made = group.create_task(asyncio.sleep(0, 'grouped'))\nmade.result()"
+    ),
+    "an error in a group of tasks": (
+        "async def fails(): raise ValueError('grouped')\n"
+        "async with asyncio.TaskGroup() as group:\n    group.create_task(fails())"
+    ),
+    "a time-out that is awaited": "async with asyncio.timeout(0.01): await asyncio.sleep(1)",
+    "a thread that is awaited": "await asyncio.to_thread(len, 'abc')",
     "gather": "await asyncio.gather(*(asyncio.sleep(0.01, n) for n in range(3)))",
     "an error that was awaited": "async def bad(): raise ValueError('awaited')\nawait bad()",
     "async for": "async def g():\n    yield 1\n[n async for n in g()]",
@@ -214,6 +231,17 @@ CELLS: dict[str, str] = {
     "a frame": "import pandas as pd; pd.DataFrame({'n': [1, 2], 't': ['a', 'b']})",
     "a wide frame": "pd.DataFrame({f'column_{n}': [n] for n in range(30)})",
     "a wide frame that is printed": "print(pd.DataFrame({f'column_{n}': [n] for n in range(19)}))",
+    "a wide frame of many columns": "print(pd.DataFrame({f'c{n}': [n] for n in range(200)}))",
+    "a wide frame with long names": "pd.DataFrame({'name ' * 20 + str(n): [n] for n in range(6)})",
+    "a wide frame as a text": "pd.DataFrame({f'c{n}': [n] for n in range(40)}).to_string()",
+    "a wide frame in a list": "[pd.DataFrame({f'column_{n}': [n] for n in range(25)})]",
+    "a wide frame of two levels": (
+        "pd.DataFrame([range(24)], columns=pd.MultiIndex.from_product([range(4), list('abcdef')]))"
+    ),
+    "a wide array": "print(np.arange(60).reshape(2, 30))",
+    "pandas' options": (
+        "[pd.get_option(f'display.{n}') for n in ('width', 'max_columns', 'max_rows')]"
+    ),
     "a wide text frame": "print(pd.DataFrame({'a': ['x' * 200], 'b': ['y' * 200]}))",
     "a long frame": "pd.DataFrame({'n': range(1000)})",
     "a series": "pd.Series([1.5, 2.5], name='s')",
@@ -250,6 +278,13 @@ CELLS: dict[str, str] = {
     "a class pickled": "import pickle; pickle.loads(pickle.dumps(Counter('aa')))",
     "the time zone": "import time; time.tzname",
     "local time": "datetime.datetime(2024, 1, 1).astimezone().utcoffset()",
+    "the time zone's name": "str(datetime.datetime.now().astimezone().tzinfo)",
+    "the time zone of a child": "import subprocess; subprocess.getoutput('date +%Z')",
+    "another time zone": (
+        "import zoneinfo; zone = zoneinfo.ZoneInfo('Asia/Tokyo')\n"
+        "str(datetime.datetime(2026, 7, 1, tzinfo=zone))"
+    ),
+    "the time zone of a frame": "pd.Timestamp(0, tz='UTC').tz_convert('Europe/Zurich')",
     "the encoding": "sys.getdefaultencoding(), sys.getfilesystemencoding()",
     "the recursion limit": "sys.getrecursionlimit()",
     "the shell's class": "type(get_ipython()).__name__",
@@ -266,6 +301,28 @@ CELLS: dict[str, str] = {
     ),
     "joblib": (
         "import joblib; joblib.Parallel(n_jobs=2)(joblib.delayed(math.sqrt)(n) for n in (1, 4))"
+    ),
+    "the way processes start": "mp.get_start_method()",
+    "a function of a cell in a pool": (
+        "def twice(n): return 2 * n\nwith mp.Pool(2) as pool: r = pool.map(twice, [1, 2])\nr"
+    ),
+    "an error in a pool": (
+        "try:\n    with mp.Pool(1) as pool: pool.map(len, [1])\n"
+        "except TypeError as error:\n    r = str(error)\nr"
+    ),
+    "a queue between processes": (
+        "queue = mp.Queue(); child = mp.Process(target=queue.put, args=(7,)); child.start()\n"
+        "got = queue.get(); child.join(); got, child.exitcode"
+    ),
+    "a function of a cell in joblib": (
+        "joblib.Parallel(n_jobs=2)(joblib.delayed(twice)(n) for n in (1, 2))"
+    ),
+    "joblib with threads": (
+        "joblib.Parallel(n_jobs=2, prefer='threads')(joblib.delayed(twice)(n) for n in (1, 2))"
+    ),
+    "a forest of two jobs": (
+        "from sklearn.ensemble import RandomForestRegressor as Forest\n"
+        "Forest(2, n_jobs=2, random_state=0).fit([[0], [1]], [0, 1]).predict([[5]]).shape"
     ),
     "a pool of processes": (
         "with concurrent.futures.ProcessPoolExecutor(2) as ex: r = list(ex.map(math.sqrt, [9]))\nr"
