@@ -3,13 +3,16 @@
 The floor makes the three HTTPS calls of a turn and nothing else, and appends a line for a
 conversation; the usual way builds credential, clients and kernel in every request. All run on the
 same functions host against the same Azure that costs nothing (bench/fake_azure.py), ours from the
-package as it is deployed. Everything is compiled before. The apps are measured one after the other
-in every round: figures are medians over the rounds, and a ratio is the median of the ratios to the
-floor of the same round, so that whatever else the machine does weighs on both sides.
+package as it is deployed. That host calls the worker's library; Azure's sends it messages besides,
+and what they cost (bench/apps/worker_channel.py) is added in a row of its own. Everything is
+compiled before. The apps are measured one after the other in every round: figures are medians over
+the rounds, and a ratio is the median of the ratios to the floor of the same round, so that whatever
+else the machine does weighs on both sides.
 """
 
 import argparse
 import asyncio
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,6 +45,7 @@ COLD_CPU = "cold start to first answer, CPU s"
 COLD_WALL = "cold start to first answer, wall s"
 FIRST_RSS = "RSS after the first answer, MB"
 WARM_CPU = "warm turn, CPU ms"
+ON_AZURES_HOST = "warm turn on a host that sends messages, CPU ms"
 WARM_WALL = "warm turn, wall ms"
 GOING_CPU = "turn of a going conversation, CPU ms"
 STATELESS_AT_ONCE = "100 stateless turns at once, s"
@@ -91,22 +95,32 @@ def _rounds(
 ) -> dict[str, list[Figures]]:
     figures: dict[str, list[Figures]] = {app.name: [] for app in apps}
     for round_ in range(rounds + 1):
+        messages_ms = _messages_ms()
         for app in apps:
-            measured = _measure(app, settings)
+            measured = _measure(app, settings, messages_ms)
             if round_:  # the first warms the file caches
                 figures[app.name].append(measured)
         print(f"round {round_} of {rounds}", file=sys.stderr)
     return figures
 
 
+def _messages_ms() -> float:
+    """See bench/apps/worker_channel.py."""
+    command = (FULL_PYTHON, ROOT / "bench/apps/worker_channel.py")
+    told = subprocess.run(  # noqa: S603 - our own module
+        command, check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    return float(told.stdout)
+
+
 def _install_full_environment() -> None:
-    if FULL_PYTHON.exists():
+    requirements, installed = ROOT / "bench/requirements.txt", FULL_ENVIRONMENT / "requirements.txt"
+    if installed.exists() and installed.read_text() == requirements.read_text():
         return
     print("installing what the other two apps need, once ...", file=sys.stderr)
     uv = Path(sys.executable).with_name("uv")
-    requirements = ROOT / "bench/requirements.txt"
     commands: tuple[list[str | Path], ...] = (
-        [uv, "venv", "--quiet", "--python", sys.executable, FULL_ENVIRONMENT],
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FULL_ENVIRONMENT],
         [
             uv,
             "pip",
@@ -121,6 +135,7 @@ def _install_full_environment() -> None:
     )
     for command in commands:
         subprocess.run(command, check=True)  # noqa: S603 - fixed commands
+    shutil.copy(requirements, installed)
 
 
 def _compile(apps: tuple[App, ...]) -> None:
@@ -143,7 +158,7 @@ def _compile(apps: tuple[App, ...]) -> None:
         )
 
 
-def _measure(app: App, settings: Mapping[str, str]) -> Figures:
+def _measure(app: App, settings: Mapping[str, str], messages_ms: float) -> Figures:
     control = settings["AZURE_OPENAI_ENDPOINT"]
     with httpx2.Client(verify=settings["SSL_CERT_FILE"]) as azure:
         azure.post(f"{control}/delays", json={"model_s": 0, "pool_s": 0}).raise_for_status()
@@ -157,6 +172,7 @@ def _measure(app: App, settings: Mapping[str, str]) -> Figures:
             }
             before = azure.get(f"{control}/calls").json()
             figures |= asyncio.run(_warm(process))
+            figures[ON_AZURES_HOST] = figures[WARM_CPU] + messages_ms
             after = azure.get(f"{control}/calls").json()
             turns = WARM_UP_TURNS + WARM_TURNS
             figures |= {f"calls a turn: {of}": (after[of] - before[of]) / turns for of in after}

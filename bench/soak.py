@@ -38,7 +38,8 @@ def main() -> int:
         with running(OURS, settings) as app:
             first_answer(app)
             before_mb, after_mb = asyncio.run(_soak(app, requests))
-    print(f"\nmemory over {requests:,} requests: {before_mb:.1f} MB, then {after_mb:.1f} MB\n")
+    print("| | before | after |\n|---|---|---|")
+    print(f"| RSS over {requests:,} requests, MB | {before_mb:.1f} | {after_mb:.1f} |\n")
     grown = Target(f"{requests:,} requests grow it, MB", after_mb - before_mb, GROWTH_MAX_MB)
     return judge([grown], machine.cores())
 

@@ -2,6 +2,7 @@
 
 import itertools
 import subprocess
+from importlib.util import find_spec
 
 import pytest
 from starlette.testclient import TestClient
@@ -9,6 +10,8 @@ from starlette.testclient import TestClient
 from agent.session_pool.survey import Errand, read_survey, survey_code
 from bench.fake_azure import FakeAzure
 from bench.judging import MET, MISSED, NOT_JUDGED, OtherWork, Target, busy_s, judge, own_s
+from bench.layers import import_times, layer_of, module_layer
+from bench.page import PAGE, parts_of, with_table
 from tests.support import PROJECT
 
 
@@ -87,3 +90,47 @@ def test_every_part_of_make_bench_exists() -> None:
     for part in parts:
         path = PROJECT / part.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), part
+
+
+def test_a_table_of_a_part_goes_to_its_place_on_the_page() -> None:
+    page = "# P\n<!-- bench -->\n| old |\n<!-- end -->\nText.\n<!-- bench.soak -->\n<!-- end -->\n"
+    printed = "| | ours |\n|---|---|\n| warm | 2 |\n\nmet    warm: 2, at most 2\n"
+    table = "| | ours |\n|---|---|\n| warm | 2 |\n"
+    assert parts_of(page) == ["bench", "bench.soak"]
+    assert with_table(page, "bench", printed) == page.replace("| old |\n", table)
+    with pytest.raises(ValueError, match=r"bench\.other"):
+        with_table(page, "bench.other", printed)
+
+
+def test_every_place_on_the_page_belongs_to_a_part_that_exists() -> None:
+    parts = parts_of(PAGE.read_text())
+    assert set(parts) >= {"bench", "bench.streaming", "bench.pressure", "bench.layers"}
+    assert [part for part in parts if find_spec(part) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "layer"),
+    [
+        (f"{PROJECT}/agent/model/call.py", "agent/model"),
+        (f"{PROJECT}/local/functions_host/worker.py", "Functions host and worker"),
+        ("/x/site-packages/openai/_base_client.py", "openai"),
+        ("/x/site-packages/azure/functions/http.py", "Functions host and worker"),
+        ("/x/site-packages/azure/identity/aio/__init__.py", "azure-identity"),
+        ("/x/site-packages/typing_extensions.py", "pydantic"),
+        ("/x/site-packages/openai_other/a.py", "other packages"),
+        ("/usr/lib/python3.13/asyncio/events.py", "Python: asyncio and ssl"),
+        ("/usr/lib/python3.13/json/decoder.py", "Python: rest"),
+    ],
+)
+def test_each_file_has_its_layer(file: str, layer: str) -> None:
+    assert layer_of(file) == layer
+
+
+def test_import_times_are_those_of_each_module_alone() -> None:
+    printed = (
+        "import time: self [us] | cumulative | imported package\n"
+        "import time:       120 |        120 |     pydantic.main\n"
+        "import time:        30 |        150 | agent.settings\n"
+    )
+    assert dict(import_times(printed)) == {"pydantic.main": 120, "agent.settings": 30}
+    assert [module_layer(module) for module, _ in import_times(printed)] == ["pydantic", "agent"]

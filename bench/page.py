@@ -1,0 +1,59 @@
+"""`python -m bench.page [PART …]`: run parts of `make bench`, put their tables into the page.
+
+docs/performance.md has a place for each part, from `<!-- bench.streaming -->` to `<!-- end -->`.
+What was measured while the machine did something else is printed and not put there.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from typing import Final
+
+from bench.app_process import ROOT
+from bench.judging import NOT_JUDGED
+
+PAGE: Final = ROOT / "docs/performance.md"
+_PLACE: Final = re.compile(r"(<!-- (bench[\w.]*) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(words: list[str]) -> int:
+    """Run and write; the exit code is the highest of the parts'."""
+    parts = parts_of(PAGE.read_text())
+    parser = argparse.ArgumentParser(prog="python -m bench.page")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(parts)}")
+    statuses = [_measure(part) for part in parser.parse_args(words).parts or parts]
+    return max(statuses)
+
+
+def parts_of(page: str) -> list[str]:
+    """The parts that have a place on the page."""
+    return [place[2] for place in _PLACE.finditer(page)]
+
+
+def with_table(page: str, part: str, printed: str) -> str:
+    """The page with the table that a part printed in its place.
+
+    Raises:
+        ValueError: it has no place.
+    """
+    if part not in parts_of(page):
+        raise ValueError(f"{PAGE.name} has no place for {part}")
+    table = "".join(line for line in printed.splitlines(keepends=True) if line.startswith("|"))
+    return _PLACE.sub(
+        lambda place: f"{place[1]}{table}{place[3]}" if place[2] == part else place[0], page
+    )
+
+
+def _measure(part: str) -> int:
+    done = subprocess.run(  # noqa: S603 - a module of ours
+        [sys.executable, "-m", part], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
+    print(done.stdout)
+    if done.returncode != NOT_JUDGED:
+        PAGE.write_text(with_table(PAGE.read_text(), part, done.stdout))
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
