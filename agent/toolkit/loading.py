@@ -16,7 +16,7 @@ from agent.model.tool_calls import NAME, plain_name
 from agent.telemetry import logger
 from agent.text import shortened
 from agent.toolkit.authoring import DEFAULT_TIMEOUT_S, ToolSettings
-from agent.toolkit.tool import OwnTool
+from agent.toolkit.tool import OwnTool, frames_of
 
 _TIMEOUT_S: Final = "TIMEOUT_S"
 _AT_ONCE: Final = "AT_ONCE"
@@ -157,8 +157,7 @@ def _object_of(cls: type, provide: Provide) -> object | None:
     try:
         made: object = cls(**given)
     except Exception as error:
-        # Its message may hold a setting.
-        logger.exception("%s was not made", cls.__name__)
+        # Without its message, which may hold a setting.
         raise TypeError(f"its constructor raised {type(error).__name__}") from error
     return made
 
@@ -188,8 +187,8 @@ def _as_broken_tool(package: ModuleType, name: str) -> Iterator[None]:
         said = " ".join(str(error).split())
         reason = said if isinstance(error, _Fault) else f"{type(error).__name__}: {said}"
         reason = shortened(reason, _REASON_MAX_CHARS)
-        logger.exception("a tool is broken: %s", where)
         place = f"{where}, line {line}" if line else where
+        logger.error("a tool is broken: %s: %s\n%s", place, reason, frames_of(error))
         raise BrokenToolError(f"{place}: {reason}") from error
 
 

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from traceback import format_tb
 from typing import Annotated, Any, Final, NotRequired, TypedDict, get_type_hints
 
 from pydantic import (
@@ -21,7 +22,7 @@ from agent.events import ExecutionStatus
 from agent.model.kernel import declare
 from agent.model.sdk import KernelFunction
 from agent.model.tool_calls import ObjectTool
-from agent.telemetry import logger
+from agent.telemetry import log_content, logger
 from agent.toolkit.authoring import ToolError, ToolFile, ToolResult
 
 _FAULTS_MAX: Final = 3
@@ -197,7 +198,8 @@ class OwnTool:
         except ToolError as error:
             return Returned("Failed", str(error) or "The tool failed.")
         except (Exception, asyncio.CancelledError) as error:
-            logger.exception("tool %s failed", self.name)
+            logger.error("tool %s failed: %s", self.name, frames_of(error))
+            log_content("output", str(error))
             return Returned("Failed", f"The tool failed: {type(error).__name__}.")
 
     async def _run(self, values: dict[str, Any]) -> Any:
@@ -210,6 +212,16 @@ class OwnTool:
         except SystemExit as error:
             # It would end the event loop, and the worker with it.
             raise RuntimeError("the tool wanted to end the process") from error
+
+
+def frames_of(error: BaseException) -> str:
+    """An error for the log: its class and where it was raised, without its words.
+
+    They may hold arguments of the model, a setting, what a service answered.
+    """
+    causes = f"{frames_of(error.__cause__)}\n, which became " if error.__cause__ else ""
+    frames = "".join(format_tb(error.__traceback__))
+    return f"{causes}{type(error).__name__}, raised at\n{frames.rstrip()}"
 
 
 def _forget(ended: asyncio.Future[Any]) -> None:

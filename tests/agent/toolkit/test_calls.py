@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import pytest
 
 from agent.events import FileCreated, ToolFinished, ToolStarted, ToolUse
+from agent.model.tool_calls import ToolRequest
 from agent.runtime import Runtime
 from agent.settings import Settings
-from agent.turns.own_tools import AT_ONCE_MAX
+from agent.turns.own_tools import AT_ONCE_MAX, OwnTools
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Step
 from tests.agent.toolkit.conftest import SAMPLES, WriteTools
@@ -105,12 +106,15 @@ async def test_each_call_has_a_result(
     arguments: dict[str, object] | str,
     outcome: str,
     result: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     told = await call(azure, runtime, CallTool(name=name, arguments=arguments))
     (text,) = told.results
     assert result in text
     assert len(text) <= runtime.turns.options.output.model_max_chars
-    assert "secret" not in text
+    assert "secret" not in text + caplog.text
+    # Somebody has to find what is wrong.
+    assert (f"tool {name} failed: " in caplog.text) == text.startswith("The tool failed: ")
     assert [use.status for use in told.uses] == ([] if outcome == NOT_RUN else [outcome])
     # The next request is one that every service takes.
     sent = told.requests[-1].messages[-2].model_dump()["tool_calls"][0]["function"]
@@ -226,6 +230,36 @@ async def test_a_file_too_large_for_the_answer_is_there_for_code(
     assert told.files == []
     assert [warning.code for warning in told.turn.finished.warnings] == ["FileNotShown"]
     assert told.turn.executions[0].result == str(2 * 1024**2)
+
+
+async def test_a_file_that_the_pool_does_not_take_is_told_and_no_failure(
+    faults: SharedAzure, runtime: Runtime
+) -> None:
+    faults.stack.pool.faults.revoke_role()
+    told = await call(faults, runtime, CallTool(name="bring", arguments={"names": ["a.csv"]}))
+    assert told.files == []
+    text = "a.csv (1 bytes) could not be put into the session."
+    assert [w.message for w in told.turn.finished.warnings] == [text]
+    assert told.results == [f"1 files\n\n{text}"]
+    assert told.uses[0].status == "Succeeded"
+
+
+def own_tools(runtime: Runtime, *, left_s: float) -> OwnTools:
+    return OwnTools(
+        runtime.turns.tools,
+        runtime.turns.options.output,
+        deadline=asyncio.get_running_loop().time() + left_s,
+        emit=lambda _: None,
+        interpreter=None,
+    )
+
+
+async def test_a_call_ends_in_time_for_the_answer(runtime: Runtime) -> None:
+    request = ToolRequest("id", "wait", "{}")
+    late = own_tools(runtime, left_s=0.9)
+    assert await late.call(request) == "No time is left for tools. Answer now."
+    in_time = own_tools(runtime, left_s=1.1)
+    assert await in_time.call(request) == "The tool did not end within 1 s."
 
 
 async def test_a_caller_that_leaves_ends_the_call(azure: SharedAzure, runtime: Runtime) -> None:
