@@ -7,6 +7,13 @@ const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"])
 const PICTURE_MAX_BYTES = 8 * 1024 * 1024;
 const PICTURES_MAX = 10;
 
+/** Browsers call every picture of the clipboard the same: the next one would take its place. */
+function ownName(file: File): File {
+  if (file.name !== "image.png") return file;
+  const now = new Date().toISOString().slice(0, 23).replace(/\W/g, "-");
+  return new File([file], `pasted-${now}.png`, { type: file.type });
+}
+
 interface Attachment {
   element: HTMLElement;
   /** Of the file; as the app calls it once it is there. */
@@ -73,7 +80,7 @@ export class Composer {
       const files = [...(event.clipboardData?.files ?? [])];
       if (files.length && this.takesFiles) {
         event.preventDefault();
-        this.attach(files);
+        this.attach(files.map(ownName));
       }
     });
     this.#picker.addEventListener("change", () => {

@@ -1,5 +1,6 @@
 """Files on the page: attach, list, preview, download, delete."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,18 +54,29 @@ async def test_files_can_be_dropped_several_at_once(chat: ChatPage) -> None:
     assert list(await chat.file_names()) == ["sales.csv", "ünïcode 文.txt"]
 
 
-async def test_a_file_can_be_pasted(chat: ChatPage) -> None:
+async def paste(chat: ChatPage, name: str) -> None:
     await chat.question.focus()
     await chat.page.evaluate(
-        """() => {
+        """name => {
           const clipboardData = new DataTransfer();
-          clipboardData.items.add(new File(["x"], "pasted.txt"));
+          clipboardData.items.add(new File(["x"], name, { type: "image/png" }));
           const event = new ClipboardEvent("paste", { clipboardData, bubbles: true });
           document.activeElement.dispatchEvent(event);
-        }"""
+        }""",
+        name,
     )
-    await attached(chat, 1)
-    assert list(await chat.file_names()) == ["pasted.txt"]
+
+
+async def test_files_can_be_pasted_and_pictures_of_the_clipboard_have_names_of_their_own(
+    chat: ChatPage,
+) -> None:
+    for name in ("notes.txt", "image.png", "image.png"):
+        await paste(chat, name)
+    await attached(chat, 3)
+    notes, *pictures = await chat.file_names()
+    assert notes == "notes.txt"
+    assert len(set(pictures)) == 2
+    assert all(re.fullmatch(r"pasted-[\dT-]{23}\.png", name) for name in pictures)
 
 
 async def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(chat: ChatPage) -> None:
