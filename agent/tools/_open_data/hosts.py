@@ -55,9 +55,7 @@ class AllowedHosts:
 
     def __contains__(self, host: str) -> bool:
         return any(
-            host.endswith(pattern[1:]) and len(host) >= len(pattern)
-            if pattern.startswith("*")
-            else host == pattern
+            host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
             for pattern in self.patterns
         )
 

@@ -14,6 +14,7 @@ CSV = "text/csv"
         ("", "/a/data.csv", CSV, "data.csv"),
         ("", "/a/data.csv/", CSV, "data.csv"),
         ("", "/a/Gr%C3%B6%C3%9Fe.csv", CSV, "Größe.csv"),
+        ("", "/a/Zu%CC%88rich.csv", CSV, "Zürich.csv"),
         ("", "/a/rows", CSV, "rows.csv"),
         ("", "/a/rows", "application/json", "rows.json"),
         ("", "/a/rows", "application/octet-stream", "rows.bin"),
