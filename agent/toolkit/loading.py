@@ -188,7 +188,12 @@ def _as_broken_tool(package: ModuleType, name: str) -> Iterator[None]:
         reason = said if isinstance(error, _Fault) else f"{type(error).__name__}: {said}"
         reason = shortened(reason, _REASON_MAX_CHARS)
         place = f"{where}, line {line}" if line else where
-        logger.error("a tool is broken: %s: %s\n%s", place, reason, frames_of(error))
+        # A fault says all; what a constructor raised is behind it.
+        origin = (
+            error.__cause__ and error.__cause__.__cause__ if isinstance(error, _Fault) else error
+        )
+        more = f"\n{frames_of(origin)}" if origin else ""
+        logger.error("a tool is broken: %s: %s%s", place, reason, more)
         raise BrokenToolError(f"{place}: {reason}") from error
 
 
