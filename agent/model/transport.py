@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 import httpx2
+from yarl import URL
 
 # As the client has them. A turn's own deadline comes first.
 _TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=5, sock_read=600)
@@ -38,7 +39,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         with _as_httpx2_errors():
             reply = await self._http.request(
                 request.method,
-                str(request.url),
+                # Encoded already; yarl would decode what is as good as itself.
+                URL(str(request.url), encoded=True),
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
                 data=request.content or None,
                 # Both are the client's to do, if it wants to.
