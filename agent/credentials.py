@@ -11,10 +11,14 @@ from typing import Final
 import httpx2
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AsyncioRequestsTransport
-from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 
+from agent.deferred_imports import deferred_imports
 from agent.errors import IdentityError
 from agent.telemetry import logger
+
+# Of use to whoever signs in with a certificate: a tenth of what importing the agent takes.
+with deferred_imports("cryptography.x509"):
+    from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 
 MODEL_SCOPE = "https://cognitiveservices.azure.com/.default"
 POOL_SCOPE = "https://dynamicsessions.io/.default"

@@ -20,7 +20,6 @@ from urllib.request import getproxies
 import aiohttp
 import httpx2
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.identity.aio import DefaultAzureCredential
 
 from agent.conversations.store import Limits, open_store
 from agent.conversations.turn import ConversationServices
@@ -52,7 +51,7 @@ class RuntimeState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Clients:
-    credential: DefaultAzureCredential
+    credential: AsyncTokenCredential
     turns: TurnServices
     model_probe: ModelProbe
 
@@ -62,7 +61,7 @@ class _Provider:
 
     def __init__(
         self,
-        credential: DefaultAzureCredential,
+        credential: AsyncTokenCredential,
         tls: ssl.SSLContext,
         http_client: Callable[[], aiohttp.ClientSession],
     ) -> None:

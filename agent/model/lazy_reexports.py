@@ -7,29 +7,24 @@ same module.
 """
 
 import ast
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
+from agent.deferred_imports import asked_first
 
-@contextmanager
-def lazy_reexports(package: str) -> Iterator[None]:
+
+def lazy_reexports(package: str) -> AbstractContextManager[None]:
     """While the block runs, `package` and its sub-packages are imported this way.
 
     What is loaded already stays as it is. An `__init__` that does anything but re-export is
     executed as usual.
     """
-    finder = _Finder(package)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
+    return asked_first(_Finder(package))
 
 
 class _Finder(MetaPathFinder):
