@@ -41,6 +41,8 @@ async def test_the_model_reads_the_instructions_of_the_apps_owner_last(
     instructions = str(asked.messages[0].content)
     assert instructions.startswith("You answer questions.")
     assert instructions.endswith("\nThe caller's.\nBe a pirate.")
+    # A small model reads them with each call, on a processor: 300 tokens are a second or two.
+    assert len(instructions) < 1_400
 
 
 async def test_the_tokens_of_all_model_calls_are_counted(
