@@ -2,9 +2,10 @@
 
 import re
 
-from local.azure_openai.relay import MAX_TOKENS
-from local.model_servers import checking
-from local.model_servers.kinds import KINDS
+from local.azure_openai.relay import MAX_TOKENS, Relay
+from local.model_servers import OpenModel, checking
+from local.model_servers.finding import Found
+from local.model_servers.kinds import KINDS, LLAMA_CPP
 from local.model_servers.llama_server import _BOUNDS
 from local.model_servers.naming import read_wish
 from tests.support import PROJECT
@@ -39,6 +40,15 @@ def test_its_servers_are_those_that_are_known() -> None:
 def test_its_commands_widen_a_context() -> None:
     values = {"tokens": checking._WIDER_TOKENS, "model": "MODEL"}
     assert table("Server") == [[kind.title, kind.widen.format(**values)] for kind in KINDS]
+
+
+def test_its_example_says_what_the_program_says() -> None:
+    example = PAGE.split("```text\n")[1].split("```")[0]
+    name = "SmolLM2-135M-Instruct.Q4_1"
+    assert f"llama-server loads {name}.gguf …\n" in example
+    relay = Relay("http://127.0.0.1:43145/v1", name)
+    assert f"The model is {OpenModel(relay, Found(LLAMA_CPP, relay.url, ()))}.\n" in example
+    assert f"{name} does not call tools: its answers will be guesses.\n" in example
 
 
 def test_its_variables_and_bounds_are_those_that_are_read() -> None:
