@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 WarmUp = Literal["never", "conversations", "always"]
 
 ALLOCATION_S = 0.3
+STATELESS = "none"
 # How often it ran in its session.
 COUNT = "n = globals().get('n', 0) + 1; print(n)"
 ALLOCATES = "GET files"
@@ -90,21 +91,25 @@ async def test_the_setting_says_whose_session_is_warmed(
 
     async def warmed(warm_up: WarmUp) -> list[list[str]]:
         """The pool's calls of turns without code: stateless, of a new conversation, of that one."""
-        calls = []
-        async with open_runtime(
-            session_warm_up=warm_up, conversations_url=tmp_path.as_uri()
-        ) as runtime:
-            services = await runtime.conversations()
-            for events in (
-                stateless_turn(runtime.turns, request()),
-                await start_turn(services, ANONYMOUS, None, request()),
-                await start_turn(services, ANONYMOUS, with_a_session, request()),
-            ):
-                azure.stack.openai.faults.inject(Slow(before_answer_s=0.05))
-                with recorded() as taken, azure.model.script(Say("Hello.")):
-                    await collect(events)
-                calls.append([s.name for s in taken.spans if s.name in (ALLOCATES, LOOKS)])
-        return calls
+        with recorded() as taken:
+            async with open_runtime(
+                session_warm_up=warm_up, conversations_url=tmp_path.as_uri()
+            ) as runtime:
+                for conversation in (STATELESS, None, with_a_session):
+                    azure.stack.openai.faults.inject(Slow(before_answer_s=0.05))
+                    with azure.model.script(Say("Hello.")):
+                        if conversation == STATELESS:
+                            await collect(stateless_turn(runtime.turns, request()))
+                        else:
+                            await ask(runtime, conversation)
+        # All calls have ended: also those that a turn's end left in the background.
+        traces: dict[int, list[str]] = {}
+        for span in sorted(taken.spans, key=lambda span: span.start_time or 0):
+            assert span.context
+            names = traces.setdefault(span.context.trace_id, [])
+            if span.name in (ALLOCATES, LOOKS):
+                names.append(span.name)
+        return list(traces.values())
 
     assert await warmed("never") == [[], [], []]
     assert await warmed("conversations") == [[], [], [LOOKS]]
