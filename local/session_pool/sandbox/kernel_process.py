@@ -42,6 +42,7 @@ class KernelProcess:
 
     It makes both ends of its pipes; the guest's go to whoever starts the process. What the event
     loop reads are pipes: unlike a socket they carry no descriptors, which would be closed here.
+    Raises `KernelStartError` where this process may not open as many files.
 
     Attributes:
         died: set when there is no kernel any more.
@@ -50,10 +51,10 @@ class KernelProcess:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._hello, self._guest_hello = socket.socketpair()
+        (requests, replies, out, err), (self._hello, self._guest_hello) = _channels()
         self._hello.setblocking(False)
-        guest_requests, self._requests = os.pipe()
-        self._replies, guest_replies = os.pipe()
+        guest_requests, self._requests = requests
+        self._replies, guest_replies = replies
         os.set_blocking(self._requests, False)
         os.set_blocking(self._replies, False)
         self.guest_ends: Sequence[int] = (
@@ -61,8 +62,8 @@ class KernelProcess:
             guest_requests,
             guest_replies,
         )
-        out_read, self.guest_stdout = os.pipe()
-        err_read, self.guest_stderr = os.pipe()
+        out_read, self.guest_stdout = out
+        err_read, self.guest_stderr = err
         self.stdout = OutputStream(out_read)
         self.stderr = OutputStream(err_read)
         self.died = asyncio.Event()
@@ -337,6 +338,18 @@ class KernelProcess:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _channels() -> tuple[list[tuple[int, int]], tuple[socket.socket, socket.socket]]:
+    """Open four pipes and a pair of sockets, or nothing; raises `KernelStartError`."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        for _ in range(4):
+            pipes.append(os.pipe())
+        return pipes, socket.socketpair()
+    except OSError as error:
+        _close_all([end for pipe in pipes for end in pipe])
+        raise KernelStartError(f"no pipes for a session: {error.strerror}") from error
 
 
 def _close_all(descriptors: list[int]) -> None:

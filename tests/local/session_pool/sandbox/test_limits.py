@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import statistics
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from local.session_pool import PoolOptions, SessionLimits
+from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from tests.local.session_pool.conftest import OpenPool
 from tests.support.pool_client import PoolClient
 
@@ -237,3 +239,24 @@ async def test_without_a_control_group_many_processes_weigh_as_one(open_pool: Op
         )
         # 1.25 ** 14 is more than 20.
         assert result["executionResult"] == [0, 14]
+
+
+async def test_a_session_that_finds_no_open_files_left_is_refused_and_leaves_none_behind(
+    session: PoolClient,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    refused = []
+    for left in range(9):
+        before = len(os.listdir("/proc/self/fd"))
+        taken = {int(number) for number in os.listdir("/proc/self/fd")}
+        free = [number for number in range(max(taken) + 20) if number not in taken]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[left], hard))
+        try:
+            KernelProcess()
+        except KernelStartError as error:
+            refused.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert len(os.listdir("/proc/self/fd")) == before
+    assert refused == ["no pipes for a session: Too many open files"] * 9
+    assert (await session.result("6 * 7"))["executionResult"] == 42
