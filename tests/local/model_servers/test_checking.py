@@ -18,6 +18,7 @@ CALL = {
     "function": {"name": "multiply", "arguments": '{"a":1234,"b":5678}'},
 }
 CHAT = "/v1/chat/completions"
+AS_TEXT = "M writes its calls of tools as text, which its server does not take for calls"
 GUESSES = "M does not call tools: its answers will be guesses."
 
 
@@ -47,10 +48,16 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
         answer("tool_calls", tool_calls=[{**CALL, "function": {"name": "search"}}]),
         GUESSES,
     ),
-    "a call as text": (
-        answer("stop", content='<tool_call>{"name": "multiply"}</tool_call>'),
-        GUESSES,
-    ),
+    **{
+        f"a call as text: {text[:12]}": (answer("stop", content=text), AS_TEXT)
+        for text in (
+            '<tool_call>{"name": "multiply", "arguments": {"a": 1234}}</tool_call>',
+            "<function=multiply><parameter=a>1234",
+            "[multiply(a=1234, b=5678)]",
+            "[TOOL_CALLS] [{'name': 'multiply'}]",
+        )
+    },
+    "words about multiplying": (answer("stop", content="I multiply (as asked): 7"), GUESSES),
     "thoughts without end": (
         answer("length", content="", reasoning_content="Okay, so the user"),
         "M talked for 512 tokens and called no tool when one was needed: answers may be guesses.",
