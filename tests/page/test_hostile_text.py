@@ -162,15 +162,19 @@ def stream_of(text: str, pages: int) -> str:
         {"type": "image", "source": {"type": "url", "value": "https://evil.example/part.png"}},
         {"type": "document", "source": {"type": "url", "value": "javascript:pwned()"}},
     ]
+    use = {"name": text, "arguments": {}, "status": "Failed", "result": text, "duration_ms": 1}
     warning = {"code": text, "message": text}
     events: list[dict[str, Any]] = [
         {"type": "RUN_STARTED", "threadId": THREAD},
         {"type": "TEXT_MESSAGE_START", "messageId": "m"},
         *({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": c} for c in text),
-        {"type": "TOOL_CALL_START", "toolCallId": "c"},
+        {"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "execute_python"},
         {"type": "TOOL_CALL_ARGS", "toolCallId": "c", "delta": json.dumps({"code": text})},
         *({"type": "CUSTOM", "name": "file", "value": value} for value in files),
         {"type": "TOOL_CALL_RESULT", "toolCallId": "c", "content": parts},
+        {"type": "TOOL_CALL_START", "toolCallId": "t", "toolCallName": text},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": "t", "delta": json.dumps({text: text})},
+        {"type": "TOOL_CALL_RESULT", "toolCallId": "t", "content": json.dumps(use)},
         {"type": "CUSTOM", "name": "warning", "value": warning},
         {"type": "TEXT_MESSAGE_CONTENT", "messageId": "n", "delta": text},
         {"type": "RUN_ERROR", "code": text, "message": text, "metadata": {"operation_id": text}},
