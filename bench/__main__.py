@@ -50,7 +50,7 @@ WARM_WALL = "warm turn, wall ms"
 GOING_CPU = "turn of a going conversation, CPU ms"
 STATELESS_AT_ONCE = "100 stateless turns at once, s"
 CONVERSATIONS_AT_ONCE = "100 new conversations at once, s"
-FAILED = "of these failed"
+FAILED = "of those at once failed"
 LAST_RSS = "RSS after these, MB"
 
 WARM_UP_TURNS = 30
@@ -184,7 +184,9 @@ def _measure(app: App, settings: Mapping[str, str], messages_ms: float) -> Figur
             figures |= asyncio.run(_at_once(process, STATELESS_AT_ONCE, QUESTION))
             if keeps_conversations:
                 new = QUESTION | {"conversation_id": "new"}
+                failed = figures[FAILED]
                 figures |= asyncio.run(_at_once(process, CONVERSATIONS_AT_ONCE, new))
+                figures[FAILED] += failed
             return figures
 
 
@@ -278,7 +280,7 @@ def _targets(figures: dict[str, list[Figures]]) -> list[Target]:
         Target(f"telemetry on: {COLD_CPU}, as a multiple of off", _ratio(on, ours, COLD_CPU), 1.02),
         Target(f"telemetry on: more {WARM_CPU}", _more(on, ours, WARM_CPU), 0.25),
         Target(f"telemetry on: more {LAST_RSS}", _more(on, ours, LAST_RSS), 12),
-        Target(f"of {AT_ONCE} at once failed", failed, 0),
+        Target(FAILED, failed, 0),
     ]
 
 
