@@ -28,8 +28,10 @@ _TRANSFER_PREFIX: Final = "transfer-"
 _TRANSFER: Final = f"{_TRANSFER_PREFIX}[0-9a-f]{{32}}"
 _JSON_MAX_BYTES: Final = 8 * 1024**2
 
-_SCRIPT: Final = files(__package__).joinpath("survey_script.py").read_text("utf-8")
-_CALL: Final = "\nmain(arguments)\n"
+# As it stands in code, quoted once: it is sent twice a turn of a conversation.
+_SCRIPT: Final = repr(
+    files(__package__).joinpath("survey_script.py").read_text("utf-8") + "\nmain(arguments)\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def survey_code(errand: Errand) -> tuple[str, str]:
         "mark": mark,
     }
     # In a namespace of its own: it neither sees nor leaves a name there.
-    return f"__import__('builtins').exec({_SCRIPT + _CALL!r}, {{'arguments': {arguments!r}}})", mark
+    return f"__import__('builtins').exec({_SCRIPT}, {{'arguments': {arguments!r}}})", mark
 
 
 def read_survey(stdout: str, mark: str, session_guid: str | None) -> Survey | None:
