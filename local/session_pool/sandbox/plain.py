@@ -29,14 +29,23 @@ class PlainKernels:
     async def spawn(self) -> KernelProcess:
         """See `KernelSource`."""
         kernel = KernelProcess()
-        try:
-            process = await self._starter.start(
+        starting = asyncio.ensure_future(
+            self._starter.start(
                 self._starter.runtime.command("plain", *kernel.guest_ends, *self._programs),
                 nested=False,
                 inherit=[*kernel.guest_ends, *self._programs],
                 stdout=kernel.guest_stdout,
                 stderr=kernel.guest_stderr,
             )
+        )
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # the pool stops: what is being started must not stay
+            process = await starting
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            kernel.close()
+            raise
         finally:
             kernel.close_guest_ends()
         reaper = asyncio.create_task(self._reap(process, kernel))

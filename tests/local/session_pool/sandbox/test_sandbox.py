@@ -1,14 +1,17 @@
 """The mechanisms of the sandbox, one by one."""
 
+import asyncio
 import ctypes
 import errno
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +22,10 @@ from local.session_pool.sandbox import bubblewrap, seccomp, throwaway_user
 from local.session_pool.sandbox.guest import probe
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.limits import SessionLimits
+from local.session_pool.sandbox.plain import PlainKernels
 from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
+from local.session_pool.sandbox.start import SandboxStarter
 
 PROJECT = Path(__file__).parents[4]
 
@@ -195,6 +200,32 @@ class TestSelfTest:
         pool = SessionPool(_NoVerifier(), PoolOptions(image=image))
         with pytest.raises(SessionPoolError, match="apt-get install bubblewrap"):
             await pool.__aenter__()
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_plain_session_whose_start_is_given_up_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = await asyncio.to_thread(prepare_session_image)
+    starter = SandboxStarter(GuestRuntime.of_this_interpreter(image), SessionLimits())
+    started: list[subprocess.Popen[bytes]] = []
+    start = starter.start
+
+    async def noted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(await start(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(starter, "start", noted)
+    source = PlainKernels(starter)
+    spawning = asyncio.create_task(source.spawn())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    spawning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await spawning
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    await source.close()
+    starter.close()
 
 
 class _NoVerifier:
