@@ -7,6 +7,7 @@ Run as a program (`main`) it is the step between: the throw-away user could not 
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 32, 4096, 16384
 _MS_PRIVATE = 1 << 18
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Launch:
         if self.uid is not None:
             step = {
                 "uid": self.uid,
+                "parent": os.getpid(),
                 "mounts": {str(source): str(target) for source, target in self.relocated.items()},
                 "command": command,
             }
@@ -107,6 +110,11 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(step["uid"], step["uid"], step["uid"])
     os.setresuid(step["uid"], step["uid"], step["uid"])
+    # bubblewrap asks for this too, but by then the pool may have been killed. After the change of
+    # user, which would undo it.
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != step["parent"]:
+        sys.exit("the session pool has ended")
     os.execve(step["command"][0], step["command"], {})  # noqa: S606 - no shell wanted
 
 

@@ -18,7 +18,7 @@ import pytest
 from local.session_pool import PoolOptions, SessionPool, SessionPoolError
 from local.session_pool.files.safe_open import open_beneath, open_by_components
 from local.session_pool.image import find_session_image, prepare_session_image
-from local.session_pool.sandbox import bubblewrap, seccomp, throwaway_user
+from local.session_pool.sandbox import bubblewrap, launcher, seccomp, throwaway_user
 from local.session_pool.sandbox.guest import probe
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.limits import SessionLimits
@@ -226,6 +226,21 @@ async def test_a_plain_session_whose_start_is_given_up_leaves_no_process(
     assert [process.returncode for process in started] == [-signal.SIGKILL]
     await source.close()
     starter.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has a step between")
+@pytest.mark.parametrize("ended", [False, True])
+def test_nothing_starts_for_a_pool_that_was_killed_meanwhile(ended: bool) -> None:
+    parent = 1 if ended else os.getpid()
+    step = {"uid": 65534, "parent": parent, "mounts": {}, "command": ["/bin/echo", "started"]}
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", launcher.__file__, json.dumps(step)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == ("" if ended else "started\n")
+    assert ("has ended" in result.stderr) == ended
 
 
 class _NoVerifier:
