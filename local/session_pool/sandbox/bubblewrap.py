@@ -76,6 +76,8 @@ def arguments(
     for folder in runtime.hidden:
         options += ["--tmpfs", folder, "--remount-ro", folder]
     options += ["--proc", "/proc", "--dev", "/dev"]
+    # Zeros are read from it just so; but shared memory out of /dev/zero is seen by no limit.
+    options += ["--dev-bind", "/dev/full", "/dev/zero"]
     for path in MASKED:
         if not nested and Path(path).exists():
             options += ["--ro-bind", "/dev/null", path]

@@ -55,6 +55,7 @@ class ForkServerKernels:
             "limits": self._starter.limits.rlimits(),
             "masked": MASKED,
             "tmpfs": self._starter.limits.tmpfs(),
+            "terminals": self._starter.limits.terminals,
             "seccomp": base64.b64encode(self._starter.seccomp_program).decode(),
         }
         try:

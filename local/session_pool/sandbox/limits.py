@@ -27,6 +27,8 @@ class SessionLimits:
         open_files: descriptors of one process. All sessions together can have this many and 253
             under way in sockets (`unix(7)`, ETOOMANYREFS), which leaves the usual 1024 to others.
         queued_signals: signals that wait, and timers.
+        locks: on ranges of files.
+        terminals: pseudo terminals; all sandboxes of the machine have 3072.
     """
 
     memory_bytes: int = 1024 * MIB
@@ -36,6 +38,8 @@ class SessionLimits:
     inodes: int = 65536
     open_files: int = 512
     queued_signals: int = 128
+    locks: int = 1024
+    terminals: int = 64
 
     def rlimits(self) -> dict[str, int]:
         """Resource limits of each process, for `guest.kernel.apply_limits`.
@@ -49,7 +53,8 @@ class SessionLimits:
             "NPROC": self.processes,
             "FSIZE": max(self.data_bytes, self.scratch_bytes),
             "NOFILE": self.open_files,
-            "CORE": 0,
+            # The kernel starts a program of the host for a core whatever the limit, but not at 1.
+            "CORE": 1,
             "SIGPENDING": self.queued_signals,
             "MEMLOCK": 64 << 10,
             "MSGQUEUE": 0,

@@ -55,10 +55,19 @@ _PROTOCOLS = (
     (socket.IPPROTO_UDP,) * 2,
     (socket.IPPROTO_ICMPV6,) * 2,
 )
-# F_DUPFD to F_GETSIG, the locks of open files, F_DUPFD_QUERY, F_DUPFD_CLOEXEC, F_GETPIPE_SZ.
+# Of CLONE_FILES and CLONE_THREAD not the first alone: the locks of such a process stay after it.
+_CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
+# F_DUPFD to F_GETSIG, F_DUPFD_QUERY, F_DUPFD_CLOEXEC, F_GETPIPE_SZ.
 # Not F_SETLEASE: who opens a leased file waits for its holder, and all share the image's files.
 # Not F_NOTIFY, which tells what others do, nor F_SETPIPE_SZ: all sessions share the pages of pipes.
-_FCNTL_COMMANDS = ((0, 11), (36, 38), (1027, 1027), (1030, 1030), (1032, 1032))
+# Not the locks of open files: of those nobody can tell whose they are, see `usage.locks_count`.
+_FCNTL_COMMANDS = ((0, 11), (1027, 1027), (1030, 1030), (1032, 1032))
+# MAP_TYPE, MAP_ANONYMOUS and MAP_HUGETLB. Memory that is shared and has no file stays where nothing
+# maps it, and no process shows it; what is in files of the session its file systems count.
+_MAP_BITS = 0x4002F
+_MAP_KINDS = ((0, 0x20), (0x22, 0x22), (0x24, 0x2F))
+# RWF_NOWAIT tells which pages of shared files others have read.
+_RWF_NOWAIT = 0x8
 # Names, timers, death signals, capabilities to read and to give up. Not PR_SET_MM, PR_SCHED_CORE,
 # PR_SET_PTRACER, a filter with a listener, nor what is not known yet.
 _PRCTL_OPTIONS = (
@@ -86,7 +95,19 @@ _IOCTLS = (
     (0x802C542A, 0x802C542A),
 )
 _CHECKS: dict[str, tuple[int, tuple[_Condition, ...]]] = {
-    "clone": (errno.EPERM, (_Condition(0, ((0, 0),), _REFUSED_CLONE_FLAGS),)),
+    "mmap": (errno.EPERM, (_Condition(3, _MAP_KINDS, _MAP_BITS),)),
+    "clone": (
+        errno.EPERM,
+        (
+            _Condition(0, ((0, 0),), _REFUSED_CLONE_FLAGS),
+            _Condition(
+                0,
+                ((0, 0), (_CLONE_THREAD, _CLONE_THREAD | _CLONE_FILES)),
+                _CLONE_THREAD | _CLONE_FILES,
+            ),
+        ),
+    ),
+    "preadv2": (errno.EOPNOTSUPP, (_Condition(5, ((0, 0),), _RWF_NOWAIT),)),
     **dict.fromkeys(
         ("socket", "socketpair"),
         (
@@ -103,15 +124,23 @@ _CHECKS: dict[str, tuple[int, tuple[_Condition, ...]]] = {
     "prctl": (errno.EPERM, (_Condition(0, _PRCTL_OPTIONS),)),
     "madvise": (errno.EPERM, (_Condition(2, _ADVICE),)),
 }
+# What is in files of the session is in memory: there is nothing to write to a disk. Of shared files
+# and of the machine as a whole it would slow others, or throw out or fetch pages that they use.
+_DONE_ALREADY = (
+    *("sync", "syncfs", "fsync", "fdatasync", "sync_file_range", "msync"),
+    *("readahead", "fadvise64"),
+)
 # By level, which options of sockets. No programs of the packet filter, no zero copy, no upper layer
 # (TLS), no other level.
 _SOCKET_OPTIONS: dict[int, Ranges] = {
-    socket.SOL_SOCKET: ((1, 21), (25, 25), (29, 29), (35, 35), (66, 67)),
+    socket.SOL_SOCKET: ((1, 6), (9, 21), (25, 25), (29, 29), (35, 35), (66, 67)),
     socket.IPPROTO_IP: ((1, 50),),
     socket.IPPROTO_TCP: ((1, 13), (18, 18), (23, 25), (30, 30)),
     socket.IPPROTO_UDP: ((1, 1),),
     socket.IPPROTO_IPV6: ((1, 62), (66, 78)),
 }
+# Silently not done, as where the system's bound is the default: `usage.sockets_bytes` counts on it.
+_BUFFER_SIZES = (socket.SO_SNDBUF, socket.SO_RCVBUF)
 # ENOSYS makes the C library use clone, whose flags a filter can read. Pages of a memfd that nothing
 # maps belong to no process, so no limit would see them. Who splices from a socket without data into
 # a pipe holds the lock of the pipe, and whoever reads it, even without blocking, waits: the host.
@@ -157,10 +186,13 @@ def _program(machine: str, numbers: dict[str, int]) -> Iterator[bytes]:
     for name in _ABSENT:
         yield _instruction(_EQUALS, numbers[name], no=1)
         yield _error(errno.ENOSYS)
+    for name in _DONE_ALREADY:
+        yield _instruction(_EQUALS, numbers[name], no=1)
+        yield _error(0)
     for name, (code, conditions) in _CHECKS.items():
         yield from _only_if(numbers[name], _conditions(conditions, code))
     yield from _only_if(numbers["setsockopt"], _socket_options())
-    checked = (*_ABSENT, *_CHECKS, "setsockopt")
+    checked = (*_ABSENT, *_DONE_ALREADY, *_CHECKS, "setsockopt")
     allowed = sorted({numbers[name] for name in numbers if name not in checked})
     for low, high in _ranges(allowed):
         yield _instruction(_AT_LEAST, low, yes=1)
@@ -192,7 +224,11 @@ def _conditions(conditions: Sequence[_Condition], code: int) -> list[bytes]:
 def _socket_options() -> list[bytes]:
     body = [_instruction(_LOAD, _ARGUMENT_0 + 8)]
     for level, options in _SOCKET_OPTIONS.items():
-        body += _only_if(level, _conditions([_Condition(2, options)], errno.ENOPROTOOPT))
+        checks = _conditions([_Condition(2, options)], errno.ENOPROTOOPT)
+        if level == socket.SOL_SOCKET:
+            done = [each for option in _BUFFER_SIZES for each in _only_if(option, [_error(0)])]
+            checks = [_instruction(_LOAD, _ARGUMENT_0 + 16), *done, *checks]
+        body += _only_if(level, checks)
     return [*body, _error(errno.ENOPROTOOPT)]
 
 

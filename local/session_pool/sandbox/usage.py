@@ -1,13 +1,30 @@
-"""Measures a session's memory and storage from outside."""
+"""Measures from outside what a session takes: memory of each kind, storage, what is kept for it."""
 
 import contextlib
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # A fork bomb is stopped by its limit; reading a few hundred processes is enough to see its memory.
 _MAX_PROCESSES = 1024
+# What the kernel keeps for a file or folder; for a place in epoll, of which there is one for each
+# pair of descriptors: more than for pipes, timers or anything else that can be open.
+_INODE_BYTES, _WATCH_BYTES = 1 << 10, 200
+_MAX_LOCKS_BYTES = 128 << 10
+
+
+def _setting(path: str, otherwise: int) -> int:
+    try:
+        return int(Path(f"/proc/sys/net/{path}").read_text().split()[-1])
+    except (OSError, ValueError):
+        return otherwise
+
+
+# A socket that may send sends one more message, which may be as large as its buffer.
+_SOCKET_BYTES = 2 * _setting("core/wmem_default", 212992) + _setting("core/rmem_default", 212992)
+_TCP_BYTES = _setting("ipv4/tcp_rmem", 6 << 20) + _setting("ipv4/tcp_wmem", 4 << 20)
 # So many processes and threads beside the kernel weigh as much as any; see sched(7) for the step.
 _FREE_TASKS = 4
 _WEIGHT_OF_A_STEP = 1.25
@@ -20,12 +37,10 @@ def processes_of(roots: tuple[int, ...]) -> list[int]:
     while pending and len(found) < _MAX_PROCESSES:
         pid = pending.pop()
         found.append(pid)
-        try:
-            for task in os.listdir(f"/proc/{pid}/task"):
+        for task in _threads_of(pid):
+            with contextlib.suppress(OSError):  # gone meanwhile; the others are not
                 children = Path(f"/proc/{pid}/task/{task}/children").read_bytes()
                 pending.extend(map(int, children.split()))
-        except OSError:  # gone meanwhile
-            continue
     return found
 
 
@@ -48,15 +63,57 @@ def share_processor(pids: list[int], roots: tuple[int, ...]) -> None:
 
 
 def memory_bytes(pids: list[int], *, above: int) -> int:
-    """Return the memory of processes together.
+    """Return the memory of processes together, but for files in memory: see `files_bytes`.
 
     What they share counts once for each at first, which is quick to read; only if that is more than
     `above` is each page divided among those who share it.
     """
-    resident = sum(_resident_bytes(pid) for pid in pids)
-    if resident <= above:
-        return resident
-    return sum(_proportional_bytes(pid) for pid in pids)
+    found = [_memory_of(pid) for pid in pids]
+    used = sum(memory.pages_bytes + memory.kept_bytes for memory in found)
+    if used <= above:
+        return used
+    return sum(_proportional_bytes(memory) + memory.kept_bytes for memory in found)
+
+
+def kept_bytes(pids: list[int]) -> int:
+    """Return what the kernel keeps for processes beside their pages, at most."""
+    return sum(_memory_of(pid).kept_bytes for pid in pids)
+
+
+def sockets_bytes(pid: int) -> int:
+    """Return how much may wait in the sockets of the network namespace of `pid`.
+
+    A socket's own buffers can be full, see `seccomp` for their size. Those of TCP grow: it counts
+    the smaller of what it may have, and what TCP has on all of the machine.
+    """
+    try:
+        text = Path(f"/proc/{pid}/net/sockstat").read_text()
+    except OSError:
+        return 0
+    used = int(text.split(maxsplit=3)[2])
+    tcp = next(line for line in text.splitlines() if line.startswith("TCP:"))
+    of_tcp = int(tcp.rpartition(" ")[2]) * _PAGE_BYTES
+    return used * _SOCKET_BYTES + min(used * _TCP_BYTES, of_tcp)
+
+
+def locks_count(pids: list[int]) -> int:
+    """Return how many locks on ranges of files processes hold, of the newest on this machine.
+
+    The kernel has memory for as many as anybody likes.
+    """
+    of_session = {str(pid).encode() for pid in pids}
+    with open("/proc/locks", "rb") as file:
+        locks = [line.split() for line in file.read(_MAX_LOCKS_BYTES).splitlines()]
+    # The last fields are process, file, start and end.
+    return sum(len(lock) > 6 and lock[-4] in of_session for lock in locks)
+
+
+def terminals_count(pid: int) -> int:
+    """Return how many pseudo terminals there are in the mount namespace of `pid`."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/root/dev/pts")) - 1  # ptmx is none
+    except OSError:
+        return 0
 
 
 def _threads_of(pid: int) -> list[int]:
@@ -72,6 +129,7 @@ def files_bytes(folders: list[int]) -> int:
     for folder in folders:
         status = os.fstatvfs(folder)
         used += (status.f_blocks - status.f_bfree) * status.f_frsize
+        used += (status.f_files - status.f_ffree) * _INODE_BYTES
     return used
 
 
@@ -81,20 +139,51 @@ def files_count(folder: int) -> int:
     return status.f_files - status.f_ffree
 
 
-def _resident_bytes(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return 0
+@dataclass(frozen=True)
+class _Memory:
+    """Memory of one process.
+
+    Attributes:
+        folder: in /proc, of a thread that still has the process's memory.
+        pages_bytes: its pages, those swapped out too, without files in memory.
+        kept_bytes: what the kernel keeps for it: page tables, and for its descriptors at most.
+    """
+
+    folder: str
+    pages_bytes: int
+    kept_bytes: int
 
 
-def _proportional_bytes(pid: int) -> int:
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
-    except OSError:
+def _memory_of(pid: int) -> _Memory:
+    # Where the first thread has ended, what it shared with the others is found at those.
+    for folder in (f"/proc/{pid}", *(f"/proc/{pid}/task/{task}" for task in _threads_of(pid))):
+        values = _values_of(f"{folder}/status")
+        if b"RssAnon" in values:
+            pages = sum(values.get(name, 0) for name in (b"RssAnon", b"RssFile", b"VmSwap"))
+            kept = values.get(b"VmPTE", 0) << 10
+            watches = values.get(b"FDSize", 0) ** 2 // 4
+            return _Memory(folder, pages << 10, kept + watches * _WATCH_BYTES)
+    return _Memory("", 0, 0)
+
+
+def _proportional_bytes(memory: _Memory) -> int:
+    values = _values_of(f"{memory.folder}/smaps_rollup")
+    if b"Pss" not in values:
         # Gone, or it does not let itself be looked at: then it counts in full.
-        return _resident_bytes(pid)
-    for line in rollup.splitlines():
-        if line.startswith(b"Pss:"):
-            return int(line.split()[1]) << 10
-    return 0
+        return memory.pages_bytes if b"RssAnon" in _values_of(f"{memory.folder}/status") else 0
+    return (values[b"Pss"] - values.get(b"Pss_Shmem", 0) + values.get(b"SwapPss", 0)) << 10
+
+
+def _values_of(path: str) -> dict[bytes, int]:
+    """Return the numbers in a file of /proc by their names."""
+    try:
+        with open(path, "rb") as file:
+            lines = [line.split(b":", 1) for line in file]
+    except OSError:
+        return {}
+    found = {}
+    for name, *rest in lines:
+        words = rest[0].split(None, 1) if rest else []
+        if words and words[0].isdigit():
+            found[name] = int(words[0])
+    return found

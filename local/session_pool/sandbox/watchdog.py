@@ -21,7 +21,7 @@ class Watchdog:
 
     Args:
         limits: of each session.
-        memory: whether it watches memory; False where a control group does.
+        memory: whether it watches all memory; False where a control group does.
     """
 
     def __init__(self, limits: SessionLimits, *, memory: bool) -> None:
@@ -76,12 +76,18 @@ class Watchdog:
                 os.close(folder)
 
     def _is_too_much(self, folders: list[int], roots: tuple[int, int]) -> bool:
-        if any(usage.files_count(folder) > self._limits.inodes for folder in folders):
+        limits = self._limits
+        if any(usage.files_count(folder) > limits.inodes for folder in folders):
             return True
-        if not self._memory:
-            return False
-        limit = self._limits.memory_bytes
-        stored = usage.files_bytes(folders)
+        if usage.terminals_count(roots[0]) > limits.terminals:
+            return True
         pids = usage.processes_of(roots)
+        if usage.locks_count(pids) > limits.locks:
+            return True
+        waiting = usage.sockets_bytes(roots[0])
+        if not self._memory:
+            # What control groups count of these depends on their version and on Linux's.
+            return waiting + usage.kept_bytes(pids) > limits.memory_bytes
+        room = limits.memory_bytes - usage.files_bytes(folders) - waiting
         usage.share_processor(pids, roots)
-        return stored + usage.memory_bytes(pids, above=limit - stored) > limit
+        return usage.memory_bytes(pids, above=room) > room

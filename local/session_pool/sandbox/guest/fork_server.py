@@ -72,6 +72,7 @@ def _become_session(
         control.close()
         greeting = kernel.place(hello, requests, replies)
         os.setsid()
+        kernel.end_before_others()
         isolation.unshare_namespaces()
         ready, said_ready = os.pipe()
         first = init.fork()
@@ -102,7 +103,9 @@ def _run_kernel(
     ready: int,
     shell: Shell,
 ) -> None:
-    isolation.mount_own_tree(configuration["tmpfs"], configuration["masked"])
+    isolation.mount_own_tree(
+        configuration["tmpfs"], configuration["masked"], configuration["terminals"]
+    )
     isolation.finish_namespaces()
     plain.seed_font_cache()
     random.seed()

@@ -66,12 +66,13 @@ def unshare_namespaces() -> None:
     _write("/proc/self/gid_map", f"{_SANDBOX_UID} {gid} 1")
 
 
-def mount_own_tree(tmpfs: dict[str, dict[str, Any]], masked: list[str]) -> None:
+def mount_own_tree(tmpfs: dict[str, dict[str, Any]], masked: list[str], terminals: int) -> None:
     """Cover what sessions must not share: /proc, /dev/pts and every writable folder.
 
     Args:
         tmpfs: for each folder `bytes`, `inodes` and `mode`.
         masked: files that become empty.
+        terminals: how many pseudo terminals there can be.
     """
     _mount(b"none", b"/", b"", _MS_REC_PRIVATE, b"")
     _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"")
@@ -81,7 +82,7 @@ def mount_own_tree(tmpfs: dict[str, dict[str, Any]], masked: list[str]) -> None:
     for folder, size in tmpfs.items():
         options = f"size={size['bytes']},nr_inodes={size['inodes']},mode={size['mode']}"
         _mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode())
-    options = "newinstance,ptmxmode=0666,mode=620"
+    options = f"newinstance,ptmxmode=0666,mode=620,max={terminals}"
     _mount(b"devpts", b"/dev/pts", b"devpts", _MS_NOSUID | _MS_NOEXEC, options.encode())
 
 

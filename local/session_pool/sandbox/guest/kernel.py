@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import frames
+from . import frames, maps
 from .frames import printable
 from .values import say
 
@@ -26,6 +26,12 @@ def apply_limits(limits: dict[str, int]) -> None:
     """
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def end_before_others() -> None:
+    """Where the machine runs out of memory, this process and its children are ended first."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def before_hello(limits: dict[str, int]) -> dict[str, int]:
@@ -69,6 +75,7 @@ def serve(shell: "Shell") -> None:
     """Answer execution requests until the host closes the pipe."""
     process = os.getpid()
     os.chdir("/home/sandbox")
+    maps.install()
     shell.begin()
     while True:
         # Between cells an interrupt that comes too late must not end the kernel.

@@ -21,6 +21,7 @@ def main(hello_descriptor: int, requests: int, replies: int, program: int | None
     configuration = frames.receive(frames.REQUESTS)
     if configuration is None:
         return
+    kernel.end_before_others()
     ready, said_ready = os.pipe()
     if os.fork() != 0:
         limits = configuration["limits"]

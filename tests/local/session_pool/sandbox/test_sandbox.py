@@ -133,7 +133,8 @@ class TestBubblewrap:
             runtime, SessionLimits(), relocated={}, nested=False, seccomp_descriptor=3
         )
         assert "--bind" not in options
-        assert "--dev-bind" not in options
+        devices = [options[n + 1] for n, each in enumerate(options) if each == "--dev-bind"]
+        assert devices == ["/dev/full"]
         assert "--share-net" not in options
         assert "--disable-userns" in options
 

@@ -215,7 +215,35 @@ ATTACKS = (
             ("a lease, with bits above the command", "file", 1024 | 1 << 40, 1),
             ("a lease, with the sign bit above the command", "file", 1024 - (1 << 32), 1),
             ("notice of changes in a folder", "folder", 1026, 0x80000001),
+            ("a lock that outlives its process", "file", 37, 1),
         )
+    ),
+    Attack(
+        "start a process that leaves its locks behind",
+        f"{_SYSCALL}\nimport os\n"
+        "CLONE_FILES, SIGCHLD = 0x400, 17\n"
+        "pid, _ = call({'x86_64': 56, 'aarch64': 220}[platform.machine()],"
+        " CLONE_FILES | SIGCHLD, 0, 0, 0, 0)\n"
+        "if pid == 0:\n    os._exit(0)\n"
+        "if pid > 0:\n    os.waitpid(pid, 0)\n"
+        "won = pid > 0",
+    ),
+    Attack(
+        "learn which pages of a shared file others have read",
+        "import os\nfile = os.open(os.__file__, os.O_RDONLY)\n"
+        "try:\n    os.preadv(file, [bytearray(1)], 0, os.RWF_NOWAIT); won = True\n"
+        "except BlockingIOError:\n    won = True\n"
+        "except OSError:\n    won = False\nos.close(file)",
+        KERNEL,
+    ),
+    Attack(
+        "have a crash start a program of the host",
+        "import resource\nwon = resource.getrlimit(resource.RLIMIT_CORE) != (1, 1)",
+    ),
+    Attack(
+        "outlive other programs where memory runs out",
+        "won = int(open('/proc/self/oom_score_adj').read()) < 1000",
+        "this process was given up already",
     ),
     Attack(
         "a larger pipe than usual",
