@@ -10,6 +10,8 @@ MASKED = tuple(
     for name in (
         *("kcore", "keys", "key-users", "kallsyms", "sched_debug", "timer_list", "modules"),
         *("cmdline", "diskstats", "locks", "partitions", "swaps", "sys/kernel/random/boot_id"),
+        # Which devices there are; and when somebody types, or a disk is written.
+        *("interrupts", "iomem", "ioports", "mdstat"),
     )
 )
 

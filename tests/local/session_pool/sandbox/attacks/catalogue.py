@@ -92,6 +92,17 @@ ATTACKS = (
         "try:\n    won = bool(open('/proc/keys').read())\nexcept OSError:\n    won = False",
         KERNEL,
     ),
+    *(
+        Attack(
+            f"read about the machine: {name}",
+            f"try:\n    won = bool(open('/proc/{name}').read())\nexcept OSError:\n    won = False",
+            KERNEL,
+        )
+        for name in (
+            *("interrupts", "iomem", "partitions", "diskstats", "cmdline", "locks"),
+            "sys/kernel/random/boot_id",
+        )
+    ),
     Attack(
         "connect to a port of the host",
         "import socket\nwon = socket.socket().connect_ex(('127.0.0.1', target['port'])) == 0",
