@@ -7,7 +7,7 @@ system, and `close_runtime` is for tests and benchmarks.
 import asyncio
 import gc
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -28,6 +28,7 @@ from agent.errors import SettingsError
 from agent.model.parameters import ModelParameters
 from agent.model.service import Deployment, chat_service
 from agent.model.transport import AiohttpTransport
+from agent.pictures import PICTURE_MAX_BYTES
 from agent.session_pool.client import SessionsClient
 from agent.settings import Settings, load_settings
 from agent.telemetry import configure_logging, logger
@@ -38,6 +39,10 @@ from agent.turns.probe import ModelProbe
 from agent.turns.turn import TAKEN_NAMES, TurnOptions, TurnServices
 
 _EXPORTING: Final = "agent.telemetry.exporting"
+# Imported where it is needed, like the exporters.
+_DOWNLOAD: Final = "agent.open_data.download"
+# Before the turn's own time begins, and both together end before Azure's load balancer does.
+PICTURE_TIMEOUT_S: Final = 10
 TOOLS: Final = "agent.tools"
 
 
@@ -90,6 +95,8 @@ class Runtime:
         keeps_conversations: whether there is a store for them.
         sign_in: whether App Service Authentication says who callers are.
         input_max_chars: the longest question that is taken.
+        fetch_picture: gets a file at an https address of a host that OPEN_DATA_HOSTS names; raises
+            FetchError. None where none is named.
     """
 
     def __init__(self, settings: Settings, *, tools: str = TOOLS) -> None:
@@ -110,6 +117,7 @@ class Runtime:
         self.input_max_chars = settings.input_max_chars
         self.keeps_conversations = settings.conversations_url is not None
         self.sign_in = settings.website_auth_enabled
+        self.fetch_picture: Callable[[str], Awaitable[bytes]] | None = None
 
     def __repr__(self) -> str:
         return f"<Runtime {self.state.value}>"
@@ -211,6 +219,16 @@ class Runtime:
                 follow_redirects=False,
             )
         )
+        if settings.open_data_hosts:
+            try:
+                self.fetch_picture = import_module(_DOWNLOAD).fetcher(
+                    settings.open_data_hosts,
+                    tls,
+                    max_bytes=PICTURE_MAX_BYTES,
+                    timeout_s=PICTURE_TIMEOUT_S,
+                )
+            except ValueError as error:
+                raise SettingsError(f"Invalid app settings: OPEN_DATA_HOSTS: {error}.") from None
         deployment = Deployment(
             settings.azure_openai_endpoint,
             settings.azure_openai_chat_deployment_name,

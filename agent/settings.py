@@ -188,6 +188,10 @@ class Settings(StartSettings):
     # Whether the model can see: pictures in questions, and also the figures that its code made.
     azure_openai_vision: Vision = "none"
 
+    # From where pictures of questions may be fetched, and the tool fetch_open_data may get files.
+    # agent.runtime checks it where it is set: names take a library for URLs, 10 ms of a cold start.
+    open_data_hosts: str | None = None
+
     # Without it the agent answers without a code interpreter.
     pool_management_endpoint: Endpoint | None = None
 

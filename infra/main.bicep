@@ -166,7 +166,7 @@ param vision '' | 'none' | 'questions' | 'figures' = ''
 @description('App setting LOG_CONTENT: true also logs questions, code and outputs.')
 param logContent '' | 'true' | 'false' = ''
 
-@description('App setting OPEN_DATA_HOSTS: hosts of the web whose files the model may fetch into a session, as data.example.org or *.example.org, separated by commas. Empty: none.')
+@description('App setting OPEN_DATA_HOSTS: hosts of the web whose files the model may fetch into a session, and from which pictures of questions are fetched, as data.example.org or *.example.org, separated by commas. Empty: none.')
 param openDataHosts string = ''
 
 @description('App setting OTEL_TRACES_SAMPLER_ARG: the share of turns whose spans are sent, from 0 to 1, where the caller\'s trace does not say. Empty: all. Metrics count everything.')

@@ -28,12 +28,21 @@ FOUNDATION = {
 # Room of agent/ (and function_app) → the rooms that it uses.
 AGENT: Mapping[str, set[str]] = {
     "function_app": {"http", "settings"},
-    "http": {"runtime", "conversations", "turns", "model", "session_pool", "foundation"},
+    "http": {
+        "runtime",
+        "conversations",
+        "turns",
+        "model",
+        "open_data",
+        "session_pool",
+        "foundation",
+    },
     "runtime": {
         "conversations",
         "credentials",
         "turns",
         "model",
+        "open_data",
         "session_pool",
         "settings",
         "toolkit",
@@ -42,12 +51,13 @@ AGENT: Mapping[str, set[str]] = {
     },
     "conversations": {"turns", "session_pool", "foundation"},
     "turns": {"model", "session_pool", "toolkit", "foundation"},
-    "tools": {"toolkit"},
+    "tools": {"open_data", "toolkit"},
     "toolkit": {"model", "foundation"},
     "model": {"foundation"},
     "session_pool": {"foundation"},
     "credentials": {"foundation"},
     "settings": {"foundation"},
+    "open_data": set(),
     "foundation": set(),
 }
 

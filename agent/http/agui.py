@@ -67,7 +67,7 @@ from agent.events import (
 from agent.http.bodies import HISTORY_MAX_BYTES, check_history, check_length, read_json
 from agent.http.dispatch import Route
 from agent.http.event_stream import EventStream
-from agent.http.pictures import line_of, of_history, of_question, picture_at
+from agent.http.pictures import Found, fetched, line_of, of_history, of_question, picture_at
 from agent.http.problems import invalid, operation_id
 from agent.http.schemas import (
     ExecutionSchema,
@@ -78,10 +78,10 @@ from agent.http.schemas import (
 )
 from agent.http.turns import start_conversation_turn
 from agent.messages import Message
-from agent.pictures import DETAILS, Detail, Picture, picture_from
+from agent.pictures import DETAILS, Detail, picture_from
 from agent.runtime import get_runtime
 from agent.turns.result import TurnEvents
-from agent.turns.turn import FileToSee, TurnRequest, stateless_turn
+from agent.turns.turn import TurnRequest, stateless_turn
 
 TOOL_NAME = "execute_python"
 # A front end sends the parts of a result back with each turn that follows; a larger one it has from
@@ -112,6 +112,7 @@ async def _post(request: Request) -> Response:
     run = await read_json(
         request, HISTORY_MAX_BYTES, lambda body: read_run(body, runtime.input_max_chars)
     )
+    run = replace(run, request=await fetched(run.request, runtime.fetch_picture))
     if runtime.keeps_conversations:
         # A thread that is a conversation of ours goes on with it; a front end's own id is none.
         with suppress(ConversationNotFoundError):
@@ -174,11 +175,11 @@ def read_run(body: bytes, max_chars: int) -> Run:
     if not isinstance(question, UserMessage):
         raise InvalidRequestError("The last message must be the user's.", field="messages")
     last = len(run.messages) - 1
-    pictures, files = of_question(
+    found = of_question(
         [*_pictures_of(question.content, last, run.thread_id)], f"messages.{last}.content"
     )
     text = _text_of(question.content).strip()
-    if not (text or pictures or files):
+    if not (text or found):
         raise InvalidRequestError("The last message is empty.", field="messages")
     check_length(text, max_chars, "messages")
     earlier = run.messages[:-1]
@@ -192,9 +193,10 @@ def read_run(body: bytes, max_chars: int) -> Run:
     turn = TurnRequest(
         text,
         tuple(_history(earlier, shown)),
-        pictures,
+        found.pictures,
         of_history([*chain(*shown)]),
-        files,
+        found.files,
+        found.addresses,
         instructions="\n\n".join(instructions),
         stream=True,
     )
@@ -203,7 +205,7 @@ def read_run(body: bytes, max_chars: int) -> Run:
 
 
 def _history(
-    messages: Sequence[AguiMessage], shown: Sequence[Sequence[Picture | FileToSee]]
+    messages: Sequence[AguiMessage], shown: Sequence[Sequence[Found]]
 ) -> Iterator[Message]:
     """The conversation so far, without code that ran: the session that ran it is gone."""
     for message, pictures in zip(messages, shown, strict=True):
@@ -232,9 +234,7 @@ def _text_of(content: str | list[ContentPart]) -> str:
     return "\n".join(part.text for part in content if isinstance(part, TextPart))
 
 
-def _pictures_of(
-    content: str | list[ContentPart], number: int, thread_id: str
-) -> Iterator[Picture | FileToSee]:
+def _pictures_of(content: str | list[ContentPart], number: int, thread_id: str) -> Iterator[Found]:
     """The pictures of a message; any other part that is no text is refused."""
     for n, part in enumerate(() if isinstance(content, str) else content):
         field = f"messages.{number}.content.{n}"

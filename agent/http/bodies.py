@@ -14,10 +14,10 @@ from werkzeug.http import parse_accept_header
 
 from agent.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
 from agent.http.json_bounds import check_tokens
-from agent.http.pictures import of_question
+from agent.http.pictures import Found, of_question, picture_at
 from agent.http.problems import invalid, unknown_parameter
 from agent.http.schemas import ChatRequest
-from agent.pictures import PICTURES_MAX_BYTES, Picture, picture_in
+from agent.pictures import PICTURES_MAX_BYTES
 from agent.turns.turn import FileToSee, TurnRequest
 
 # A caller that keeps its conversation itself sends all of it with every turn, figures included.
@@ -174,14 +174,17 @@ def _checked(make: Callable[[], ChatRequest], max_chars: int) -> Chat:
     found = [
         _image_at(text, f"images.{n}", chat.conversation_id) for n, text in enumerate(chat.images)
     ]
-    pictures, files = of_question(found, "images")
-    return Chat(TurnRequest(chat.input, pictures=pictures, looks_at=files), chat.conversation_id)
+    shown = of_question(found, "images")
+    turn = TurnRequest(
+        chat.input, pictures=shown.pictures, looks_at=shown.files, to_fetch=shown.addresses
+    )
+    return Chat(turn, chat.conversation_id)
 
 
-def _image_at(text: str, field: str, conversation_id: str | None) -> Picture | FileToSee:
+def _image_at(text: str, field: str, conversation_id: str | None) -> Found:
     """A picture of a question: an address has a scheme, a name of a file has none."""
     if _ADDRESS.match(text):
-        return picture_in(text, field)
+        return picture_at(text, field)
     if conversation_id in (None, NEW_CONVERSATION):
         raise InvalidRequestError(
             f"`{field}` names a file, which only a conversation has: give its `conversation_id`, "

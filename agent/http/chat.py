@@ -11,6 +11,7 @@ from starlette.responses import Response
 from agent.http.bodies import Chat, json_response, read_chat, read_query, wants_events
 from agent.http.disconnect import cancel_on_disconnect
 from agent.http.dispatch import Route, load, preload
+from agent.http.pictures import fetched
 from agent.http.schemas import ChatAnswer
 from agent.http.turns import start_conversation_turn
 from agent.runtime import Runtime, get_runtime
@@ -31,7 +32,7 @@ async def _post(request: Request) -> Response:
 async def _answer(request: Request, runtime: Runtime, chat: Chat) -> Response:
     stream = wants_events(request)
     agui = await load("agui") if stream else None
-    turn_request = replace(chat.turn, stream=stream)
+    turn_request = replace(await fetched(chat.turn, runtime.fetch_picture), stream=stream)
     conversation_id: str | None = None
     events: TurnEvents
     if chat.conversation_id is None:

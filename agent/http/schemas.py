@@ -27,8 +27,9 @@ class ChatRequest(BaseModel):
 
     images: Annotated[list[str], FailFast()] = Field(
         default=[],
-        description="Pictures that belong to the question: data: URLs (PNG, JPEG, GIF or WebP), or "
-        "names of files of the conversation. A model that can see is shown them.",
+        description="Pictures that belong to the question: data: URLs (PNG, JPEG, GIF or WebP), "
+        "names of files of the conversation, or https: addresses on hosts that the app allows. A "
+        "model that can see is shown them.",
     )
 
 

@@ -10,12 +10,12 @@ from typing import Annotated, Final
 from aiohttp.abc import AbstractResolver
 from pydantic import AfterValidator
 
+from agent.open_data.addresses import Address, is_public
+from agent.open_data.download import DOWNLOAD_TIMEOUT_S, OpenData
+from agent.open_data.errors import FetchError
+from agent.open_data.hosts import AllowedHosts
+from agent.open_data.preview import first_lines
 from agent.toolkit.authoring import ToolError, ToolFile, ToolResult, ToolSettings, kernel_function
-from agent.tools._open_data.addresses import Address, is_public
-from agent.tools._open_data.download import DOWNLOAD_TIMEOUT_S, OpenData
-from agent.tools._open_data.errors import FetchError
-from agent.tools._open_data.hosts import AllowedHosts
-from agent.tools._open_data.preview import first_lines
 
 # A download says itself that it took too long, a little before.
 TIMEOUT_S: Final = DOWNLOAD_TIMEOUT_S + 5

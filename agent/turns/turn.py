@@ -32,7 +32,7 @@ from agent.model.sdk import ChatHistory, Kernel
 from agent.model.service import ChatService
 from agent.model.tool_calls import PARALLEL, TextTool, Tool, ToolRequest, read_calls
 from agent.model.wire import Answer
-from agent.pictures import Picture, note
+from agent.pictures import Detail, Picture, note
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import log_content, logger
 from agent.telemetry.calls import ModelSpan, ToolSpan
@@ -99,6 +99,21 @@ class FileToSee:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureToFetch:
+    """A picture that is elsewhere.
+
+    Attributes:
+        url: an https address, as the caller wrote it.
+        field: of the request, for errors.
+        detail: how closely the model shall look.
+    """
+
+    url: str
+    field: str
+    detail: Detail | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRequest:
     """The request for a turn, the same for every API.
 
@@ -108,6 +123,7 @@ class TurnRequest:
         pictures: that the user attached to it, for a model that can see, and files of the session.
         earlier_pictures: of the messages before it, which are files of the session alone.
         looks_at: files of the conversation that belong to `pictures` too.
+        to_fetch: what belongs to them once it has been fetched, which is before a turn starts.
         instructions: the caller's own, for this turn alone; the model reads them after the
             built-in ones and before those of the app's owner.
         stream: whether somebody reads the answer in pieces; a whole message costs less CPU.
@@ -119,6 +135,7 @@ class TurnRequest:
     pictures: tuple[Picture, ...] = ()
     earlier_pictures: tuple[Picture, ...] = ()
     looks_at: tuple[FileToSee, ...] = ()
+    to_fetch: tuple[PictureToFetch, ...] = ()
     instructions: str = ""
     stream: bool = False
     parameters: ModelParameters = UNSET

@@ -30,13 +30,13 @@ from agent.http.uploads import file_name_of
 from agent.model.refusals import Refusal
 from agent.model.tool_calls import ObjectTool, TextTool, Tool, read_calls
 from agent.model.wire import Answer, CallPieces
+from agent.open_data import download
+from agent.open_data.errors import FetchError
+from agent.open_data.file_names import file_name
+from agent.open_data.hosts import AllowedHosts
 from agent.pictures import header_of
 from agent.session_pool import outputs, survey
 from agent.session_pool.names import name_of, path_of
-from agent.tools._open_data import download
-from agent.tools._open_data.errors import FetchError
-from agent.tools._open_data.file_names import file_name
-from agent.tools._open_data.hosts import AllowedHosts
 from agent.turns import shown as outputs_shown
 from agent.turns.html_forms import html_of
 from agent.turns.links import SandboxLinks
@@ -191,12 +191,12 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     ),
     "turns/shown.py": (outputs_shown._OBJECT.fullmatch, (" ", "<", "<>", "< ", "a")),
     # What a host answered, and what a model asked of it.
-    "tools/_open_data/download.py": (download._CONTENT_TYPE.fullmatch, ("a", "a/", "a/a.")),
-    "tools/_open_data/file_names.py": (
+    "open_data/download.py": (download._CONTENT_TYPE.fullmatch, ("a", "a/", "a/a.")),
+    "open_data/file_names.py": (
         lambda text: file_name(disposition=text, path=text, content_type=text),
         ('filename="', "filename=", "filename*=utf-8'", "filename* ", '\\"', "/", " ", ".", "a"),
     ),
-    "tools/_open_data/hosts.py": (name_host, ("a", "a.", "a-", "*.a.", "example.org/", ":443")),
+    "open_data/hosts.py": (name_host, ("a", "a.", "a-", "*.a.", "example.org/", ":443")),
     # Of libraries.
     "the header Accept": (
         lambda text: wants_events(request_with("accept", text)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tools._open_data.hosts import AllowedHosts
+from agent.open_data.hosts import AllowedHosts
 from tests.support import PROJECT
 
 PAGE = (PROJECT / "docs/deploy.md").read_text()

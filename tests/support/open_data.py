@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from agent.tools._open_data.download import Bounds, Download, OpenData
-from agent.tools._open_data.hosts import AllowedHosts
+from agent.open_data.download import Bounds, Download, OpenData
+from agent.open_data.hosts import AllowedHosts
 from tests.support.https_sites import Site, Web, is_this_machine
 
 CSV = b"city,people\nBerne,133\nZurich,402\n"

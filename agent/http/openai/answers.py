@@ -50,13 +50,12 @@ from agent.http.openai.schemas import (
     ModelList,
     UserContent,
 )
-from agent.http.pictures import line_of, of_history, of_question, picture_at
+from agent.http.pictures import Found, line_of, of_history, of_question, picture_at
 from agent.http.problems import invalid
 from agent.messages import Message
 from agent.model.parameters import ModelParameters
-from agent.pictures import Picture
 from agent.turns.result import TurnEvents, TurnResult, collect
-from agent.turns.turn import FileToSee, TurnRequest
+from agent.turns.turn import TurnRequest
 
 # What OpenAI's clients know these by.
 _OPENAI_CODES: dict[type[AgentError], str] = {
@@ -118,7 +117,7 @@ def turn_request(
         raise InvalidRequestError(
             "The last message must be the user's, and not empty.", field="messages"
         )
-    pictures, files = of_question(shown[-1], f"messages.{len(shown) - 1}.content")
+    found = of_question(shown[-1], f"messages.{len(shown) - 1}.content")
     text = _text(question.content)
     check_length(text, max_chars, "messages")
     instructions = [
@@ -129,9 +128,10 @@ def turn_request(
     turn = TurnRequest(
         question=text,
         history=tuple(_messages(completion.messages[:-1], shown)),
-        pictures=pictures,
+        pictures=found.pictures,
         earlier_pictures=of_history([*chain(*shown[:-1])]),
-        looks_at=files,
+        looks_at=found.files,
+        to_fetch=found.addresses,
         instructions="\n\n".join(instructions),
         stream=bool(completion.stream),
         parameters=_parameters(completion),
@@ -155,7 +155,7 @@ def _messages(
     messages: Sequence[
         CompletionUserMessage | CompletionAssistantMessage | CompletionInstructionMessage
     ],
-    shown: Sequence[Sequence[Picture | FileToSee]],
+    shown: Sequence[Sequence[Found]],
 ) -> Iterator[Message]:
     for message, pictures in zip(messages, shown, strict=False):
         match message:
@@ -185,9 +185,7 @@ def _text(content: Content | UserContent) -> str:
     return "\n".join(part.text for part in content if isinstance(part, CompletionTextPart))
 
 
-def _pictures_of(
-    content: UserContent, number: int, conversation_id: str | None
-) -> Iterator[Picture | FileToSee]:
+def _pictures_of(content: UserContent, number: int, conversation_id: str | None) -> Iterator[Found]:
     for n, part in enumerate(() if isinstance(content, str) else content):
         if isinstance(part, CompletionImagePart):
             field = f"messages.{number}.content.{n}.image_url.url"

@@ -21,6 +21,7 @@ from agent.http.openai.answers import (
     turn_request,
 )
 from agent.http.openai.schemas import CompletionRequest
+from agent.http.pictures import fetched
 from agent.http.turns import start_conversation_turn
 from agent.runtime import get_runtime
 from agent.turns.result import TurnEvents
@@ -40,6 +41,7 @@ async def _complete(request: Request) -> Response:
         return completion, turn_request(completion, model, runtime.input_max_chars, conversation_id)
 
     completion, turn = await read_json(request, HISTORY_MAX_BYTES, read)
+    turn = await fetched(turn, runtime.fetch_picture)
     if not conversation_id:
         return await _answer(request, stateless_turn(runtime.turns, turn), completion, model)
     stateful = replace(turn, history=(), earlier_pictures=())

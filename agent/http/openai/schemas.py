@@ -29,7 +29,7 @@ class ImageUrl(BaseModel):
 
     url: str = Field(
         description="A data: URL (PNG, JPEG, GIF or WebP), or with `x-conversation-id` the address "
-        "of a file of the conversation. Nothing is fetched from elsewhere."
+        "of a file of the conversation, or https: on a host that the app allows."
     )
     detail: Detail | None = None
 

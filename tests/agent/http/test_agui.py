@@ -174,7 +174,7 @@ def test_the_last_message_is_the_question_and_the_others_the_history() -> None:
     assert run.request.instructions == "Be brief.\n\nThe page: Home"
 
 
-IMAGE = {"type": "image", "source": {"type": "url", "value": "https://a.example/b.png"}}
+IMAGE = {"type": "image", "source": {"type": "url", "value": "http://a.example/b.png"}}
 FILE_PART = {"type": "image", "source": {"type": "file", "value": "file-1"}}
 SOUND = IMAGE | {"type": "audio"}
 

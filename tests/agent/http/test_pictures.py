@@ -17,6 +17,7 @@ from agent.errors import AgentError
 from agent.http.agui import read_run
 from agent.http.bodies import read_chat
 from agent.http.openai.answers import read_completion, turn_request
+from agent.http.pictures import fetched
 from agent.runtime import Runtime
 from agent.turns.files import in_chunks
 from agent.turns.turn import FileToSee, TurnRequest, stateless_turn
@@ -255,7 +256,7 @@ async def test_what_is_no_picture_is_refused_by_the_field_of_each_api(surface: S
         if surface is by_json and words == "is not fetched" and ":" not in url:
             continue  # the name of a file
         with pytest.raises(AgentError) as refused:
-            await surface([url])
+            await fetched(await surface([url]), None)
         assert refused.value.field == SURFACES[surface]
         assert f"`{SURFACES[surface]}` " in refused.value.detail
 

@@ -15,8 +15,8 @@ from agent.errors import SettingsError
 from agent.events import ToolFinished
 from agent.http.agui import AguiEncoder
 from agent.http.schemas import ChatAnswer
+from agent.open_data.download import DOWNLOAD_MAX_BYTES
 from agent.runtime import Runtime
-from agent.tools._open_data.download import DOWNLOAD_MAX_BYTES
 from agent.tools.fetch_open_data import FetchOpenData
 from agent.turns.result import collect as collect_result
 from agent.turns.turn import TurnRequest, stateless_turn

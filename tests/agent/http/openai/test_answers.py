@@ -202,7 +202,7 @@ def test_what_would_make_it_another_answer_is_refused_with_the_reason(name: str)
     assert (refused.value.code, refused.value.field) == ("InvalidRequest", name)
 
 
-IMAGE = {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}
+IMAGE = {"type": "image_url", "image_url": {"url": "http://a.example/b.png"}}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from agent.tools._open_data.errors import FetchError
-from agent.tools._open_data.hosts import URL_MAX_CHARS, AllowedHosts
+from agent.open_data.errors import FetchError
+from agent.open_data.hosts import URL_MAX_CHARS, AllowedHosts
 
 HOSTS = AllowedHosts.parse("data.example.org, *.open.example xn--dt-uiac.example")
 

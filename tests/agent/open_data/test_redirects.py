@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from agent.tools._open_data.download import REDIRECTS_MAX
-from agent.tools._open_data.errors import FetchError
+from agent.open_data.download import REDIRECTS_MAX
+from agent.open_data.errors import FetchError
 from tests.support.open_data import CSV, OpenDataHosts, redirect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

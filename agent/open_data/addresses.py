@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from agent.tools._open_data.errors import AddressNotPublicError
+from agent.open_data.errors import AddressNotPublicError
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agent.tools._open_data.download import Bounds
-from agent.tools._open_data.errors import FetchError
+from agent.open_data.download import Bounds
+from agent.open_data.errors import FetchError
 from tests.support.open_data import BOUNDS, CSV, OpenDataHosts, ok
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -1,8 +1,8 @@
 import pytest
 
 from agent.conversations.file_names import checked_name
+from agent.open_data.file_names import file_name
 from agent.session_pool.names import is_plain
-from agent.tools._open_data.file_names import file_name
 
 CSV = "text/csv"
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from yarl import URL
 
-from agent.tools._open_data.errors import FetchError
+from agent.open_data.errors import FetchError
 
 URL_MAX_CHARS: Final = 2048
 _LISTED_MAX: Final = 20

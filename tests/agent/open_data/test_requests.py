@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from agent.tools._open_data.addresses import is_public
-from agent.tools._open_data.download import Bounds, Download
-from agent.tools._open_data.errors import FetchError
+from agent.open_data.addresses import is_public
+from agent.open_data.download import Bounds, Download
+from agent.open_data.errors import FetchError
 from tests.support.https_sites import Site
 from tests.support.open_data import CSV, URL, OpenDataHosts, ok, redirect
 

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from agent.tools._open_data.addresses import is_public
+from agent.open_data.addresses import is_public
 
 
 @pytest.mark.parametrize(

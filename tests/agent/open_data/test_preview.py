@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from agent.tools._open_data.preview import first_lines
+from agent.open_data.preview import first_lines
 
 
 @pytest.mark.parametrize(

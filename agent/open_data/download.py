@@ -7,7 +7,7 @@ proxies from the environment or connections that are kept.
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin
@@ -16,10 +16,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from agent.tools._open_data.addresses import Address, CheckedResolver, is_public
-from agent.tools._open_data.errors import AddressNotPublicError, FetchError
-from agent.tools._open_data.file_names import file_name
-from agent.tools._open_data.hosts import AllowedHosts
+from agent.open_data.addresses import Address, CheckedResolver, is_public
+from agent.open_data.errors import AddressNotPublicError, FetchError
+from agent.open_data.file_names import file_name
+from agent.open_data.hosts import AllowedHosts
 
 DOWNLOAD_MAX_BYTES: Final = 16 * 1024**2  # as a conversation keeps
 DOWNLOAD_TIMEOUT_S: Final = 60
@@ -175,6 +175,28 @@ class OpenData:
             f"The file of {host} is larger than {self._bounds.max_bytes:,} bytes: ask for a part "
             "of it, if the host lets you choose columns, rows or dates in the URL."
         )
+
+
+def fetcher(
+    hosts: str, tls: ssl.SSLContext, *, max_bytes: int, timeout_s: float
+) -> Callable[[str], Awaitable[bytes]]:
+    """A function that gets the content of the file at an address, and raises FetchError.
+
+    Args:
+        hosts: names, as AllowedHosts reads them.
+        tls: which authorities are trusted.
+        max_bytes: of a file.
+        timeout_s: for a file.
+
+    Raises:
+        ValueError: says which entry of `hosts` is not a name.
+    """
+    open_data = OpenData(AllowedHosts.parse(hosts), tls, bounds=Bounds(max_bytes, timeout_s))
+
+    async def fetch(address: str) -> bytes:
+        return (await open_data.get(address)).content
+
+    return fetch
 
 
 def _content_type_of(reply: aiohttp.ClientResponse) -> str:

@@ -1,1 +1,0 @@
-"""Gets a file from a host of the web that the operator named, for sessions without network."""
