@@ -1,6 +1,8 @@
 # Two commands do everything, from install to the end: `make run` and `make test`.
 
 PYTHON_OF_VENV := .venv/bin/python
+# Tests wait for processes for half of their time.
+WORKERS := $(shell expr 2 \* $$(nproc))
 LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python-version 3.13 --python-platform x86_64-manylinux_2_28
 
@@ -16,7 +18,7 @@ run: setup ## Start the agent and all it needs on this machine, ask it a questio
 test: ## Run all tests; COVERAGE=1 also counts the lines that they run, in all processes.
 	@local/setup.sh tests
 	@rm -rf .local/coverage && mkdir .local/coverage
-	@$(PYTHON_OF_VENV) $(if $(COVERAGE),-m coverage run )-m pytest -q -n auto --dist loadfile
+	@$(PYTHON_OF_VENV) $(if $(COVERAGE),-m coverage run )-m pytest -q -n $(WORKERS) --dist loadfile
 	@$(if $(COVERAGE),$(PYTHON_OF_VENV) -m tests.coverage_table)
 
 check: setup ## Lint, format and types.

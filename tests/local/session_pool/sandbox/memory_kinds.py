@@ -48,6 +48,8 @@ def in_children(work, count):
         ends.append(end)
     if any(os.read(end, 1) != b"x" for end in ends):
         raise OSError("a child ended")
+    if os.waitpid(-1, os.WNOHANG) != (0, 0):
+        raise OSError("a child ended when it had all that it wanted")
 """
 _END = """
 if share == 1:
