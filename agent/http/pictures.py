@@ -66,13 +66,19 @@ def of_question(found: Sequence[Found], field: str) -> Shown:
     Raises:
         PayloadTooLargeError: there are too many, or they are too large together.
     """
-    pictures = tuple({each.name: each for each in found if isinstance(each, Picture)}.values())
-    files = tuple({each.name: each for each in found if isinstance(each, FileToSee)}.values())
-    urls = tuple({each.url: each for each in found if isinstance(each, PictureToFetch)}.values())
-    check_number(
-        [*pictures, *(file.name for file in files), *(address.url for address in urls)], field
-    )
-    return Shown(pictures, files, urls)
+    pictures: dict[str, Picture] = {}
+    files: dict[str, FileToSee] = {}
+    addresses: dict[str, PictureToFetch] = {}
+    for each in found:
+        match each:
+            case Picture():
+                pictures.setdefault(each.name, each)
+            case FileToSee():
+                files.setdefault(each.name, each)
+            case PictureToFetch():
+                addresses.setdefault(each.url, replace(each, place=len(pictures)))
+    check_number([*pictures.values(), *files, *addresses], field)
+    return Shown(tuple(pictures.values()), tuple(files.values()), tuple(addresses.values()))
 
 
 def of_history(found: Sequence[Found]) -> tuple[Picture, ...]:
@@ -89,7 +95,7 @@ def line_of(found: Found) -> str:
 
 
 async def fetched(request: TurnRequest, fetch: Fetch | None) -> TurnRequest:
-    """The same request with the pictures that it only had addresses of.
+    """The same request with the pictures that it only had addresses of, each in its place.
 
     Args:
         request: of a caller.
@@ -104,13 +110,14 @@ async def fetched(request: TurnRequest, fetch: Fetch | None) -> TurnRequest:
     got = await asyncio.gather(
         *(_fetched(address, fetch) for address in request.to_fetch), return_exceptions=True
     )
-    pictures = {picture.name: picture for picture in request.pictures}
-    for picture in got:
+    pictures = [*request.pictures]
+    for address, picture in zip(reversed(request.to_fetch), reversed(got), strict=True):
         if isinstance(picture, BaseException):
             raise picture
-        pictures.setdefault(picture.name, picture)
-    check_number([*pictures.values()], request.to_fetch[0].field.partition(".")[0])
-    return replace(request, pictures=tuple(pictures.values()), to_fetch=())
+        pictures.insert(address.place, picture)
+    each_once = tuple({picture.name: picture for picture in pictures}.values())
+    check_number(each_once, request.to_fetch[0].field.partition(".")[0])
+    return replace(request, pictures=each_once, to_fetch=())
 
 
 async def _fetched(address: PictureToFetch, fetch: Fetch | None) -> Picture:

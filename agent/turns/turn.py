@@ -106,11 +106,13 @@ class PictureToFetch:
         url: an https address, as the caller wrote it.
         field: of the request, for errors.
         detail: how closely the model shall look.
+        place: how many pictures that came with the question stand before it.
     """
 
     url: str
     field: str
     detail: Detail | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tests.agent.http.test_pictures import SURFACES, Surface, by_openai, openai_
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.https_sites import Site, Web, is_this_machine, web
 from tests.support.open_data import ok, redirect
-from tests.support.pictures import PICTURES
+from tests.support.pictures import PICTURES, data_url
 from tests.support.turns import collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -97,6 +97,18 @@ async def test_a_picture_of_an_allowed_host_is_as_one_that_came_with_the_questio
     assert [content for _, content, _ in seen] == [PNG, PICTURES["image/gif"]]
     assert tool_results(script.requests[1])[0].count("picture-") == 2
     assert turn.finished.warnings == ()
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+async def test_each_picture_has_its_place_in_the_question(fetch: Fetch, surface: Surface) -> None:
+    jpeg, webp = data_url(PICTURES["image/jpeg"]), data_url(PICTURES["image/webp"])
+    for urls, kinds in {
+        (f"{HOST}/b.gif", jpeg, URL, webp): ["gif", "jpeg", "png", "webp"],
+        (jpeg, f"{HOST}/b.gif", URL, jpeg): ["jpeg", "gif", "png"],
+        (webp, URL, f"{HOST}/b.gif"): ["webp", "png", "gif"],
+    }.items():
+        asked = await fetched(await surface([*urls]), fetch)
+        assert [p.media_type.removeprefix("image/") for p in asked.pictures] == kinds
 
 
 @pytest.mark.parametrize("surface", SURFACES)
