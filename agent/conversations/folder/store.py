@@ -72,12 +72,15 @@ class _Manifest(BaseModel):
     created_at: AwareDatetime
 
 
-@contextlib.asynccontextmanager
-async def open_store(
+def open_store(
     url: str, credential: object, limits: Limits | None
-) -> AsyncIterator["FolderStore"]:
-    """The store in the folder at `url` (`file:<folder>`); it needs no credential."""
-    yield FolderStore(Path(url2pathname(urlsplit(url).path)), limits)
+) -> contextlib.nullcontext["FolderStore"]:
+    """The store in the folder at `url` (`file:<folder>`); it needs no credential.
+
+    Nothing has to be closed. A generator inside that of the caller would be closed at the same time
+    as that one where an event loop ends, and complain.
+    """
+    return contextlib.nullcontext(FolderStore(Path(url2pathname(urlsplit(url).path)), limits))
 
 
 class FolderStore:
