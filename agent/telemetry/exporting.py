@@ -140,7 +140,7 @@ class Exporting:
             Recording(provider.get_tracer("agent"), self._measure, self._turn_ended, content)
         )
         # As concurrent.futures does: when atexit's callbacks run, no thread can be started.
-        threading._register_atexit(self.stop)  # type: ignore[attr-defined]  # private
+        threading._register_atexit(self.stop)  # type: ignore[attr-defined]  # a private name
         _stop_before_the_default_end(self.stop)
 
     def stop(self) -> None:

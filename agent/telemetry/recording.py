@@ -51,7 +51,7 @@ def start(recording: Recording) -> None:
 
 def stop() -> None:
     """Record nothing any more."""
-    global _recording  # noqa: PLW0603 - see above
+    global _recording  # noqa: PLW0603 - one per worker
     _recording = None
 
 

@@ -119,7 +119,7 @@ def open_transport(ca_file: str | None = None) -> Transport:
     return transport
 
 
-class _RecordedTransport(AsyncioRequestsTransport):  # type: ignore[misc]  # see open_transport
+class _RecordedTransport(AsyncioRequestsTransport):  # type: ignore[misc]  # Any to mypy
     """The transport, each of whose requests is a span: the client's own would carry whole URLs."""
 
     async def send(self, request: Any, **options: Any) -> Any:

@@ -111,7 +111,8 @@ def locks_count(pids: list[int]) -> int:
 def terminals_count(pid: int) -> int:
     """Return how many pseudo terminals there are in the mount namespace of `pid`."""
     try:
-        return len(os.listdir(f"/proc/{pid}/root/dev/pts")) - 1  # ptmx is none
+        # The first part leads to what the process has as its root; ptmx is no terminal.
+        return len(os.listdir(Path(f"/proc/{pid}/root", "dev", "pts"))) - 1
     except OSError:
         return 0
 
