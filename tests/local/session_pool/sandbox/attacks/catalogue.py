@@ -321,12 +321,20 @@ ATTACKS = (
             "os.set_blocking(ends[0], False)\n"
             "def hold():\n"
             f"    try:\n        os.{call}\n    except OSError:\n        pass\n"
-            "holder = threading.Thread(target=hold); holder.start(); time.sleep(0.1)\n"
-            "threading.Timer(0.3, other.send, [b'x']).start()\n"
-            "started = time.monotonic()\n"
-            "try:\n    os.read(ends[0], 1)\nexcept BlockingIOError:\n    pass\n"
-            "won = time.monotonic() - started > 0.15\n"
-            "other.close(); holder.join()",
+            "released = threading.Event()\n"
+            "def release():\n    released.set(); other.send(b'x')\n"
+            "threads = threading.Thread(target=hold), threading.Timer(0.6, release)\n"
+            "for thread in threads:\n    thread.start()\n"
+            # Until a read waits for what only the release can end, whenever the holder has begun.
+            "won = False\n"
+            "while threads[0].is_alive() and not released.is_set():\n"
+            "    started = time.monotonic()\n"
+            "    try:\n        os.read(ends[0], 1)\n    except BlockingIOError:\n"
+            "        time.sleep(0.01)\n"
+            "    won = released.is_set() and time.monotonic() - started > 0.1\n"
+            "threads[1].cancel()\n"
+            "for thread in threads:\n    thread.join()\n"
+            "other.close()",
             "this kernel does not wait there",
         )
         for call in (

@@ -23,7 +23,7 @@ import httpx2
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
-from tests.local.session_pool.sandbox.attacks.catalogue import ATTACKS
+from tests.local.session_pool.sandbox.attacks.catalogue import ATTACKS, Attack
 from tests.support.pool_client import AUDIENCE, PoolClient
 
 _PROJECT = Path(__file__).parents[5]
@@ -84,8 +84,9 @@ def outside(code: str, target: dict[str, Any]) -> bool:
 
 
 async def inside(client: PoolClient, code: str, target: dict[str, Any]) -> dict[str, Any]:
-    """Try it in a session; an attempt that raises shows nothing and is reported."""
+    """Try it in a session of its own; an attempt that raises shows nothing and is reported."""
     answer = await client.execute(f"target = {target!r}\n{code}\nbool(won)")
+    await client.request("DELETE", "session")
     stderr = answer["result"]["stderr"]
     # A session that is killed for what it tries has lost as well.
     killed = stderr.startswith("Kernel restarted")
@@ -96,6 +97,11 @@ async def inside(client: PoolClient, code: str, target: dict[str, Any]) -> dict[
     }
 
 
+def by_name[Outcome](outcomes: list[Outcome]) -> dict[str, Outcome]:
+    """Of each attack, in the order of the catalogue."""
+    return {attack.name: outcome for attack, outcome in zip(ATTACKS, outcomes, strict=False)}
+
+
 async def main(fork_server: bool) -> dict[str, Any]:
     """Run all of them."""
     identity = ManagedIdentity()
@@ -103,21 +109,30 @@ async def main(fork_server: bool) -> dict[str, Any]:
     with prepared_target() as target:
         # The file system counts for the fork server; elsewhere a watchdog looks now and then.
         target["files"] = 70_000 if fork_server else 200_000
-        controls = {attack.name: outside(attack.code, target) for attack in ATTACKS if fork_server}
+        at_once = asyncio.Semaphore(options.ready_sessions)
+
+        async def control(attack: Attack) -> bool:
+            async with at_once:
+                return await asyncio.to_thread(outside, attack.code, target)
+
+        controls = await asyncio.gather(*map(control, ATTACKS if fork_server else ()))
         async with (
             SessionPool(identity.verifier(AUDIENCE), options) as pool,
             serve(pool.app) as base_url,
             httpx2.AsyncClient(base_url=base_url, timeout=60) as http,
         ):
             client = PoolClient(pool, http, identity)
-            attempts = {
-                attack.name: await inside(client.of(), attack.code, target) for attack in ATTACKS
-            }
+
+            async def attempt(attack: Attack) -> dict[str, Any]:
+                async with at_once:
+                    return await inside(client.of(), attack.code, target)
+
+            attempts = await asyncio.gather(*map(attempt, ATTACKS))
             return {
                 "user": os.getuid(),
                 "kernels": pool.kernels,
-                "controls": controls,
-                "attempts": attempts,
+                "controls": by_name(controls),
+                "attempts": by_name(attempts),
             }
 
 
