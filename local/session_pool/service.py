@@ -192,9 +192,11 @@ def _possible_sessions(options: PoolOptions) -> int:
     Raises:
         SessionPoolError: not for one.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # the machine's own bound is lower by now
+        hard = soft
     possible = (hard - _OWN_OPEN_FILES) // _OPEN_FILES_OF_A_SESSION - options.ready_sessions
     if hard == resource.RLIM_INFINITY or possible >= options.max_sessions:
         return options.max_sessions

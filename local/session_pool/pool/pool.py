@@ -167,7 +167,11 @@ class Pool:
         except KernelStartError as error:
             _log.error("a kernel did not start again: %s", error)
             raise AllocationError(session.identifier, self._options.name) from error
-        session.left_out = await self._copy_files(session.kernel, kernel)
+        try:
+            session.left_out = await self._copy_files(session.kernel, kernel)
+        except BaseException:
+            await _end(kernel)
+            raise
         return kernel
 
     def _alive(self, identifier: str) -> Session | None:

@@ -63,7 +63,7 @@ class Session:
         self._restarting: asyncio.Task[None] | None = None
         self._ended = False
         self.left_out: list[str] = []
-        self._lost = False
+        self._lost = ""
         self._on_end: list[Callable[[], None]] = []
         # Grows with each execution that timed out: those queued behind it are aborted.
         self._aborts = 0
@@ -110,7 +110,7 @@ class Session:
 
     async def _run(self, request: ExecutionRequest, deadline_s: float) -> Outcome:
         kernel = await self._usable_kernel()
-        lost, self._lost = self._lost, False
+        lost, self._lost = self._lost, ""
         left_out, self.left_out = _named(self.left_out), []
         started_s = time.monotonic()
         # Code cannot guess it, and could only put its own outputs in another order.
@@ -131,14 +131,14 @@ class Session:
             self._aborts += 1
         stdout = kernel.stdout.take(request.output_max_chars)
         stderr = kernel.stderr.take(request.output_max_chars)
-        words = TIMED_OUT if timed_out else RESTARTED
+        words = TIMED_OUT if timed_out else _restarted(kernel)
         if reply is None:
             # The answer does not wait for it; the next execution does.
             self._restarting = asyncio.create_task(self._restart())
         elif not timed_out:
             words = reply.frame.traceback
         succeeded = reply is not None and not timed_out and reply.frame.status == "ok"
-        text = _joined(_joined(_joined(LOST if lost else "", left_out), stderr.text), words)
+        text = _joined(_joined(_joined(lost, left_out), stderr.text), words)
         return Outcome(succeeded, stdout.text, text, duration_ms, reply, (stdout, stderr))
 
     async def _usable_kernel(self) -> KernelProcess:
@@ -147,8 +147,11 @@ class Session:
         Raises:
             AllocationError: it was lost, and another did not start.
         """
-        if self.kernel.died.is_set() and self._restarting is None:  # between two executions
-            self._lost = True
+        if self._restarting is not None and _has_failed(self._restarting):
+            # What stood in the way then may be over.
+            self._restarting = asyncio.create_task(self._restart())
+        elif self.kernel.died.is_set() and self._restarting is None:  # between two executions
+            self._lost = f"{LOST} {self.kernel.end_reason}".strip()
             self._restarting = asyncio.create_task(self._restart())
         if self._restarting is not None:
             try:
@@ -207,6 +210,14 @@ async def _reply_before(
         raise StorageFullError(
             f"This machine cannot store the outputs of the execution: {error}."
         ) from error
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _restarted(kernel: KernelProcess) -> str:
+    return f"Kernel restarted: {kernel.end_reason}" if kernel.end_reason else RESTARTED
 
 
 def _named(left_out: list[str]) -> str:

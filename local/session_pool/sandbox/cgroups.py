@@ -117,19 +117,23 @@ class ControlGroups:
         (pids / "pids.max").write_text(str(limits.processes + 2))
         if self.version == 2:
             (memory / "memory.max").write_text(str(limits.memory_bytes))
-            with contextlib.suppress(OSError):  # a kernel without swap accounting
-                (memory / "memory.swap.max").write_text("0")
+            _write_if_there(memory / "memory.swap.max", "0")
             (memory / "memory.oom.group").write_text("1")
         else:
             (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
-            with contextlib.suppress(OSError):  # as above
-                (memory / "memory.memsw.limit_in_bytes").write_text(str(limits.memory_bytes))
+            _write_if_there(memory / "memory.memsw.limit_in_bytes", str(limits.memory_bytes))
         return SessionGroup(folders)
 
     def close(self) -> None:
         """Remove what `find` made."""
         for parent in self.parents:
             _remove(parent)
+
+
+def _write_if_there(file: Path, text: str) -> None:
+    """Set a limit that a kernel without swap accounting does not have; fails as writing does."""
+    if file.exists():
+        file.write_text(text)
 
 
 def _own_group(controller: str) -> str:

@@ -35,11 +35,15 @@ class ForkServerKernels:
 
     async def start(self) -> None:
         """See `KernelSource`."""
-        control, guest_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control.setblocking(False)
-        read, write = os.pipe()
-        output = OutputStream(read)
-        try:
+        with contextlib.ExitStack() as failing, contextlib.ExitStack() as given:
+            control, guest_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            failing.callback(control.close)
+            given.callback(guest_control.close)
+            control.setblocking(False)
+            read, write = os.pipe()
+            given.callback(os.close, write)
+            output = OutputStream(read)
+            failing.callback(output.close)
             self._process = await self._starter.start(
                 self._starter.runtime.command("fork_server", guest_control.fileno()),
                 nested=True,
@@ -47,9 +51,7 @@ class ForkServerKernels:
                 stdout=write,
                 stderr=write,
             )
-        finally:
-            os.close(write)
-            guest_control.close()
+            failing.pop_all()
         configuration = {
             "preload": self._preload,
             "limits": self._starter.limits.rlimits(),

@@ -41,7 +41,10 @@ class GuardedKernels:
 
     async def spawn(self) -> KernelProcess:
         """See `KernelSource`."""
-        kernel = await self._source.spawn()
+        try:
+            kernel = await self._source.spawn()
+        except OSError as error:  # this machine has too little of something, at this moment
+            raise KernelStartError(f"no session can be started: {error}") from error
         if self._groups is not None:
             loop = asyncio.get_running_loop()
             try:

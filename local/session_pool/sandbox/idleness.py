@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from local.session_pool.sandbox.guest.frames import REQUESTS
+from local.session_pool.sandbox.usage import GONE
 
 # read, epoll_wait, epoll_pwait, epoll_pwait2: between cells it reads, or runs its event loop.
 _READ = {"x86_64": "0", "aarch64": "63"}
@@ -39,13 +40,17 @@ class Idleness:
             return False
 
     def look(self) -> State:
-        """Return what it does; may block for as long as it is in exec."""
+        """Return what it does; may block for as long as it is in exec.
+
+        Raises:
+            OSError: that cannot be seen, for any other reason than that it has ended.
+        """
         machine = os.uname().machine
         try:
             call = Path(f"/proc/{self._pid}/syscall").read_text().split()
         except PermissionError:  # a container without the right to look: its state alone
             return self._look_coarsely()
-        except OSError:
+        except GONE:
             return "gone"
         reads = call[0] == _READ[machine] and int(call[1], 16) == REQUESTS
         return "idle" if reads or call[0] in _POLLS[machine] else "busy"
@@ -59,6 +64,6 @@ class Idleness:
     def _look_coarsely(self) -> State:
         try:
             state = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
+        except GONE:
             return "gone"
         return "idle" if state == "S" else "busy"

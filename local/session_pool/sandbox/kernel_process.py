@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ _CLOSING = ThreadPoolExecutor(2, thread_name_prefix="sandbox-close")
 _LOOKING = ThreadPoolExecutor(4, thread_name_prefix="sandbox-look")
 # A kernel that has replied waits a moment later: so long the loop looks in each of its rounds.
 _LOOK_OFTEN_S, _LOOK_AGAIN_S, _LOOK_SELDOM_S = 0.0003, 0.0005, 0.05
+# What cannot be seen may be anything: a session is not trusted with it for longer.
+MAX_BLIND_S = 1.0
 _MAX_BLOBS_BYTES = frames.MAX_BLOBS_BYTES + frames.MAX_RESULT_BYTES
 
 
@@ -47,6 +50,7 @@ class KernelProcess:
     Attributes:
         died: set when there is no kernel any more.
         pids: the host's pids of the session's pid 1 and of its kernel.
+        end_reason: why the host ended it, where its caller has to know; else empty.
     """
 
     def __init__(self) -> None:
@@ -78,6 +82,7 @@ class KernelProcess:
         self._end: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.pids = (0, 0)
+        self.end_reason = ""
         self._idleness = Idleness(0)
 
     def close_guest_ends(self) -> None:
@@ -127,13 +132,17 @@ class KernelProcess:
         data, descriptors, _, _ = socket.recv_fds(self._hello, 4096, count)
         self._hello.close()
         if len(descriptors) != count:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            if descriptors:  # this process may open no more: of a session that is there
+                _kill(descriptors[0])
+            _close_all(descriptors)
             await asyncio.sleep(0.05)  # what it says on stderr comes after it is gone
             words = self.stderr.take(2000).text.strip()
             raise KernelStartError(words or f"the kernel ended before it was ready ({len(data)})")
         self._descriptors = dict(zip(frames.HELLO_DESCRIPTORS, descriptors, strict=True))
-        self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
+        try:
+            self.pids = (_pid_of(self._descriptors["init"]), _pid_of(self._descriptors["kernel"]))
+        except OSError as error:
+            raise KernelStartError(f"its processes cannot be seen: {error.strerror}") from error
         self._idleness = Idleness(self.pids[1])
         self._loop.add_reader(self._replies, self._on_readable)
 
@@ -145,11 +154,11 @@ class KernelProcess:
         return self._descriptors["data"]
 
     @property
-    def writable_directories(self) -> tuple[int, ...]:
+    def writable_directories(self) -> dict[str, int]:
         """Descriptors of every folder that the session can write to."""
         if self._closed:
             raise KernelDiedError
-        return tuple(self._descriptors[name] for name in ("data", "tmp", "shm", "home"))
+        return {name: self._descriptors[name] for name in ("data", "tmp", "shm", "home")}
 
     @property
     def is_executing(self) -> bool:
@@ -205,10 +214,17 @@ class KernelProcess:
         else:
             return
         pause_s = _LOOK_AGAIN_S
+        seen_s = self._loop.time()
         while True:
-            state = await self._loop.run_in_executor(_LOOKING, self._idleness.look)
+            try:
+                state = await self._loop.run_in_executor(_LOOKING, self._idleness.look)
+                seen_s = self._loop.time()
+            except OSError as error:
+                state = "busy"
+                if self._loop.time() - seen_s > MAX_BLIND_S:
+                    self.end(f"whether its code has ended cannot be seen: {error.strerror}.")
             if state == "gone":
-                self._end_now()
+                self.end()
             if self.died.is_set():
                 raise KernelDiedError
             if state == "idle":
@@ -231,8 +247,7 @@ class KernelProcess:
         if self._end is None:
             self._end = self._loop.create_future()
             self._loop.add_reader(init, self._on_gone)
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(init, signal.SIGKILL)
+            _kill(init)
         # Several may wait for the same end.
         await asyncio.shield(self._end)
 
@@ -240,8 +255,8 @@ class KernelProcess:
         """Free every descriptor; the files of the session vanish with the last of them."""
         if self._closed:
             return
+        self.end()
         self._closed = True
-        self._die()
         if "init" in self._descriptors:
             self._loop.remove_reader(self._descriptors["init"])
         self.stdout.close()
@@ -260,12 +275,12 @@ class KernelProcess:
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
 
-    def _end_now(self) -> None:
-        """The kernel is lost: nothing of the session goes on, whoever notices when."""
+    def end(self, reason: str = "") -> None:
+        """Have nothing of the session go on, and do not wait for it; `reason` is `end_reason`."""
+        self.end_reason = self.end_reason or reason
         self._die()
         if not self._closed and "init" in self._descriptors:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._descriptors["init"], signal.SIGKILL)
+            _kill(self._descriptors["init"])
 
     def _die(self) -> None:
         if not self.died.is_set():
@@ -287,18 +302,18 @@ class KernelProcess:
         except OSError:
             data = b""
         if not data:
-            self._end_now()
+            self.end()
             return
         self._buffer += data
         try:
             self._consume()
         except (ValidationError, ValueError):
             # No honest kernel says this.
-            self._end_now()
+            self.end()
         except OSError as error:  # the disk is full: nobody must wait for a reply that was lost
             if self._pending is not None and not self._pending[1].done():
                 self._pending[1].set_exception(OutputsNotKeptError(error.strerror))
-            self._end_now()
+            self.end()
 
     def _consume(self) -> None:
         if self._frame is None:
@@ -357,9 +372,15 @@ def _close_all(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
+def _kill(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
 def _pid_of(pidfd: int) -> int:
+    """Return its number here; raises `OSError` for one that has ended, or that none can see."""
     with open(f"/proc/self/fdinfo/{pidfd}") as file:
         for line in file:
-            if line.startswith("Pid:"):
-                return max(0, int(line.split()[1]))
-    return 0
+            if line.startswith("Pid:") and int(line.split()[1]) > 0:
+                return int(line.split()[1])
+    raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))

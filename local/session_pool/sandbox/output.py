@@ -46,6 +46,7 @@ class OutputStream:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._null = _null()  # now: in the middle of a flood there may be no descriptor left
         self._kept = bytearray()
         self._room_bytes = _CHUNK_BYTES
         self._dropped_bytes = 0
@@ -122,7 +123,7 @@ class OutputStream:
                 self._dropped_chars += _characters(chunk)
             else:
                 # Inside the kernel, without a copy into this process.
-                size = os.splice(self._descriptor, _null(), 1 << 20)
+                size = os.splice(self._descriptor, self._null, 1 << 20)
                 self._dropped_bytes += size
                 self._dropped_chars += size
         except BlockingIOError:

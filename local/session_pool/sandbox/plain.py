@@ -40,6 +40,9 @@ class PlainKernels:
         )
         try:
             process = await asyncio.shield(starting)
+        except OSError as error:
+            kernel.close()
+            raise KernelStartError(f"no sandbox can be started: {error}") from error
         except asyncio.CancelledError:  # the pool stops: what is being started must not stay
             process = await starting
             process.kill()

@@ -1,10 +1,18 @@
-"""Measures from outside what a session takes: memory of each kind, storage, what is kept for it."""
+"""Measures from outside what a session takes: memory of each kind, storage, what is kept for it.
+
+A process that has ended takes nothing. Whatever else stands in the way of a look raises `OSError`:
+what cannot be seen must not count as nothing.
+"""
 
 import contextlib
+import errno
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+# ENOENT and ESRCH: the only errors of /proc that mean that a process has ended.
+GONE = (FileNotFoundError, ProcessLookupError)
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # A fork bomb is stopped by its limit; reading a few hundred processes is enough to see its memory.
@@ -38,7 +46,7 @@ def processes_of(roots: tuple[int, ...]) -> list[int]:
         pid = pending.pop()
         found.append(pid)
         for task in _threads_of(pid):
-            with contextlib.suppress(OSError):  # gone meanwhile; the others are not
+            with contextlib.suppress(*GONE):  # the others are not
                 children = Path(f"/proc/{pid}/task/{task}/children").read_bytes()
                 pending.extend(map(int, children.split()))
     return found
@@ -57,7 +65,8 @@ def share_processor(pids: list[int], roots: tuple[int, ...]) -> None:
         return
     nice = min(19, math.ceil(math.log(len(tasks), _WEIGHT_OF_A_STEP)))
     for task in tasks:
-        with contextlib.suppress(OSError):  # it has ended
+        # A container may forbid it; no limit depends on it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getpriority(os.PRIO_PROCESS, task) < nice:
                 os.setpriority(os.PRIO_PROCESS, task, nice)
 
@@ -88,8 +97,12 @@ def sockets_bytes(pid: int) -> int:
     """
     try:
         text = Path(f"/proc/{pid}/net/sockstat").read_text()
-    except OSError:
+    except GONE:
         return 0
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # the namespace has ended, and not only the process
+            return 0
+        raise
     used = int(text.split(maxsplit=3)[2])
     tcp = next(line for line in text.splitlines() if line.startswith("TCP:"))
     of_tcp = int(tcp.rpartition(" ")[2]) * _PAGE_BYTES
@@ -108,19 +121,25 @@ def locks_count(pids: list[int]) -> int:
     return sum(len(lock) > 6 and lock[-4] in of_session for lock in locks)
 
 
-def terminals_count(pid: int) -> int:
-    """Return how many pseudo terminals there are in the mount namespace of `pid`."""
+def terminals_count(shm: int) -> int:
+    """Return how many pseudo terminals a session has, by its /dev/shm (a descriptor).
+
+    Not by /proc: a container may forbid to look at a process's root folder.
+    """
     try:
-        # The first part leads to what the process has as its root; ptmx is no terminal.
-        return len(os.listdir(Path(f"/proc/{pid}/root", "dev", "pts"))) - 1
-    except OSError:
+        folder = os.open("../pts", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=shm)
+    except GONE:
         return 0
+    try:
+        return len(os.listdir(folder)) - 1  # ptmx is no terminal
+    finally:
+        os.close(folder)
 
 
 def _threads_of(pid: int) -> list[int]:
     try:
         return [*map(int, os.listdir(f"/proc/{pid}/task"))]
-    except OSError:
+    except GONE:
         return []
 
 
@@ -168,7 +187,10 @@ def _memory_of(pid: int) -> _Memory:
 
 
 def _proportional_bytes(memory: _Memory) -> int:
-    values = _values_of(f"{memory.folder}/smaps_rollup")
+    try:
+        values = _values_of(f"{memory.folder}/smaps_rollup")
+    except PermissionError:
+        values = {}
     if b"Pss" not in values:
         # Gone, or it does not let itself be looked at: then it counts in full.
         return memory.pages_bytes if b"RssAnon" in _values_of(f"{memory.folder}/status") else 0
@@ -180,7 +202,7 @@ def _values_of(path: str) -> dict[bytes, int]:
     try:
         with open(path, "rb") as file:
             lines = [line.split(b":", 1) for line in file]
-    except OSError:
+    except GONE:
         return {}
     found = {}
     for name, *rest in lines:

@@ -1,14 +1,18 @@
 """Holds sessions to their limits where no control group does it."""
 
 import asyncio
+import contextlib
+import functools
 import itertools
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 from local.session_pool.sandbox import usage
-from local.session_pool.sandbox.kernel_process import KernelProcess
+from local.session_pool.sandbox.kernel_process import MAX_BLIND_S, KernelProcess
 from local.session_pool.sandbox.limits import SessionLimits
 
+_log = logging.getLogger(__name__)
 _INTERVAL_S = 0.05
 # A session that executes nothing is looked at once in so many rounds.
 _IDLE_ROUNDS = 20
@@ -19,6 +23,8 @@ _MAX_SHARE = 0.2
 class Watchdog:
     """Looks at every session again and again, and kills one that takes too much.
 
+    It also ends one that it cannot look at: its limits would not hold.
+
     Args:
         limits: of each session.
         memory: whether it watches all memory; False where a control group does.
@@ -28,6 +34,7 @@ class Watchdog:
         self._limits = limits
         self._memory = memory
         self._watched: set[KernelProcess] = set()
+        self._blind_since_s: dict[KernelProcess, float] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-watchdog")
         self._task: asyncio.Task[None] | None = None
 
@@ -50,36 +57,55 @@ class Watchdog:
         loop = asyncio.get_running_loop()
         for round_number in itertools.count():
             self._watched = {kernel for kernel in self._watched if not kernel.died.is_set()}
+            for kernel in self._blind_since_s.keys() - self._watched:
+                del self._blind_since_s[kernel]
             started_s = loop.time()
             look_at_idle = round_number % _IDLE_ROUNDS == 0
             for kernel in [*self._watched]:
-                if kernel.died.is_set() or not (kernel.is_executing or look_at_idle):
-                    continue
-                if await self._exceeds(kernel) and not kernel.died.is_set():
-                    await kernel.kill()
+                if kernel.is_executing or look_at_idle or kernel in self._blind_since_s:
+                    await self._look_at(kernel)
             spent_s = loop.time() - started_s
             await asyncio.sleep(max(_INTERVAL_S, spent_s / _MAX_SHARE))
 
-    async def _exceeds(self, kernel: KernelProcess) -> bool:
-        # Copies: the kernel may be closed while the thread reads.
-        folders = [os.dup(folder) for folder in kernel.writable_directories]
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._look, folders, kernel.pids)
-
-    def _look(self, folders: list[int], roots: tuple[int, int]) -> bool:
+    async def _look_at(self, kernel: KernelProcess) -> None:
+        if kernel.died.is_set():
+            return
         try:
-            return self._is_too_much(folders, roots)
-        except OSError:  # it ended meanwhile
-            return False
-        finally:
-            for folder in folders:
-                os.close(folder)
+            exceeds = await self._exceeds(kernel)
+        except Exception as error:
+            now_s = asyncio.get_running_loop().time()
+            since_s = self._blind_since_s.setdefault(kernel, now_s)
+            if now_s - since_s > MAX_BLIND_S and not kernel.died.is_set():
+                _log.error("a session is ended: what it takes cannot be seen: %s", error)
+                why = error.strerror if isinstance(error, OSError) else type(error).__name__
+                kernel.end(f"what it takes of this machine cannot be seen: {why}.")
+            return
+        self._blind_since_s.pop(kernel, None)
+        if exceeds:
+            # Not waited for: others have limits too.
+            kernel.end()
 
-    def _is_too_much(self, folders: list[int], roots: tuple[int, int]) -> bool:
+    async def _exceeds(self, kernel: KernelProcess) -> bool:
+        with contextlib.ExitStack() as opened:
+            folders = {}
+            for name, folder in kernel.writable_directories.items():
+                # Copies: the kernel may be closed while the thread reads.
+                folders[name] = os.dup(folder)
+                opened.callback(os.close, folders[name])
+            look = functools.partial(self._look, folders, kernel.pids, opened.pop_all())
+        return await asyncio.get_running_loop().run_in_executor(self._thread, look)
+
+    def _look(
+        self, folders: dict[str, int], roots: tuple[int, int], opened: contextlib.ExitStack
+    ) -> bool:
+        with opened:
+            return self._is_too_much(folders, roots)
+
+    def _is_too_much(self, folders: dict[str, int], roots: tuple[int, int]) -> bool:
         limits = self._limits
-        if any(usage.files_count(folder) > limits.inodes for folder in folders):
+        if any(usage.files_count(folder) > limits.inodes for folder in folders.values()):
             return True
-        if usage.terminals_count(roots[0]) > limits.terminals:
+        if usage.terminals_count(folders["shm"]) > limits.terminals:
             return True
         pids = usage.processes_of(roots)
         if usage.locks_count(pids) > limits.locks:
@@ -88,6 +114,6 @@ class Watchdog:
         if not self._memory:
             # What control groups count of these depends on their version and on Linux's.
             return waiting + usage.kept_bytes(pids) > limits.memory_bytes
-        room = limits.memory_bytes - usage.files_bytes(folders) - waiting
+        room = limits.memory_bytes - usage.files_bytes([*folders.values()]) - waiting
         usage.share_processor(pids, roots)
         return usage.memory_bytes(pids, above=room) > room
