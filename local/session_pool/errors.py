@@ -10,6 +10,7 @@ PoolError
 ├── ExecutionNotFoundError          404: no such operation
 ├── FileMissingError                404: no such file
 ├── FileRefusedError                400: a name or path that leads nowhere
+├── FileFailedError                 500: this machine could not do it
 ├── StorageFullError                507: /mnt/data is full, or this machine's disk
 ├── TooLargeError                   413
 ├── PoolFullError                   429: every session is held
@@ -117,6 +118,10 @@ class FileRefusedError(PoolError):
     """The name or path is not one that the service takes."""
 
     status, code = 400, "FileNameInvalid"
+
+
+class FileFailedError(PoolError):
+    """Neither the caller nor the session is the reason: what is asked for may well be there."""
 
 
 class StorageFullError(PoolError):

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import struct
+import threading
 from collections.abc import Iterator
 
 _SYS_OPENAT2 = 437  # on every architecture
@@ -18,6 +19,9 @@ _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
 _RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# What requests have opened up just now: how many of them, and the permissions to give back.
+_opened: dict[tuple[int, int], tuple[int, int]] = {}
+_opening = threading.Lock()
 
 
 def open_beneath(folder: int, path: bytes, flags: int, mode: int = 0) -> int:
@@ -72,15 +76,43 @@ def opened_up(folder: int, path: bytes) -> Iterator[None]:
             if part != b".":  # which only those who may enter a folder can open
                 held = open_beneath(held, part, os.O_PATH)
                 given.callback(os.close, held)
-            mode = os.fstat(held).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            wanted = mode | (0o700 if stat.S_ISDIR(mode) else 0o600)
-            if mode != wanted:
-                # By the descriptor: the name may lead elsewhere by now.
-                os.chmod(f"/proc/self/fd/{held}", stat.S_IMODE(wanted))
-                given.callback(os.chmod, f"/proc/self/fd/{held}", stat.S_IMODE(mode))
+            given.enter_context(_open_to_owner(held))
         yield
+
+
+@contextlib.contextmanager
+def _open_to_owner(held: int) -> Iterator[None]:
+    with _opening:
+        inode, users, mode = _opened_by(held)
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        wanted = mode | (0o700 if stat.S_ISDIR(mode) else 0o600)
+        is_closed = mode != wanted
+        if is_closed:
+            _set_mode(held, wanted)
+            _opened[inode] = (users + 1, mode)
+    try:
+        yield
+    finally:
+        if is_closed:
+            with _opening:
+                users, mode = _opened.pop(inode)
+                if users > 1:
+                    _opened[inode] = (users - 1, mode)
+                else:
+                    _set_mode(held, mode)
+
+
+def _opened_by(held: int) -> tuple[tuple[int, int], int, int]:
+    """Return the inode, how many requests have opened it up, and its mode without that."""
+    found = os.fstat(held)
+    inode = (found.st_dev, found.st_ino)
+    return inode, *_opened.get(inode, (0, found.st_mode))
+
+
+def _set_mode(held: int, mode: int) -> None:
+    # By the descriptor: the name may lead elsewhere by now.
+    os.chmod(f"/proc/self/fd/{held}", stat.S_IMODE(mode))
 
 
 def open_closed(folder: int, path: bytes, flags: int) -> int:
@@ -98,6 +130,8 @@ def open_folder_beneath(folder: int, path: bytes) -> Iterator[int]:
     with contextlib.ExitStack() as resources:
         opened = open_closed(folder, path, os.O_RDONLY | os.O_DIRECTORY)
         resources.callback(os.close, opened)
-        if os.fstat(opened).st_mode & 0o500 != 0o500:
+        with _opening:
+            *_, mode = _opened_by(opened)
+        if mode & 0o500 != 0o500:
             resources.enter_context(opened_up(opened, b"."))
         yield opened

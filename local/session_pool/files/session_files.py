@@ -24,7 +24,7 @@ from local.session_pool.files.tree import (
     entries_of,
     entry_of,
     full_is_ours,
-    make_folders,
+    made_folder,
     missing_is_ours,
     open_folder,
     real_path,
@@ -65,7 +65,7 @@ class SessionFiles:
         """
 
         def work(root: int) -> list[FileEntry]:
-            with open_folder(root, real_path(root, folder)) as descriptor:
+            with open_folder(root, real_path(root, folder)) as descriptor, missing_is_ours(folder):
                 return list(islice(entries_of(descriptor, recursive), _MAX_ENTRIES))
 
         return sorted(await self._run(root, work), key=lambda entry: (entry.directory, entry.name))
@@ -132,10 +132,9 @@ class SessionFiles:
         """
 
         def work(root: int) -> FileEntry:
-            descriptor = make_folders(root, folder)
             temporary = UPLOAD_PREFIX + secrets.token_hex(8).encode()
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            try:
+            with made_folder(root, folder) as descriptor:
                 file = open_beneath(descriptor, temporary, flags, 0o644)
                 try:
                     while chunk := content.read(_CHUNK_BYTES):
@@ -150,8 +149,6 @@ class SessionFiles:
                     raise
                 finally:
                     os.close(file)
-            finally:
-                os.close(descriptor)
             entry = entry_of(name, "", found)
             if entry is None:
                 raise FileRefusedError(f"{name} is not a file.")

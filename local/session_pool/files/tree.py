@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from local.session_pool.errors import FileMissingError, FileRefusedError, StorageFullError
-from local.session_pool.files.safe_open import (
-    open_beneath,
-    open_closed,
-    open_folder_beneath,
+from local.session_pool.errors import (
+    FileFailedError,
+    FileMissingError,
+    FileRefusedError,
+    StorageFullError,
 )
+from local.session_pool.files.safe_open import open_closed, open_folder_beneath, opened_up
 
 UPLOAD_PREFIX = b".upload-"
 # What is being written is not listed; code may call its own files nearly so.
@@ -30,6 +31,13 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _MAX_PATH_BYTES = 4096
 # What stands in a listing for bytes that are not UTF-8.
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# A path leads nowhere that may be looked at; the last is that of a socket.
+_ABSENT = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL),
+    *(errno.ENAMETOOLONG, errno.ENXIO),
+}
+# A folder where a file is to be, or a file or link where a folder.
+_IN_THE_WAY = _ABSENT | {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
 
 
 @dataclass(frozen=True)
@@ -65,18 +73,19 @@ def open_folder(root: int, folder: str) -> Iterator[int]:
         yield opened
 
 
-def make_folders(root: int, folder: str) -> int:
-    """Open a folder, making it and those above it where they are missing."""
-    current = os.dup(root)
-    for part in os.fsencode(folder).split(b"/") if folder else []:
-        try:
+@contextlib.contextmanager
+def made_folder(root: int, folder: str) -> Iterator[int]:
+    """Open a folder to write into, closed or not, making it and those above it where missing."""
+    with contextlib.ExitStack() as resources:
+        current = root
+        resources.enter_context(opened_up(current, b"."))
+        for part in os.fsencode(folder).split(b"/") if folder else []:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=current)
-            deeper = open_beneath(current, part, os.O_RDONLY | os.O_DIRECTORY)
-        finally:
-            os.close(current)
-        current = deeper
-    return current
+            current = open_closed(current, part, _FOLDER)
+            resources.callback(os.close, current)
+            resources.enter_context(opened_up(current, b"."))
+        yield current
 
 
 def entries_of(folder: int, recursive: bool) -> Iterator[FileEntry]:
@@ -88,8 +97,10 @@ def entries_of(folder: int, recursive: bool) -> Iterator[FileEntry]:
             try:
                 path = os.fsencode(directory) or b"."
                 opened = resources.enter_context(open_folder_beneath(folder, path))
-            except OSError:  # gone meanwhile
-                continue
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                continue  # gone meanwhile
             for each in resources.enter_context(os.scandir(opened)):
                 entry = _listed(each, directory)
                 if entry is None:
@@ -105,7 +116,7 @@ def _listed(found: os.DirEntry[str], directory: str) -> FileEntry | None:
         return None
     try:
         return entry_of(found.name, directory, found.stat(follow_symlinks=False))
-    except OSError:  # gone meanwhile
+    except FileNotFoundError:  # gone meanwhile
         return None
 
 
@@ -205,21 +216,34 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def missing_is_ours(name: str) -> Iterator[None]:
-    """Report an unreachable file as missing for any reason: the caller learns nothing else."""
+    """Report an unreachable file as missing: the caller learns nothing of links that lead away.
+
+    Raises:
+        FileFailedError: something else is the reason, and the file may be there.
+        FileMissingError: see above.
+    """
     try:
         yield
     except OSError as error:
-        raise FileMissingError(f"The file {name} was not found.") from error
+        if error.errno in _ABSENT:
+            raise FileMissingError(f"The file {name} was not found.") from error
+        raise _failed(name, error) from error
 
 
 @contextlib.contextmanager
 def full_is_ours(name: str) -> Iterator[None]:
-    """Turn a full disk or a missing permission into an error of the service."""
+    """Turn a full disk, or what has the name already, into an error of the service."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFullError("The session has no room for the file.") from error
-        raise FileRefusedError(
-            f"{name} cannot be written: {os.strerror(error.errno or 0)}."
-        ) from error
+        if error.errno in _IN_THE_WAY:
+            raise FileRefusedError(
+                f"{name} cannot be written: {os.strerror(error.errno)}."
+            ) from error
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: OSError) -> FileFailedError:
+    return FileFailedError(f"{name}: {os.strerror(error.errno or 0)}.")

@@ -1,16 +1,22 @@
 """Files of a session over the API, whatever code in the session does to them."""
 
 import asyncio
+import ctypes
+import errno
 import functools
+import os
 import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
 
 from local.session_pool import PoolOptions, SessionLimits
+from local.session_pool.files import safe_open
 from tests.local.session_pool.conftest import OpenPool
 from tests.support.pool_client import PoolClient
 
@@ -214,6 +220,120 @@ async def test_what_code_closed_to_itself_is_listed_read_and_deleted(
     assert (await session.request("DELETE", "files/a%2Fb%2Ff")).status_code == 204
     assert (await session.request("DELETE", "files/a")).status_code == 204
     assert await session.names() == []
+
+
+CLOSED = (0, 0o100, 0o200, 0o400, 0o500, 0o700)
+
+
+@pytest.mark.parametrize("mode", CLOSED, ids=oct)
+async def test_an_upload_arrives_in_a_folder_that_code_closed_or_made_read_only(
+    session: PoolClient, mode: int
+) -> None:
+    await session.result(
+        "import os\nos.makedirs('/mnt/data/a/b'); open('/mnt/data/a/b/f', 'w').write('old')\n"
+        "try:\n    os.chmod('/mnt/data/a/b/f', 0)\n"
+        f"finally:\n    for path in ('a/b', 'a', ''): os.chmod('/mnt/data/' + path, {mode})"
+    )
+    uploads = [("f", "a/b"), ("new", "a/b"), ("deep", "a/b/c/d"), ("top", "")]
+    for name, folder in uploads:
+        assert (await session.upload(name, name.encode(), path=folder)).status_code == 200
+    # The permissions stay, for code in the session too; what is uploaded can be read.
+    found = await session.result(
+        "modes = [os.stat('/mnt/data').st_mode & 0o777]\nos.chmod('/mnt/data', 0o700)\n"
+        "for path in ('/mnt/data/a', '/mnt/data/a/b'):\n"
+        "    modes.append(os.stat(path).st_mode & 0o777); os.chmod(path, 0o700)\n"
+        f"[modes, *(open(f'/mnt/data/{{folder}}/{{name}}').read() for name, folder in {uploads})]"
+    )
+    assert found["executionResult"] == [[mode] * 3, *(name for name, _ in uploads)]
+
+
+async def test_many_requests_at_once_in_a_closed_folder_all_succeed_and_it_stays_closed(
+    session: PoolClient,
+) -> None:
+    await session.result("import os; os.mkdir('/mnt/data/a', 0)")
+    names = [f"{n}" for n in range(20)]
+    uploads = [session.upload(name, b"x", path="a") for name in names]
+    lists = [session.request("GET", "files", params={"path": "a"}) for _ in names]
+    mixed = [each for pair in zip(uploads, lists, strict=True) for each in pair]
+    answers = await asyncio.gather(*mixed)
+    assert {answer.status_code for answer in answers} == {200}
+    deletions = [session.request("DELETE", f"files/a%2F{name}") for name in names[1:]]
+    assert {answer.status_code for answer in await asyncio.gather(*deletions)} == {204}
+    left = await session.request("GET", "files", params={"path": "a"})
+    assert [entry["name"] for entry in left.json()["value"]] == ["0"]
+    mode = await session.result("os.stat('/mnt/data/a').st_mode & 0o777")
+    assert mode["executionResult"] == 0
+
+
+# What a request answers that meets something else than a file or folder: upload to it, upload below
+# it, its metadata, its content, its listing, its deletion.
+IN_THE_WAY = {
+    "os.mkfifo(path)": (200, 400, 404, 404, 404, 204),
+    "os.symlink('/etc', path)": (200, 400, 404, 404, 404, 204),
+    "os.symlink('nowhere', path)": (200, 400, 404, 404, 404, 204),
+    "os.symlink('it', path)": (200, 400, 404, 404, 404, 204),
+    "os.mkdir('/mnt/data/t'); os.symlink('t', path)": (200, 400, 404, 404, 404, 204),
+    "socket.socket(socket.AF_UNIX).bind(path)": (200, 400, 404, 404, 404, 204),
+    "open(path, 'w').close(); os.chmod(path, 0)": (200, 400, 200, 200, 404, 204),
+    "os.mkdir(path)": (400, 200, 200, 404, 200, 204),
+    "os.mkdir(path, 0)": (400, 200, 200, 404, 200, 204),
+}
+
+
+@pytest.mark.parametrize("make", IN_THE_WAY)
+async def test_what_is_in_the_way_of_a_request_has_its_answer(
+    session: PoolClient, make: str
+) -> None:
+    statuses = []
+    for method, path, query in (
+        ("POST", "files", {}),
+        ("POST", "files", {"path": "it"}),
+        ("GET", "files/it", {}),
+        ("GET", "files/it/content", {}),
+        ("GET", "files", {"path": "it"}),
+        ("DELETE", "files/it", {}),
+    ):
+        await session.result(
+            "import os, shutil, socket\npath = '/mnt/data/it'\n"
+            "for each in os.listdir('/mnt/data'):\n    each = '/mnt/data/' + each\n"
+            "    try:\n        os.unlink(each)\n    except OSError:\n"
+            f"        os.chmod(each, 0o700); shutil.rmtree(each)\n{make}"
+        )
+        files = {"files": {"file": ("it", b"x")}} if method == "POST" else {}
+        response = await session.request(method, path, params=query, **files)
+        statuses.append(response.status_code)
+        if response.status_code >= 400:
+            assert response.json()["error"]["message"]
+    assert tuple(statuses) == IN_THE_WAY[make]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "files"),
+        ("GET", "files/a.txt"),
+        ("GET", "files/a.txt/content"),
+        ("DELETE", "files/a.txt"),
+        ("POST", "files"),
+    ],
+)
+async def test_a_file_that_this_machine_cannot_open_is_not_called_missing(
+    session: PoolClient, monkeypatch: pytest.MonkeyPatch, method: str, path: str, code: int
+) -> None:
+    await session.upload("a.txt", b"a")
+
+    def fails(*_: Any) -> int:
+        ctypes.set_errno(code)
+        return -1
+
+    files = {"files": {"file": ("a.txt", b"new")}} if method == "POST" else {}
+    with monkeypatch.context() as patch:
+        patch.setattr(safe_open, "_libc", SimpleNamespace(syscall=fails))
+        response = await session.request(method, path, **files)
+    assert response.status_code == 500
+    assert os.strerror(code) in response.json()["error"]["message"]
+    assert (await session.request("GET", "files/a.txt/content")).content == b"a"
 
 
 async def test_a_name_is_found_as_it_is_listed(session: PoolClient) -> None:
