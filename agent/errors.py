@@ -16,6 +16,7 @@
     │   └── UnsupportedMediaTypeError  415
     ├── SettingsError                  the operator can mend it: an app setting
     ├── BrokenToolError                the operator can mend it: a file in agent/tools
+    ├── AppBusyError                   there is no memory left for what callers send
     ├── IdentityError                  no token for the model or the session pool
     ├── ModelError
     │   ├── ModelUnreachableError
@@ -215,6 +216,16 @@ class BrokenToolError(AgentError):
     code = "ToolBroken"
     title = "A tool of the app does not load."
     mend = "Correct the file that `detail` names, or remove it, and restart the app."
+
+
+class AppBusyError(AgentError):
+    """Other requests have the memory that this one needs; `retry_after_s` is always set."""
+
+    code = "AppBusy"
+    status = 503
+    title = "The app has no memory left for the request."
+    mend = "Ask again after `Retry-After` seconds. If it stays, let more instances run."
+    retryable = True
 
 
 class IdentityError(AgentError):

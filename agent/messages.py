@@ -1,5 +1,6 @@
 """Messages of a conversation in a form that can be stored, independent of any library."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,3 +35,11 @@ class Message:
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+
+
+def texts_of(messages: Iterable[Message]) -> Iterator[str]:
+    """All that is long in messages, or may be."""
+    for message in messages:
+        yield message.text
+        for call in message.tool_calls:
+            yield call.arguments

@@ -25,6 +25,7 @@ from agent.conversations.store import Limits, open_store
 from agent.conversations.turn import ConversationServices
 from agent.credentials import MODEL_SCOPE, POOL_SCOPE, RenewRefusedToken, Tokens, open_credential
 from agent.errors import SettingsError
+from agent.memory import Memory
 from agent.model.parameters import ModelParameters
 from agent.model.service import Deployment, chat_service
 from agent.model.transport import AiohttpTransport
@@ -95,6 +96,7 @@ class Runtime:
         keeps_conversations: whether there is a store for them.
         sign_in: whether App Service Authentication says who callers are.
         input_max_chars: the longest question that is taken.
+        memory: what requests may take together.
         fetch_picture: gets a file at an https address of a host that OPEN_DATA_HOSTS names; raises
             FetchError. None where none is named.
     """
@@ -115,6 +117,7 @@ class Runtime:
         self._conversations: ConversationServices | None = None
         self.state = RuntimeState.UNOPENED
         self.input_max_chars = settings.input_max_chars
+        self.memory = Memory()
         self.keeps_conversations = settings.conversations_url is not None
         self.sign_in = settings.website_auth_enabled
         self.fetch_picture: Callable[[str], Awaitable[bytes]] | None = None

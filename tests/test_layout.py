@@ -19,6 +19,7 @@ FOUNDATION = {
     "errors",
     "events",
     "media_types",
+    "memory",
     "messages",
     "pictures",
     "telemetry",

@@ -14,7 +14,8 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from agent.conversations.owner import Owner
 from agent.conversations.records import Conversation, Turn
 from agent.errors import ConversationUnreadableError, HoldLostError
-from agent.events import Execution, File, ImageOutput, Output
+from agent.events import Execution, File, ImageOutput, Output, Usage
+from agent.memory import FREE_BYTES, Share
 from agent.messages import Message
 from agent.text import shortened
 
@@ -23,6 +24,9 @@ _CUTS: Final = (100_000, 30_000, 10_000, 3_000, 1_000)
 
 # What is read in half a millisecond.
 _SHORT_BYTES: Final = 64 * 1024
+
+# Bytes as they come, those of the whole lines, and the texts in them.
+_READING: Final = 3
 
 TITLE_MAX_CHARS: Final = 80
 
@@ -45,10 +49,45 @@ class Line:
     turn: Turn
 
 
+@dataclass(frozen=True, slots=True)
+class _NeededTurn:
+    """Of a turn what the next one needs; the rest is read over, which takes half the time."""
+
+    messages: tuple[Message, ...]
+    files: tuple[File, ...]
+    asked_at: datetime
+    session_guid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _NeededLine:
+    number: int
+    turn: _NeededTurn
+
+    def as_line(self) -> Line:
+        turn = Turn(
+            messages=self.turn.messages,
+            input="",
+            output="",
+            executions=(),
+            files=self.turn.files,
+            finish_reason="stop",
+            usage=Usage(),
+            asked_at=self.turn.asked_at,
+            session_guid=self.turn.session_guid,
+        )
+        return Line(self.number, turn)
+
+
+# Both are built by the first use: it costs some ms, which a cold start need not pay.
 @cache
 def _adapter() -> TypeAdapter[Line]:
-    # Built by the first use: it costs some ms, which a cold start need not pay.
     return TypeAdapter(Line)
+
+
+@cache
+def _needed() -> TypeAdapter[_NeededLine]:
+    return TypeAdapter(_NeededLine)
 
 
 def encode(line: Line, max_bytes: int) -> tuple[Line, bytes]:
@@ -77,26 +116,30 @@ class Decoder:
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
 
-    async def decode(self, data: bytes) -> tuple[Line, ...]:
+    async def decode(self, data: bytes, *, whole: bool = True) -> tuple[Line, ...]:
         """All lines of `data`, which begins and ends where a line does.
+
+        Args:
+            data: as it is stored.
+            whole: or only what the next turn needs of each: messages, files and the session.
 
         Raises:
             ConversationUnreadableError: this app wrote no such lines.
         """
         if len(data) <= _SHORT_BYTES:
-            lines = tuple(_line_of(text) for text in _texts(data))
+            lines = tuple(_line_of(text, whole=whole) for text in _texts(data))
         else:
-            lines = await self._by_line(data)
+            lines = await self._by_line(data, whole=whole)
         for before, after in pairwise(lines):
             if after.number != before.number + 1:
                 raise unreadable("a turn is missing")
         return lines
 
-    async def _by_line(self, data: bytes) -> tuple[Line, ...]:
+    async def _by_line(self, data: bytes, *, whole: bool) -> tuple[Line, ...]:
         lines = []
         async with self._one_at_a_time:
             for text in _texts(data):
-                lines.append(_line_of(text))
+                lines.append(_line_of(text, whole=whole))
                 await asyncio.sleep(0)
         return tuple(lines)
 
@@ -112,9 +155,11 @@ def _texts(data: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def _line_of(text: bytes) -> Line:
+def _line_of(text: bytes, *, whole: bool) -> Line:
     try:
-        return _adapter().validate_json(text)
+        if whole:
+            return _adapter().validate_json(text)
+        return _needed().validate_json(text).as_line()
     except ValidationError as error:
         # Not the error's own words: they would show what is stored.
         raise unreadable(error.errors(include_input=False)[0]["type"]) from None
@@ -138,6 +183,17 @@ async def read_newest(read: ReadRange, size_bytes: int, max_bytes: int) -> bytes
         if newest:
             return newest
         max_bytes *= 2
+
+
+async def make_room(share: Share | None, size_bytes: int, max_bytes: int) -> None:
+    """Wait until there is memory for what will be read of a history.
+
+    Raises:
+        AppBusyError: other requests have it.
+    """
+    reads = min(size_bytes, max_bytes)
+    if share and reads > FREE_BYTES:
+        await share.take(_READING * reads)
 
 
 def title_in(start: bytes) -> str:

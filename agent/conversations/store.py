@@ -28,6 +28,7 @@ from agent.errors import (
     SettingsError,
     StoreError,
 )
+from agent.memory import Share
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -123,13 +124,21 @@ class ConversationStore(Protocol):
         ...
 
     def hold(
-        self, owner: Owner, conversation_id: str
+        self, owner: Owner, conversation_id: str, share: Share | None = None
     ) -> AbstractAsyncContextManager[HeldConversation]:
         """The conversation for one turn, alone, across all workers.
 
-        The hold of a worker that died ends by itself.
+        The hold of a worker that died ends by itself. Of each turn there is what the next one
+        needs: its messages, and its files' addresses.
+
+        Args:
+            owner: whose.
+            conversation_id: which.
+            share: of the request; gets what a long history takes while it is read. The caller says
+                what is left of it.
 
         Raises:
+            AppBusyError: other requests have the memory.
             ConversationBusyError: another turn holds it.
             InvalidRequestError: it has as many turns as a conversation may have.
         """

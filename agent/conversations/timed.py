@@ -14,6 +14,7 @@ from agent.conversations.owner import IdentifierKey, Owner
 from agent.conversations.records import Conversation, ConversationPage, StoredFile, Turn
 from agent.conversations.store import ArrivedFile, ConversationStore, HeldConversation
 from agent.errors import AgentError, DeadlineExceededError
+from agent.memory import Share
 from agent.telemetry import logger
 from agent.telemetry.calls import store_time
 
@@ -56,10 +57,10 @@ class TimedStore:
         return await self._in_time(self._store.get(owner, conversation_id))
 
     def hold(
-        self, owner: Owner, conversation_id: str
+        self, owner: Owner, conversation_id: str, share: Share | None = None
     ) -> AbstractAsyncContextManager[HeldConversation]:
         """See ConversationStore."""
-        return self._kept(self._store.hold(owner, conversation_id))
+        return self._kept(self._store.hold(owner, conversation_id, share))
 
     async def list_conversations(
         self, owner: Owner, limit: int, cursor: str | None = None

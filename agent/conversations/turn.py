@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from sys import getsizeof
 from typing import Final
 
 from agent.conversations.files import ConversationFiles, ConversationKey
@@ -20,6 +21,8 @@ from agent.conversations.store import ConversationStore, HeldConversation
 from agent.conversations.timed import TimedStore
 from agent.errors import AgentError
 from agent.events import Event, TurnFailed, TurnFinished
+from agent.memory import Share
+from agent.messages import texts_of
 from agent.session_pool.client import SessionsClient
 from agent.telemetry.turns import TurnTelemetry
 from agent.turns.result import TurnRecord
@@ -84,6 +87,7 @@ async def start_turn(
     owner: Owner,
     conversation_id: str | None,
     request: TurnRequest,
+    share: Share | None = None,
 ) -> StartedTurn:
     """Hold a conversation for one turn; the caller closes what it gets.
 
@@ -93,6 +97,7 @@ async def start_turn(
         conversation_id: None starts a conversation.
         request: its history is the conversation's own, so it must have none. Its pictures become
             files of the conversation.
+        share: of the caller's request, who closes it when the turn has ended.
 
     Raises:
         ConversationNotFoundError: the owner has none of that id.
@@ -100,6 +105,7 @@ async def start_turn(
         InvalidRequestError: a file that the model shall see is not there, or no picture.
         PayloadTooLargeError: a picture is too large, or there is no room for it.
         DeadlineExceededError: the store took all of the turn's time.
+        AppBusyError: other requests have the memory.
     """
     telemetry = TurnTelemetry()
     telemetry.begin()
@@ -107,7 +113,7 @@ async def start_turn(
         telemetry.belongs_to(conversation_id)
     try:
         with telemetry.current():
-            return await _start_turn(services, owner, conversation_id, request, telemetry)
+            return await _start_turn(services, owner, conversation_id, request, telemetry, share)
     except BaseException as error:
         if isinstance(error, Exception):
             known = error if isinstance(error, AgentError) else AgentError.unexpected()
@@ -122,6 +128,7 @@ async def _start_turn(
     conversation_id: str | None,
     request: TurnRequest,
     telemetry: TurnTelemetry,
+    share: Share | None,
 ) -> StartedTurn:
     asked_at = datetime.now(UTC)
     timeout_s = services.turns.options.timeout_s
@@ -129,13 +136,15 @@ async def _start_turn(
     store = TimedStore(services.store, deadline, services.turns.in_background)
     async with AsyncExitStack() as resources:
         held = await resources.enter_async_context(
-            store.hold(owner, conversation_id) if conversation_id else store.start(owner)
+            store.hold(owner, conversation_id, share) if conversation_id else store.start(owner)
         )
         conversation = held.conversation
         history = trim_history(conversation.turns, services.history_max_chars)
         key = ConversationKey(owner, conversation.id)
         pictures = await pictures_of(store, key, request)
         request = replace(request, history=tuple(history), pictures=pictures)
+        if share and share.held_bytes:
+            share.settle(request.held_bytes + _held_bytes(conversation))
         session = await _session_of(store, services.turns.sessions, key, conversation)
         reserve_s = min(STORE_RESERVE_S, timeout_s * STORE_RESERVE_SHARE)
         turn = run_turn(services.turns, request, session, deadline=deadline - reserve_s)
@@ -146,6 +155,11 @@ async def _start_turn(
         recorded = with_terminal_event(stored, telemetry)
         events = await resources.enter_async_context(aclosing(recorded))
         return StartedTurn(conversation.id, events, resources.pop_all())
+
+
+def _held_bytes(conversation: Conversation) -> int:
+    """What was read of it: all of it is there until the turn ends."""
+    return sum(getsizeof(text) for turn in conversation.turns for text in texts_of(turn.messages))
 
 
 async def _session_of(

@@ -77,9 +77,10 @@ from agent.http.schemas import (
     WarningSchema,
 )
 from agent.http.turns import start_conversation_turn
+from agent.memory import Share
 from agent.messages import Message
 from agent.pictures import DETAILS, Detail, picture_from
-from agent.runtime import get_runtime
+from agent.runtime import Runtime, get_runtime
 from agent.turns.result import TurnEvents
 from agent.turns.turn import TurnRequest, stateless_turn
 
@@ -109,16 +110,23 @@ class Run:
 
 async def _post(request: Request) -> Response:
     runtime = await get_runtime()
-    run = await read_json(
-        request, HISTORY_MAX_BYTES, lambda body: read_run(body, runtime.input_max_chars)
-    )
+    with runtime.memory.share() as share:
+        run = await read_json(
+            request, share, HISTORY_MAX_BYTES, lambda body: read_run(body, runtime.input_max_chars)
+        )
+        if share.held_bytes:
+            share.settle(run.request.held_bytes)
+        return await _answer(request, runtime, run, share)
+
+
+async def _answer(request: Request, runtime: Runtime, run: Run, share: Share) -> Response:
     run = replace(run, request=await fetched(run.request, runtime.fetch_picture))
     if runtime.keeps_conversations:
         # A thread that is a conversation of ours goes on with it; a front end's own id is none.
         with suppress(ConversationNotFoundError):
             stateful = replace(run.request, history=(), earlier_pictures=())
-            events = await start_conversation_turn(request, runtime, run.thread_id, stateful)
-            return event_stream(request, events, run.thread_id, run.run_id, run.thread_id)
+            events = await start_conversation_turn(request, runtime, run.thread_id, stateful, share)
+            return event_stream(request, events, share, run.thread_id, run.run_id, run.thread_id)
     for file in run.request.looks_at:
         raise InvalidRequestError(
             f"`{file.field}` is a file of a conversation that is not the caller's: send the "
@@ -126,12 +134,13 @@ async def _post(request: Request) -> Response:
             field=file.field,
         )
     turn = stateless_turn(runtime.turns, run.request)
-    return event_stream(request, turn, run.thread_id, run.run_id, None)
+    return event_stream(request, turn, share, run.thread_id, run.run_id, None)
 
 
 def event_stream(
     request: Request,
     events: TurnEvents,
+    share: Share,
     thread_id: str,
     run_id: str,
     conversation_id: str | None,
@@ -140,10 +149,10 @@ def event_stream(
     encoder = AguiEncoder(
         thread_id, run_id, operation_id=operation_id(request), conversation_id=conversation_id
     )
-    return EventStream(events, encoder)
+    return EventStream(events, encoder, share.handed_on())
 
 
-def read_run(body: bytes, max_chars: int) -> Run:
+def read_run(body: bytes | bytearray, max_chars: int) -> Run:
     """The run that a RunAgentInput describes.
 
     State and forwarded properties are not used, and nothing is lost by that: the agent shares no

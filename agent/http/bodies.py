@@ -12,11 +12,17 @@ from starlette.responses import Response
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from agent.errors import InvalidRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from agent.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    UnsupportedMediaTypeError,
+)
 from agent.http.json_bounds import check_tokens
 from agent.http.pictures import Found, of_question, picture_at
 from agent.http.problems import invalid, unknown_parameter
 from agent.http.schemas import ChatRequest
+from agent.memory import FREE_BYTES, Share
 from agent.pictures import PICTURES_MAX_BYTES
 from agent.turns.turn import FileToSee, TurnRequest
 
@@ -30,6 +36,10 @@ PAGE_MAX_ENTRIES = 100
 HISTORY_MAX_CHARS = 4_000_000
 # A longer body is read in a thread: to hand it over costs more than to read a short one.
 _READ_AT_ONCE_BYTES = 32 * 1024
+# A body is there as bytes, and its texts as the parser has them and as Python has them.
+_PARSING: Final = 3
+# Whoever sends more slowly holds a share for nothing.
+_BODY_TIMEOUT_S: Final = 120
 # A character is at most 6 bytes in JSON (\\uXXXX is one UTF-16 unit of it), and some room.
 _BYTES_PER_CHAR = 12
 _BODY_ROOM_BYTES = 4096
@@ -84,44 +94,69 @@ def _refuse_unknown(request: Request, *known: str) -> None:
         raise unknown_parameter(min(unknown))
 
 
-async def read_chat(request: Request, max_chars: int) -> Chat:
+async def read_chat(request: Request, share: Share, max_chars: int) -> Chat:
     """The question in a JSON body."""
-    return await read_json(
+    chat = await read_json(
         request,
+        share,
         max_chars * _BYTES_PER_CHAR + _BODY_ROOM_BYTES + PICTURES_MAX_BYTES * 4 // 3,
         lambda body: _checked(lambda: ChatRequest.model_validate_json(body), max_chars),
     )
+    if share.held_bytes:
+        share.settle(chat.turn.held_bytes)
+    return chat
 
 
-async def read_json[T](request: Request, max_bytes: int, read: Callable[[bytes], T]) -> T:
+async def read_json[T](
+    request: Request, share: Share, max_bytes: int, read: Callable[[bytearray], T]
+) -> T:
     """The JSON body, parsed by `read`; a large body does not delay other callers.
 
     Args:
         request: of the caller.
+        share: gets what a long body takes while it is read. The caller says what is left of it.
         max_bytes: of the body.
         read: called in a thread if the body is long.
 
     Raises:
         UnsupportedMediaTypeError: the content type is not JSON.
         PayloadTooLargeError: the body is longer, or has too many values.
+        AppBusyError: other requests have the memory.
+        DeadlineExceededError: the body did not come.
     """
-    body = await _read_body(request, max_bytes)
-    await check_tokens(body)
+    body = await _read_body(request, share, max_bytes)
     if len(body) <= _READ_AT_ONCE_BYTES:
+        await check_tokens(body)
         return read(body)
-    return await asyncio.to_thread(read, body)
+    async with share.memory.parsing:
+        await check_tokens(body)
+        return await asyncio.to_thread(read, body)
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def _read_body(request: Request, share: Share, max_bytes: int) -> bytearray:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise PayloadTooLargeError(f"The body has more than {max_bytes:,} bytes.")
-    return bytes(body)
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise PayloadTooLargeError(f"The body has more than {max_bytes:,} bytes.")
+                if len(body) > FREE_BYTES and not share.held_bytes:
+                    await share.take(_PARSING * min(_declared(request, max_bytes), max_bytes))
+    except TimeoutError:
+        raise DeadlineExceededError(
+            f"The request's body did not come within {_BODY_TIMEOUT_S} s."
+        ) from None
+    return body
+
+
+def _declared(request: Request, default: int) -> int:
+    """How long the body is by its header."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else default
 
 
 def check_length(question: str, max_chars: int, field: str) -> None:

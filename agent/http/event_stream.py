@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from agent.errors import AgentError
 from agent.events import Event, TurnFailed, TurnFinished
 from agent.http.disconnect import DisconnectedError, cancel_on_disconnect
+from agent.memory import Share
 from agent.telemetry import logger
 from agent.turns.result import TurnEvents
 
@@ -49,6 +50,7 @@ class EventStream(Response):
     Args:
         events: of the turn; closed when the stream ends, however it ends.
         encoder: of this stream alone.
+        share: of the request; closed then too.
         keep_alive_s: the longest silence.
         send_timeout_s: how long the caller may read nothing while there is something to read.
     """
@@ -57,6 +59,7 @@ class EventStream(Response):
         self,
         events: TurnEvents,
         encoder: Encoder,
+        share: Share | None = None,
         *,
         keep_alive_s: float = KEEP_ALIVE_S,
         send_timeout_s: float = SEND_TIMEOUT_S,
@@ -67,6 +70,7 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._events = events
         self._encoder = encoder
+        self._share = share
         self._keep_alive_s = keep_alive_s
         self._send_timeout_s = send_timeout_s
 
@@ -78,6 +82,9 @@ class EventStream(Response):
                 await cancel_on_disconnect(receive, self._stream(_Wire(send, self._send_timeout_s)))
             except DisconnectedError:
                 logger.info("the caller disconnected")
+            finally:
+                if self._share:
+                    self._share.close()
 
     async def _stream(self, wire: "_Wire") -> None:
         await wire.start(self)

@@ -18,7 +18,7 @@ TOKENS_MAX: Final = 50_000
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[{\[,]', re.DOTALL)
 
 
-async def check_tokens(body: bytes) -> None:
+async def check_tokens(body: bytes | bytearray) -> None:
     """Refuse JSON that is made of too many pieces; how long its texts are does not count.
 
     Raises:
@@ -35,5 +35,5 @@ async def check_tokens(body: bytes) -> None:
         )
 
 
-def _has_too_many(body: bytes) -> bool:
+def _has_too_many(body: bytes | bytearray) -> bool:
     return any(count > TOKENS_MAX for count, _ in enumerate(_TOKEN.finditer(body), start=1))

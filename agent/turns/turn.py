@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from sys import getsizeof
 from typing import Literal
 
 from agent.errors import AgentError, DeadlineExceededError, ModelParameterError
@@ -23,7 +24,7 @@ from agent.events import (
     TurnWarning,
     Usage,
 )
-from agent.messages import Message, ToolCall
+from agent.messages import Message, ToolCall, texts_of
 from agent.model.call import ask
 from agent.model.history import call_content, chat_history, content_of, result_of, with_figures
 from agent.model.kernel import build_kernel
@@ -141,6 +142,13 @@ class TurnRequest:
     instructions: str = ""
     stream: bool = False
     parameters: ModelParameters = UNSET
+
+    @property
+    def held_bytes(self) -> int:
+        """What a turn holds of it: each text, and once more in the request of a model's call."""
+        said = (self.question, self.instructions, *texts_of(self.history))
+        pictures = (*self.earlier_pictures, *self.pictures)
+        return 2 * sum(map(getsizeof, said)) + 4 * sum(len(each.content) for each in pictures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from agent.conversations.jsonl import (
     Decoder,
     Line,
     conversation_of,
+    make_room,
     read_newest,
     title_in,
     title_of,
@@ -64,6 +65,7 @@ from agent.conversations.store import (
 )
 from agent.errors import ConversationUnreadableError, FileNotStoredError
 from agent.media_types import media_type_of
+from agent.memory import Share
 from agent.telemetry.calls import HttpSpan
 
 FORMAT: Final = "1"
@@ -222,11 +224,13 @@ class BlobStore:
         return conversation_of(conversation_id, owner, read.created_at, read.lines)
 
     @contextlib.asynccontextmanager
-    async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
+    async def hold(
+        self, owner: Owner, conversation_id: str, share: Share | None = None
+    ) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
         async with leased(blob, self._lease_s) as lease:
-            read = await self._read(blob, self._limits.hold_max_bytes)
+            read = await self._read(blob, self._limits.hold_max_bytes, share=share, whole=False)
             before = conversation_of(conversation_id, owner, read.created_at, read.lines)
             check_room(before, self._limits)
             with self._held(blob, lease, before, read.size_bytes) as held:
@@ -237,7 +241,9 @@ class BlobStore:
                     if now.turn_count > before.turn_count:
                         await shielded(self._recent.put(owner, now, _updated_at(before)))
 
-    async def _read(self, blob: BlobClient, max_bytes: int) -> _History:
+    async def _read(
+        self, blob: BlobClient, max_bytes: int, *, share: Share | None = None, whole: bool = True
+    ) -> _History:
         first, size_bytes, properties = await _read_first(blob)
         if properties.blob_type != BlobType.APPENDBLOB:
             raise unreadable("it is not an append blob")
@@ -252,7 +258,9 @@ class BlobStore:
                 )
                 return beginning + await rest.readall()
 
-        lines = await self._decoder.decode(await read_newest(read, size_bytes, max_bytes))
+        await make_room(share, size_bytes, max_bytes)
+        newest_lines = await read_newest(read, size_bytes, max_bytes)
+        lines = await self._decoder.decode(newest_lines, whole=whole)
         return _History(_created_at(properties.metadata), lines, size_bytes, first)
 
     def _held(

@@ -37,6 +37,7 @@ from agent.conversations.jsonl import (
     ConversationWriter,
     Decoder,
     conversation_of,
+    make_room,
     read_newest,
     unreadable,
 )
@@ -62,6 +63,7 @@ from agent.conversations.store import (
 )
 from agent.errors import ConversationNotFoundError, ConversationUnreadableError
 from agent.media_types import media_type_of
+from agent.memory import FREE_BYTES, Share
 
 FORMAT: Final = 1
 _BLOCK_BYTES: Final = 1024**2
@@ -132,12 +134,20 @@ class FolderStore:
         return (await self._read(folder, owner, self._limits.get_max_bytes))[0]
 
     @contextlib.asynccontextmanager
-    async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
+    async def hold(
+        self, owner: Owner, conversation_id: str, share: Share | None = None
+    ) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
         with Lock(folder) as lock:
-            read = self._read(folder, owner, self._limits.hold_max_bytes, first=lock.acquire)
-            conversation, size_bytes = await read
+            conversation, size_bytes = await self._read(
+                folder,
+                owner,
+                self._limits.hold_max_bytes,
+                first=lock.acquire,
+                share=share,
+                whole=False,
+            )
             check_room(conversation, self._limits)
             with self._held(folder, conversation, size_bytes) as held:
                 yield held
@@ -149,6 +159,8 @@ class FolderStore:
         max_bytes: int,
         *,
         first: Callable[[], None] | None = None,
+        share: Share | None = None,
+        whole: bool = True,
     ) -> tuple[Conversation, int]:
         """The conversation, and how many bytes its history has.
 
@@ -157,14 +169,16 @@ class FolderStore:
             owner: whose it is.
             max_bytes: of the history that is read.
             first: called before, in the same thread: a way there and back costs as much as a read.
+            share: see `hold`.
+            whole: see Decoder.
         """
 
         def begin() -> tuple[bytes, int, bytes, int]:
             if first:
                 first()
             manifest, size_bytes = folder.read_manifest(), folder.history_size()
-            # As much as `read_newest` asks for at first; nearly always that is all.
-            start = max(0, size_bytes - max_bytes - 1)
+            # As much as `read_newest` asks for at first, nearly always; more has to be waited for.
+            start = max(0, size_bytes - min(max_bytes, FREE_BYTES) - 1)
             return manifest, size_bytes, folder.read_history(start, size_bytes), start
 
         manifest, size_bytes, end, end_start = await in_thread(begin)
@@ -174,7 +188,9 @@ class FolderStore:
                 return end[start - end_start : stop - end_start]
             return await in_thread(lambda: folder.read_history(start, stop))
 
-        lines = await self._decoder.decode(await read_newest(read, size_bytes, max_bytes))
+        await make_room(share, size_bytes, max_bytes)
+        newest_lines = await read_newest(read, size_bytes, max_bytes)
+        lines = await self._decoder.decode(newest_lines, whole=whole)
         created_at = _created_at(manifest)
         return conversation_of(folder.path.name, owner, created_at, lines), size_bytes
 

@@ -73,7 +73,7 @@ _NAME_BEFORE = re.compile(r"!?(?<!\\)\[((?:[^\[\]\\]|\\.)*+)\Z", re.DOTALL)
 _NAME_MAX_CHARS = 600
 
 
-def read_completion(body: bytes) -> CompletionRequest:
+def read_completion(body: bytes | bytearray) -> CompletionRequest:
     """The body of a request.
 
     Raises:

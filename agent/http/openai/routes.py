@@ -20,9 +20,9 @@ from agent.http.openai.answers import (
     read_completion,
     turn_request,
 )
-from agent.http.openai.schemas import CompletionRequest
 from agent.http.pictures import fetched
 from agent.http.turns import start_conversation_turn
+from agent.memory import Share
 from agent.runtime import get_runtime
 from agent.turns.result import TurnEvents
 from agent.turns.turn import TurnRequest, stateless_turn
@@ -36,28 +36,34 @@ async def _complete(request: Request) -> Response:
     model = runtime.turns.model.ai_model_id
     conversation_id = request.headers.get(CONVERSATION_HEADER)
 
-    def read(body: bytes) -> tuple[CompletionRequest, TurnRequest]:
+    def read(body: bytearray) -> tuple[TurnRequest, bool]:
         completion = read_completion(body)
-        return completion, turn_request(completion, model, runtime.input_max_chars, conversation_id)
+        options = completion.stream_options
+        turn = turn_request(completion, model, runtime.input_max_chars, conversation_id)
+        return turn, bool(options and options.include_usage)
 
-    completion, turn = await read_json(request, HISTORY_MAX_BYTES, read)
-    turn = await fetched(turn, runtime.fetch_picture)
-    if not conversation_id:
-        return await _answer(request, stateless_turn(runtime.turns, turn), completion, model)
-    stateful = replace(turn, history=(), earlier_pictures=())
-    started = await start_conversation_turn(request, runtime, conversation_id, stateful)
-    response = await _answer(request, started, completion, model)
-    response.headers[CONVERSATION_HEADER] = started.conversation_id
-    return response
+    with runtime.memory.share() as share:
+        turn, include_usage = await read_json(request, share, HISTORY_MAX_BYTES, read)
+        if share.held_bytes:
+            share.settle(turn.held_bytes)
+        turn = await fetched(turn, runtime.fetch_picture)
+        encoder = ChunkEncoder(model, include_usage=include_usage) if turn.stream else None
+        if not conversation_id:
+            return await _answer(
+                request, stateless_turn(runtime.turns, turn), encoder, model, share
+            )
+        turn = replace(turn, history=(), earlier_pictures=())
+        started = await start_conversation_turn(request, runtime, conversation_id, turn, share)
+        response = await _answer(request, started, encoder, model, share)
+        response.headers[CONVERSATION_HEADER] = started.conversation_id
+        return response
 
 
 async def _answer(
-    request: Request, events: TurnEvents, completion: CompletionRequest, model: str
+    request: Request, events: TurnEvents, encoder: ChunkEncoder | None, model: str, share: Share
 ) -> Response:
-    if completion.stream:
-        options = completion.stream_options
-        include_usage = bool(options and options.include_usage)
-        return EventStream(events, ChunkEncoder(model, include_usage=include_usage))
+    if encoder:
+        return EventStream(events, encoder, share.handed_on())
     async with aclosing(events):
         answer = await cancel_on_disconnect(request.receive, complete(events, model))
     return json_response(answer)

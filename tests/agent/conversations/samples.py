@@ -1,5 +1,6 @@
 """Turns and owners to test with."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.conversations.owner import Owner
@@ -35,6 +36,25 @@ def turn(question: str = "What is 2+2?", *, printed: str = "4\n", answer: str = 
         session_guid="b7e1",
         warnings=(TurnWarning("SessionLost", "Variables are gone."),),
     )
+
+
+def as_the_next_turn_needs_it(conversation: Conversation) -> Conversation:
+    """What a hold gives of it: messages, files and sessions, not what is for the caller."""
+    needed = [
+        replace(
+            turn,
+            input="",
+            output="",
+            executions=(),
+            warnings=(),
+            tool_calls=(),
+            images=(),
+            usage=Usage(),
+            finish_reason="stop",
+        )
+        for turn in conversation.turns
+    ]
+    return replace(conversation, turns=tuple(needed))
 
 
 async def new_conversation(store: ConversationStore, owner: Owner = ALICE) -> Conversation:

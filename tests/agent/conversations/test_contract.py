@@ -20,7 +20,13 @@ from agent.errors import (
 )
 from agent.events import File
 from tests.agent.conversations.conftest import OpenStore
-from tests.agent.conversations.samples import ALICE, BOB, new_conversation, turn
+from tests.agent.conversations.samples import (
+    ALICE,
+    BOB,
+    as_the_next_turn_needs_it,
+    new_conversation,
+    turn,
+)
 
 UNKNOWN_ID = "0123456789abcdef0123456789abcdef"
 
@@ -45,7 +51,7 @@ async def started(store: ConversationStore, turns: int = 0) -> Conversation:
 
 
 def questions(conversation: Conversation) -> list[str]:
-    return [turn.input for turn in conversation.turns]
+    return [turn.messages[0].text for turn in conversation.turns]
 
 
 async def test_a_new_conversation_is_empty_and_has_an_id_of_128_bits(
@@ -179,7 +185,7 @@ async def test_a_cancelled_turn_leaves_the_conversation_free_and_readable(
             await asking
     before = await store.get(ALICE, conversation.id)
     async with store.hold(ALICE, conversation.id) as held:
-        assert held.conversation == before
+        assert held.conversation == as_the_next_turn_needs_it(before)
         await held.append(turn("and now?"))
     assert questions(await store.get(ALICE, conversation.id))[-1] == "and now?"
 

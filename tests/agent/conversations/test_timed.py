@@ -21,6 +21,7 @@ from agent.conversations.timed import TimedStore
 from agent.conversations.turn import ConversationServices, start_turn
 from agent.errors import ConversationBusyError, DeadlineExceededError
 from agent.events import TurnFailed, TurnFinished
+from agent.memory import Share
 from agent.runtime import Runtime
 from agent.turns.turn import TurnRequest
 from local.azure_openai import CallTool, Say, Step
@@ -93,9 +94,11 @@ class HangingStore(FolderStore):
             await self._hang("release")
 
     @contextlib.asynccontextmanager
-    async def hold(self, owner: Owner, conversation_id: str) -> AsyncIterator[HeldConversation]:
+    async def hold(
+        self, owner: Owner, conversation_id: str, share: Share | None = None
+    ) -> AsyncIterator[HeldConversation]:
         await self._hang("hold")
-        async with super().hold(owner, conversation_id) as held:
+        async with super().hold(owner, conversation_id, share) as held:
             yield _HangingHold(held, self._hang)
 
     async def put_file(

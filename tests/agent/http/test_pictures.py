@@ -18,6 +18,7 @@ from agent.http.agui import read_run
 from agent.http.bodies import read_chat
 from agent.http.openai.answers import read_completion, turn_request
 from agent.http.pictures import fetched
+from agent.memory import Memory
 from agent.runtime import Runtime
 from agent.turns.files import in_chunks
 from agent.turns.turn import FileToSee, TurnRequest, stateless_turn
@@ -50,7 +51,7 @@ async def by_json(urls: list[str], **fields: object) -> TurnRequest:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": body}
 
-    return (await read_chat(Request(scope, receive), 1000)).turn
+    return (await read_chat(Request(scope, receive), Memory().share(), 1000)).turn
 
 
 async def by_agui(parts: list[dict[str, Any]], *before: dict[str, Any]) -> TurnRequest:
