@@ -3,6 +3,7 @@
 https://learn.microsoft.com/azure/azure-monitor/app/azure-ad-authentication
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from azure.core.pipeline import PipelineRequest
@@ -12,7 +13,11 @@ from azure.monitor.opentelemetry.exporter import (
     AzureMonitorMetricExporter,
     AzureMonitorTraceExporter,
 )
+from azure.monitor.opentelemetry.exporter.export._base import ExportResult
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 
+from agent.telemetry.azure_items import item_of
 from agent.telemetry.exporting import Destinations
 
 AUDIENCE: Final = "https://monitor.azure.com/"
@@ -35,9 +40,28 @@ class _BearerToken(SansIOHTTPPolicy[Any, Any]):
         request.http_request.headers["Authorization"] = f"Bearer {self._token()}"
 
 
+class SpanExporter(AzureMonitorTraceExporter):
+    """The library's, which sends items of ours: see agent/telemetry/azure_items.py."""
+
+    _tags: Mapping[str, str] | None = None
+
+    def export(self, spans: Sequence[ReadableSpan], **_: Any) -> SpanExportResult:
+        """Called by the SDK."""
+        if not spans:
+            return SpanExportResult.SUCCESS
+        if self._tags is None:
+            # Role, instance, versions: of one process all spans have the same.
+            tags = self._span_to_envelope(spans[0]).tags or {}
+            self._tags = {name: tags[name] for name in tags if not name.startswith("ai.operation.")}
+        key = str(self._instrumentation_key)
+        items: list[Any] = [item_of(span, key, self._tags) for span in spans]
+        succeeded = self._transmit(items) is ExportResult.SUCCESS
+        return SpanExportResult.SUCCESS if succeeded else SpanExportResult.FAILURE
+
+
 def open_exporters(
     destinations: Destinations,
-) -> tuple[AzureMonitorTraceExporter, AzureMonitorMetricExporter]:
+) -> tuple[SpanExporter, AzureMonitorMetricExporter]:
     """For spans and for metrics."""
     parts = dict(part.partition("=")[::2] for part in destinations.connection_string.split(";"))
     options: dict[str, Any] = {
@@ -54,4 +78,4 @@ def open_exporters(
         "read_timeout": TIMEOUT_S,
         "retry_total": 2,
     }
-    return AzureMonitorTraceExporter(**options), AzureMonitorMetricExporter(**options)
+    return SpanExporter(**options), AzureMonitorMetricExporter(**options)

@@ -49,6 +49,7 @@ class Item:
         began: when.
         duration_ms: of a span.
         succeeded: of a span.
+        result_code: of a call over HTTP, its status; of others usually 0.
         properties: custom dimensions.
         raw: all of it.
     """
@@ -61,6 +62,7 @@ class Item:
     began: datetime
     duration_ms: float
     succeeded: bool
+    result_code: str
     properties: dict[str, str]
     raw: dict[str, Any]
 
@@ -97,6 +99,7 @@ def read_item(raw: object, instrumentation_key: str) -> Item:
         began=began,
         duration_ms=duration_ms,
         succeeded=base.get("success") is not False,
+        result_code=str(base.get("resultCode") or ""),
         properties=dict(base.get("properties") or {}),
         raw=raw,
     )

@@ -19,7 +19,7 @@ _FACTS: Final = {
     "tokens in": "gen_ai.usage.input_tokens",
     "out": "gen_ai.usage.output_tokens",
     "status": "code_interpreter.execution.status",
-    "HTTP": "http.response.status_code",
+    "retry": "http.request.resend_count",
 }
 
 
@@ -70,6 +70,8 @@ def tree_of(spans: Sequence[Item]) -> Iterator[str]:
             branch = "" if not parent else f"{indent}{'└─ ' if last else '├─ '}"
             name = f"{branch}{child.name}"
             facts = [f"{k} {v}" for k, n in _FACTS.items() if (v := child.properties.get(n))]
+            if child.result_code not in ("", "0"):
+                facts.append(f"HTTP {child.result_code}")
             yield f"{name:<{_WIDTH}} {child.duration_ms:>9.1f} ms  {', '.join(facts)}".rstrip()
             deeper = indent if not parent else f"{indent}{'   ' if last else '│  '}"
             yield from lines(child.id, deeper)

@@ -39,14 +39,17 @@ async def test_a_turn_is_shown_as_a_tree_when_the_app_is_told_to_stop(
             assert reply.json()["output"] == "It is 42."
             assert await asyncio.to_thread(host.stop) == 0
         tree = await asyncio.wait_for(shown.get(), 10)
-    lines = [re.split(r"\s+\d+\.\d ms", line)[0] for line in tree.splitlines()]
+    lines = [
+        re.sub(r"\s+\d+\.\d ms|tokens in .*| retry \d", "", line).rstrip()
+        for line in tree.splitlines()
+    ]
     model = azure.stack.openai.deployment
     assert lines[:5] == [
         f"trace {trace_id}",
-        "invoke_agent code-interpreter",
+        "invoke_agent code-interpreter  outcome stop,",
         f"├─ chat {model}",
-        "├─ execute_tool execute_python",
-        "│  └─ POST /executions",
+        "├─ execute_tool execute_python  status Succeeded",
+        "│  └─ POST executions  HTTP 200",
     ]
     sent = file.read_text()
     assert "private-question" not in sent
