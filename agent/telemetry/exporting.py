@@ -68,8 +68,12 @@ class Sending(Protocol):
     processors: Sequence[SpanProcessor]
     measures: Mapping[str, Measure]
 
+    def flush(self) -> None:
+        """Send what there is."""
+        ...
+
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is left, the last time."""
         ...
 
 
@@ -139,9 +143,13 @@ class Exporting:
         recording.start(
             Recording(provider.get_tracer("agent"), self._measure, self._turn_ended, content)
         )
-        # As concurrent.futures does: when atexit's callbacks run, no thread can be started.
-        threading._register_atexit(self.stop)  # type: ignore[attr-defined]  # a private name
-        _stop_before_the_default_end(self.stop)
+        threading.Thread(target=self._stop_at_the_end, name="telemetry at the end").start()
+        _flush_before_sigterm(self.flush)
+
+    def flush(self) -> None:
+        """Send what there is, for at most FLUSH_TIMEOUT_S; whatever comes later is recorded too."""
+        if not self._stopped:
+            _in_time(lambda: self._send_all(last=False))
 
     def stop(self) -> None:
         """Record nothing more and send what is left, for at most FLUSH_TIMEOUT_S."""
@@ -151,15 +159,22 @@ class Exporting:
         recording.stop()
         if self._opener is not None:
             self._opener.cancel()
-        last = threading.Thread(target=self._flush, name="telemetry", daemon=True)
-        last.start()
-        last.join(FLUSH_TIMEOUT_S)
+        _in_time(lambda: self._send_all(last=True))
 
-    def _flush(self) -> None:
+    def _stop_at_the_end(self) -> None:
+        # Python waits for this thread, and can start others meanwhile; in atexit it cannot.
+        threading.main_thread().join()
+        self.stop()
+
+    def _send_all(self, *, last: bool) -> None:
         if self._sending is not None or len(self._spans):
             self._open()
-        if self._sending is not None:
+        if self._sending is None:
+            return
+        if last:
             self._sending.close()
+        else:
+            self._sending.flush()
 
     def _measure(self, name: str, value: float, attributes: Attributes) -> None:
         if self._measures is None:
@@ -199,16 +214,28 @@ def _resource(service: str) -> Resource:
     return found
 
 
-def _stop_before_the_default_end(stop: Callable[[], None]) -> None:
-    """Flush where nobody else handles SIGTERM: Python would end without calling anything."""
+def _in_time(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work, name="telemetry", daemon=True)
+    thread.start()
+    thread.join(FLUSH_TIMEOUT_S)
+
+
+def _flush_before_sigterm(flush: Callable[[], None]) -> None:
+    """Flush when the process is told to end, then do what would be done without this.
+
+    In Azure's worker that is uvicorn's handler, which waits for running requests and then has the
+    signal end the process, without another line of Python.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
+    before = signal.getsignal(signal.SIGTERM)
 
-    def end(number: int, _: FrameType | None) -> None:
-        stop()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+    def end(number: int, frame: FrameType | None) -> None:
+        flush()
+        if callable(before):
+            before(number, frame)
+        elif before is signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, end)

@@ -113,8 +113,14 @@ class _Sending:
             name: measure(name, metric) for name, metric in METRICS.items()
         }
 
+    def flush(self) -> None:
+        """Send what there is."""
+        for processor in self.processors:
+            processor.force_flush()
+        self._meters.force_flush()
+
     def close(self) -> None:
-        """Send what is left."""
+        """Send what is left, the last time."""
         for processor in self.processors:
             processor.shutdown()
         self._meters.shutdown()

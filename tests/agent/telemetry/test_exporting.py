@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,11 +28,18 @@ from local.azure_openai import Say
 from local.serving import free_port, serve
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support import PROJECT
+from tests.support.azures_worker import TRACE_ID
+from tests.support.functions_host import HostProcess
+from tests.support.processes import read_process
 from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TURN = "invoke_agent code-interpreter"
+QUIET = {
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+}
 
 
 @dataclass
@@ -81,8 +89,8 @@ async def _plain(request: Request) -> bytes:
 @pytest.fixture(autouse=True)
 def quick_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
     """As infra/ has it, but for the delay between batches."""
-    monkeypatch.setenv("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
-    monkeypatch.setenv("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
 
 
@@ -237,3 +245,27 @@ print([name for name in sys.modules if name.startswith(late)])
         check=True,
     )
     assert finished.stdout == "[]\n"
+
+
+async def test_azures_worker_sends_what_is_buffered_when_it_is_told_to_stop(
+    azure: SharedAzure, monitor: tuple[AzureMonitor, str]
+) -> None:
+    ingestion, connection_string = monitor
+    environment = {
+        **azure.stack.app_settings,
+        **QUIET,
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": connection_string,
+        "OTEL_BSP_SCHEDULE_DELAY": "60000",
+        "PYTHON_ENABLE_OPENTELEMETRY": "true",
+    }
+    command = [sys.executable, "-m", "tests.support.azures_worker"]
+    with (
+        read_process(command, environment, HostProcess) as worker,
+        azure.model.script(Say("Hello.")),
+    ):
+        await until(lambda: "200\n" in worker.lines)
+        assert ingestion.items == []
+        worker.process.terminate()
+        assert await asyncio.to_thread(worker.process.wait, 10) == -signal.SIGTERM
+    (turn_span,) = [item for item in ingestion.items if item.name == TURN]
+    assert turn_span.operation_id == TRACE_ID
