@@ -115,7 +115,7 @@ class SessionPool:
         opening.push_async_callback(source.close)
         await source.start()
         self.kernels = source.name
-        files = SessionFiles(source.uid)
+        files = SessionFiles()
         opening.callback(files.close)
 
         async def copy_files(old: KernelProcess, new: KernelProcess) -> list[str]:

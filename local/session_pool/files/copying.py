@@ -6,8 +6,10 @@ Holes stay holes, times and permissions stay, and no file is kept in part: the r
 import errno
 import os
 import stat
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from local.session_pool.files.owner import as_owner
 from local.session_pool.files.safe_open import open_beneath
 from local.session_pool.files.tree import MAX_DEPTH
 
@@ -56,7 +58,9 @@ class TreeCopy:
         self.room_files -= 1
         found = os.stat(name, dir_fd=source, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode) and self.for_session:
-            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            destination = os.readlink(name, dir_fd=source)
+            with self._as_user():
+                os.symlink(destination, name, dir_fd=target)
             return
         if not (stat.S_ISREG(found.st_mode) or (stat.S_ISDIR(found.st_mode) and depth > 0)):
             raise OSError(errno.EOPNOTSUPP, "neither a file nor a folder, or too deep")
@@ -67,7 +71,8 @@ class TreeCopy:
         if stat.S_ISREG(found.st_mode):
             self._file(source, target, name, path, found)
             return
-        os.mkdir(name, 0o700, dir_fd=target)
+        with self._as_user():
+            os.mkdir(name, 0o700, dir_fd=target)
         inner = open_beneath(source, name, _FOLDER)
         try:
             outer = open_beneath(target, name, _FOLDER)
@@ -92,7 +97,8 @@ class TreeCopy:
         reading = open_beneath(source, name, os.O_RDONLY)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            writing = open_beneath(target, name, flags, 0o600)
+            with self._as_user():
+                writing = open_beneath(target, name, flags, 0o600)
             try:
                 _copy_data(reading, writing, found.st_size)
                 self._finish(writing, found)
@@ -106,6 +112,10 @@ class TreeCopy:
         self.room_bytes -= size
         if found.st_nlink > 1:
             self._copied[found.st_ino] = path
+
+    def _as_user(self) -> AbstractContextManager[None]:
+        """Of whom what is made is; to read, root may do more than the user of another session."""
+        return as_owner(self.target)
 
     def _finish(self, copy: int, found: os.stat_result) -> None:
         readable = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600

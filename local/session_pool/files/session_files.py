@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -16,6 +15,7 @@ from typing import IO, TypeVar
 
 from local.session_pool.errors import FileMissingError, FileRefusedError
 from local.session_pool.files.copying import TreeCopy
+from local.session_pool.files.owner import as_owner
 from local.session_pool.files.safe_open import open_beneath, open_closed, opened_up
 from local.session_pool.files.tree import (
     MAX_DEPTH,
@@ -41,17 +41,10 @@ _MAX_ENTRIES = 5_000
 
 
 class SessionFiles:
-    """Reads and writes /mnt/data of sessions, beside the event loop.
+    """Reads and writes /mnt/data of sessions, beside the event loop and as their users."""
 
-    Args:
-        uid: who owns the files there as seen from here, None when that is us. A file system that
-            was mounted inside a user namespace takes no files of users whom it does not know.
-    """
-
-    def __init__(self, uid: int | None) -> None:
-        self._threads = ThreadPoolExecutor(
-            4, thread_name_prefix="session-files", initializer=_become, initargs=(uid,)
-        )
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="session-files")
 
     def close(self) -> None:
         """End the threads."""
@@ -180,7 +173,8 @@ class SessionFiles:
     ) -> list[str]:
         """Copy everything from one /mnt/data to another, empty one; return what is left out."""
         copy = TreeCopy(target, for_session=True, room_bytes=max_bytes, room_files=max_files)
-        return await self._run(source, copy.run)
+        # As ourselves: the two may have different users.
+        return await self._in_thread(source, copy.run)
 
     async def export(self, source: int, folder: Path, *, max_bytes: int) -> list[str]:
         """Copy files and folders from a /mnt/data to a new folder of the host; no links.
@@ -211,10 +205,19 @@ class SessionFiles:
                 os.close(target)
             return left_out
 
-        # As ourselves: the threads of this object may be of a user who can write nowhere else.
+        # As ourselves: the session's user may not be allowed to write there.
         return await asyncio.to_thread(work)
 
     async def _run(self, root: int, work: Callable[[int], T]) -> T:
+        """Do `work` in a thread as the user of the session."""
+
+        def as_session(root: int) -> T:
+            with as_owner(root):
+                return work(root)
+
+        return await self._in_thread(root, as_session)
+
+    async def _in_thread(self, root: int, work: Callable[[int], T]) -> T:
         """Do `work` in a thread, with a copy of `root` of its own.
 
         The session may end meanwhile, and its descriptor become that of another session.
@@ -228,10 +231,3 @@ class SessionFiles:
                 os.close(duplicate)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, hold)
-
-
-def _become(uid: int | None) -> None:
-    if uid is not None:
-        libc = ctypes.CDLL(None)
-        libc.setfsgid(uid)
-        libc.setfsuid(uid)

@@ -64,8 +64,12 @@ def arguments(
         options += ["--disable-userns", "--cap-drop", "ALL", "--as-pid-1"]
     for name, value in runtime.environment().items():
         options += ["--setenv", name, value]
-    for folder in _SHOWN_OF_USR:
-        options += ["--ro-bind-try", f"/usr/{folder}", f"/usr/{folder}"]
+    shown = [f"/usr/{folder}" for folder in _SHOWN_OF_USR]
+    for folder in _above(*shown, *(target for _, target in runtime.binds), *limits.tmpfs()):
+        # bubblewrap would close them to all but its own user.
+        options += ["--dir", folder]
+    for folder in shown:
+        options += ["--ro-bind-try", folder, folder]
     for folder in ("bin", "lib", "lib64"):
         options += ["--symlink", f"usr/{folder}", f"/{folder}"]
     options += ["--ro-bind", str(relocated.get(ETC, ETC)), "/etc"]
@@ -88,3 +92,8 @@ def arguments(
     if seccomp_descriptor is not None:
         options += ["--seccomp", str(seccomp_descriptor)]
     return options
+
+
+def _above(*paths: str) -> list[str]:
+    """Return the folders that the paths are in, the outermost first; not the root."""
+    return sorted({str(folder) for path in paths for folder in Path(path).parents} - {"/"})

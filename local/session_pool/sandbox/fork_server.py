@@ -31,7 +31,6 @@ class ForkServerKernels:
         self._control: socket.socket | None = None
         self._forks = asyncio.Semaphore(_CONCURRENT_FORKS)
         self._restart = asyncio.Lock()
-        self.uid = starter.uid
 
     async def start(self) -> None:
         """See `KernelSource`."""
@@ -44,9 +43,11 @@ class ForkServerKernels:
             given.callback(os.close, write)
             output = OutputStream(read)
             failing.callback(output.close)
+            users = self._starter.users
             self._process = await self._starter.start(
                 self._starter.runtime.command("fork_server", guest_control.fileno()),
                 nested=True,
+                uid=None if users is None else users.server,
                 inherit=[guest_control.fileno()],
                 stdout=write,
                 stderr=write,
@@ -88,12 +89,14 @@ class ForkServerKernels:
         """See `KernelSource`."""
         async with self._forks:
             await self._ensure_running()
-            kernel = KernelProcess()
+            kernel, uid = self._starter.make_kernel()
+            users = self._starter.users
+            inside = None if users is None or uid is None else users.inside(uid)
             ends = [*kernel.guest_ends, kernel.guest_stdout, kernel.guest_stderr]
             try:
                 if self._control is None:
                     raise KernelStartError("the fork server is not running")
-                socket.send_fds(self._control, [b"session"], ends)
+                socket.send_fds(self._control, [json.dumps({"uid": inside}).encode()], ends)
             except OSError as error:
                 kernel.close()
                 raise KernelStartError(f"the fork server is gone: {error}") from error

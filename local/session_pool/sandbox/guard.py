@@ -33,7 +33,6 @@ class GuardedKernels:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="control-groups")
         held_by = "watchdog" if self._groups is None else f"cgroup v{self._groups.version}"
         self.name = f"{source.name}, memory held by {held_by}"
-        self.uid = source.uid
 
     async def start(self) -> None:
         """See `KernelSource`."""

@@ -10,11 +10,9 @@ class KernelSource(Protocol):
 
     Attributes:
         name: how the start line and `metadata` call it.
-        uid: who owns files in /mnt/data as the host sees them; None when that is us.
     """
 
     name: str
-    uid: int | None
 
     async def start(self) -> None:
         """Get ready; raises `KernelStartError`."""

@@ -4,9 +4,11 @@ Run as a program (`main`) it is the step between: the throw-away user could not 
 /root, so in a mount namespace of its own every folder is first bound to a path that is open to all.
 """
 
+import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -107,6 +109,10 @@ def main() -> None:
             os.mkdir(target)
             mount(f"/proc/self/fd/{sources[source]}", target, "", _MS_BIND)
             mount("none", target, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    # What a session may have counts for this user as well, where there is one for all of them.
+    for limit in (resource.RLIMIT_NPROC, resource.RLIMIT_SIGPENDING):
+        with contextlib.suppress(OSError, ValueError):  # not allowed to root of this container
+            resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     os.setgroups([])
     os.setresgid(step["uid"], step["uid"], step["uid"])
     os.setresuid(step["uid"], step["uid"], step["uid"])

@@ -26,8 +26,9 @@ class SessionLimits:
         data_bytes: files in /mnt/data.
         scratch_bytes: files in /tmp.
         inodes: files and folders, for each writable folder.
-        open_files: descriptors of one process. All sessions together can have this many and 253
-            under way in sockets (`unix(7)`, ETOOMANYREFS), which leaves the usual 1024 to others.
+        open_files: descriptors of one process. A user can have this many and 253 under way in
+            sockets (`unix(7)`, ETOOMANYREFS): where all sessions are one, that leaves the usual
+            1024 to its other programs.
         queued_signals: signals that wait, and timers.
         locks: on ranges of files.
         terminals: pseudo terminals; all sandboxes of the machine have 3072.

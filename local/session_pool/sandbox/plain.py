@@ -21,18 +21,18 @@ class PlainKernels:
         self._reapers: set[asyncio.Task[None]] = set()
         # Made here: the filter, which holds from the start, would not allow it inside.
         self._programs = [each for each in (init.make_program(),) if each is not None]
-        self.uid = starter.uid
 
     async def start(self) -> None:
         """Nothing runs until the first kernel is asked for."""
 
     async def spawn(self) -> KernelProcess:
         """See `KernelSource`."""
-        kernel = KernelProcess()
+        kernel, uid = self._starter.make_kernel()
         starting = asyncio.ensure_future(
             self._starter.start(
                 self._starter.runtime.command("plain", *kernel.guest_ends, *self._programs),
                 nested=False,
+                uid=uid,
                 inherit=[*kernel.guest_ends, *self._programs],
                 stdout=kernel.guest_stdout,
                 stderr=kernel.guest_stderr,

@@ -22,8 +22,9 @@ from .shell import Shell
 def main(control_descriptor: int) -> None:
     """Load everything, then fork a session for each message on the control socket.
 
-    The first message is the configuration, as JSON. Each further one carries the descriptors
-    of a session: the socket for its hello, its ends of the pipes, stdout and stderr.
+    All messages are JSON. The first is the configuration. Each further one has the `uid` of a
+    session, null for this one, and carries its descriptors: the socket for its hello, its ends of
+    the pipes, stdout and stderr.
     """
     control = socket.socket(fileno=control_descriptor)
     configuration = json.loads(control.recv(1 << 16))
@@ -44,7 +45,8 @@ def main(control_descriptor: int) -> None:
             return
         descriptors = _descriptors(ancillary)
         if os.fork() == 0:
-            _become_session(control, configuration, descriptors, program, shell)
+            uid = json.loads(message)["uid"]
+            _become_session(control, configuration, descriptors, uid, program, shell)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -61,6 +63,7 @@ def _become_session(
     control: socket.socket,
     configuration: dict[str, Any],
     descriptors: list[int],
+    uid: int | None,
     program: int | None,
     shell: Shell,
 ) -> None:
@@ -73,6 +76,8 @@ def _become_session(
         greeting = kernel.place(hello, requests, replies)
         os.setsid()
         kernel.end_before_others()
+        if uid is not None:
+            isolation.become(uid)
         isolation.unshare_namespaces()
         ready, said_ready = os.pipe()
         first = init.fork()

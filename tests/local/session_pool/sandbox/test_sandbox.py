@@ -18,7 +18,7 @@ import pytest
 from local.session_pool import PoolOptions, SessionPool, SessionPoolError
 from local.session_pool.files.safe_open import open_beneath, open_by_components
 from local.session_pool.image import find_session_image, prepare_session_image
-from local.session_pool.sandbox import bubblewrap, launcher, seccomp, throwaway_user
+from local.session_pool.sandbox import bubblewrap, launcher, seccomp
 from local.session_pool.sandbox.guest import probe
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.limits import SessionLimits
@@ -26,6 +26,7 @@ from local.session_pool.sandbox.plain import PlainKernels
 from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
+from local.session_pool.sandbox.throwaway_users import ThrowawayUsers, pick
 
 PROJECT = Path(__file__).parents[4]
 
@@ -113,15 +114,29 @@ class TestSafeOpen:
         )
 
 
-class TestThrowawayUser:
+class TestThrowawayUsers:
     """Who runs sandboxes for root."""
 
-    def test_it_is_high_where_every_number_is_mapped(self) -> None:
-        assert throwaway_user.pick(["         0          0 4294967295"]) >= 1_900_000_000
+    def test_they_are_high_where_every_number_is_mapped(self) -> None:
+        first, count = pick(["         0          0 4294967295"])
+        assert first >= 1_900_000_000
+        assert count > 600  # sessions that can be alive
 
-    def test_it_is_in_the_range_of_a_container(self) -> None:
-        chosen = throwaway_user.pick(["0 1000 1", "1 100000 65536"])
-        assert 1 < chosen <= 65536
+    def test_they_are_in_the_range_of_a_container(self) -> None:
+        first, count = pick(["0 1000 1", "1 100000 65536"])
+        assert 1 < first < first + count <= 65537
+        assert count > 600
+
+    def test_each_session_has_one_of_its_own(self) -> None:
+        users = ThrowawayUsers(100_000, 5)
+        taken = [users.take() for _ in range(3)]
+        assert taken == [100_002, 100_003, 100_004]
+        assert [users.inside(uid) for uid in taken] == [1001, 1002, 1003]
+        assert users.uid_map == "0 100000 1\n1000 100001 1\n1001 100002 3\n"
+        with pytest.raises(KernelStartError, match="no user is free"):
+            users.take()
+        users.give_back(100_003)
+        assert users.take() == 100_003
 
 
 class TestBubblewrap:

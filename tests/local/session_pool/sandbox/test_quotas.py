@@ -1,0 +1,58 @@
+"""What Linux counts by user one session cannot use up for another."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from local.session_pool import PoolOptions
+from tests.local.session_pool.conftest import OpenPool
+from tests.local.session_pool.sandbox.attacks.quotas import QUOTAS
+from tests.support.pool_client import PoolClient
+
+PROJECT = Path(__file__).parents[4]
+AS_USER = Path(__file__).parent / "attacks" / "as_user.py"
+ORDINARY_UID = 12_346
+WAYS: dict[str, dict[str, Any]] = {
+    "fork server and control group": {},
+    "fork server": {"control_groups": False},
+    "plain": {"fork_server": False},
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=WAYS)
+async def pool(request: pytest.FixtureRequest, open_pool: OpenPool) -> AsyncIterator[PoolClient]:
+    if os.getuid() != 0:
+        pytest.skip("only root has a user for each session")
+    async with open_pool(
+        PoolOptions(preload=(), ready_sessions=2, **WAYS[request.param])
+    ) as client:
+        yield client
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("quota", QUOTAS)
+async def test_one_session_leaves_others_theirs(pool: PoolClient, quota: str) -> None:
+    first, second = QUOTAS[quota]
+    holding, other = pool.of(), pool.of()
+    await holding.result(first)
+    assert (await other.result(f"{second}\nwon"))["executionResult"] is False
+    # The one that holds them is not spared.
+    assert (await holding.result(f"{second}\nwon"))["executionResult"] is True
+    for session in (holding, other):
+        await session.request("DELETE", "session")
+
+
+def test_outside_it_leaves_others_nothing() -> None:
+    command = [sys.executable, "-m", "tests.local.session_pool.sandbox.attacks.quotas"]
+    if os.getuid() == 0:
+        command = [sys.executable, str(AS_USER), str(ORDINARY_UID), *command]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == dict.fromkeys(QUOTAS, True)
