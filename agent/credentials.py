@@ -22,6 +22,7 @@ with deferred_imports("cryptography.x509"):
 
 MODEL_SCOPE = "https://cognitiveservices.azure.com/.default"
 POOL_SCOPE = "https://dynamicsessions.io/.default"
+STORE_SCOPE = "https://storage.azure.com/.default"
 # A service that refuses every token should not have the identity endpoint asked with each call.
 RENEWAL_PAUSE_S: Final = 60
 # How long a token is handed out without asking the library, which then looks at the clock and makes

@@ -23,7 +23,14 @@ from azure.core.credentials_async import AsyncTokenCredential
 
 from agent.conversations.store import Limits, open_store
 from agent.conversations.turn import ConversationServices
-from agent.credentials import MODEL_SCOPE, POOL_SCOPE, RenewRefusedToken, Tokens, open_credential
+from agent.credentials import (
+    MODEL_SCOPE,
+    POOL_SCOPE,
+    STORE_SCOPE,
+    RenewRefusedToken,
+    Tokens,
+    open_credential,
+)
 from agent.errors import SettingsError
 from agent.memory import Memory
 from agent.model.parameters import ModelParameters
@@ -57,7 +64,8 @@ class RuntimeState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Clients:
-    credential: AsyncTokenCredential
+    http: aiohttp.ClientSession
+    store_tokens: Tokens
     turns: TurnServices
     model_probe: ModelProbe
 
@@ -268,7 +276,7 @@ class Runtime:
                 self._tools, _Provider(credential, tls, http_client), TAKEN_NAMES, opening
             ),
         )
-        return _Clients(credential, turns, ModelProbe(turns))
+        return _Clients(http, tokens_for(STORE_SCOPE), turns, ModelProbe(turns))
 
     async def conversations(self) -> ConversationServices:
         """The services of a conversation's turns; the first call opens the store.
@@ -289,7 +297,7 @@ class Runtime:
         # A character is at most 4 bytes of UTF-8.
         limits = Limits(hold_max_bytes=max(1024**2, 4 * self._settings.conversation_max_chars))
         clients = self._opened()
-        store = await self._stack.enter_async_context(open_store(url, clients.credential, limits))
+        store = await open_store(url, clients.http, clients.store_tokens, limits)
         return ConversationServices(store, clients.turns, self._settings.conversation_max_chars)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:

@@ -1,16 +1,18 @@
 """What the apps run on in Azure: the package that the remote build leaves, and Blob storage."""
 
-import asyncio
+import ssl
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.conversations.blob.store import open_container, open_transport
+import httpx2
+
+from agent.conversations.blob.container import API_VERSION
 from bench.app_process import ROOT
 from local.managed_identity import ManagedIdentity
 from tests.package.building import SITE_PACKAGES, build_package
-from tests.support.azurite.server import MintedCredential, running
+from tests.support.azurite.server import AUDIENCE, running
 
 
 def unpack_package(folder: Path) -> tuple[Path, Path]:
@@ -31,18 +33,18 @@ def blob_storage(folder: Path, trusted: str) -> Iterator[Mapping[str, str]]:
     """
     with running() as azurite:
         url = f"{azurite.account_url}/conversations"
-        asyncio.run(_create(url, azurite.ca_file))
+        _create(url, azurite.ca_file)
         certificates = folder / "certificates.pem"
         texts = [Path(file).read_text() for file in (trusted, azurite.ca_file)]
         certificates.write_text("".join(texts))
-        yield {
-            "CONVERSATIONS_URL": url,
-            "SSL_CERT_FILE": str(certificates),
-            "REQUESTS_CA_BUNDLE": str(certificates),
-        }
+        yield {"CONVERSATIONS_URL": url, "SSL_CERT_FILE": str(certificates)}
 
 
-async def _create(url: str, ca_file: str) -> None:
-    credential = MintedCredential(ManagedIdentity())
-    async with open_container(url, credential, open_transport(ca_file)) as container:
-        await container.create_container()
+def _create(url: str, ca_file: str) -> None:
+    headers = {
+        "Authorization": f"Bearer {ManagedIdentity().mint(AUDIENCE)}",
+        "x-ms-version": API_VERSION,
+    }
+    tls = ssl.create_default_context(cafile=ca_file)
+    made = httpx2.put(url, params={"restype": "container"}, headers=headers, verify=tls)
+    made.raise_for_status()

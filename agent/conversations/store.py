@@ -11,11 +11,13 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
+
+import aiohttp
 
 from agent.conversations.owner import IdentifierKey, Owner
 from agent.conversations.records import Conversation, ConversationPage, StoredFile, Turn
@@ -29,15 +31,12 @@ from agent.errors import (
     StoreError,
 )
 from agent.memory import Share
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
+from agent.session_pool.transport import TokenProvider
 
 # What another caller is told to wait while a turn runs: most take some seconds.
 BUSY_RETRY_AFTER_S: Final = 5
 KEY_NAME: Final = "pool-identifier-key"
-# Each is imported when an app uses it: the client of Azure Blob costs 60 ms of CPU time and 6 MB,
-# and the folder needs flock, which Windows does not have.
+# Each is imported when an app uses it: the folder needs flock, which Windows does not have.
 _STORES: Final = {
     "file": "agent.conversations.folder.store",
     "https": "agent.conversations.blob.store",
@@ -215,16 +214,16 @@ class ConversationStore(Protocol):
         ...
 
 
-@asynccontextmanager
 async def open_store(
-    url: str, credential: "AsyncTokenCredential", limits: Limits | None = None
-) -> AsyncIterator[ConversationStore]:
-    """The store at `url`, open while the block runs; no request is made yet.
+    url: str, http: aiohttp.ClientSession, token: TokenProvider, limits: Limits | None = None
+) -> ConversationStore:
+    """The store at `url`; no request is made yet, and nothing of it has to be closed.
 
     Args:
         url: `https://<account>.blob.core.windows.net/<container>`, or `file:<folder>`.
-        credential: for Azure Blob, where the app's identity needs the role Storage Blob Data
-            Contributor on the container; it outlives this. Not used for a folder.
+        http: an open client that outlives this; a folder needs none, nor a token.
+        token: for Azure Blob, where the app's identity needs the role Storage Blob Data
+            Contributor on the container.
         limits: others than the default ones.
 
     Raises:
@@ -240,11 +239,8 @@ async def open_store(
             "a SAS token, or file:<folder>."
         )
     module = await asyncio.to_thread(import_module, _STORES[parts.scheme])
-    store: AbstractAsyncContextManager[ConversationStore] = module.open_store(
-        url, credential, limits
-    )
-    async with store as conversation_store:
-        yield conversation_store
+    store: ConversationStore = module.open_store(url, http, token, limits)
+    return store
 
 
 def new_conversation_id() -> str:

@@ -264,7 +264,7 @@ class HttpSpan(_CurrentSpan):
             self._turn.pool_s += self.took_s
 
 
-def count_retry(service: Literal["model", "pool"]) -> None:
+def count_retry(service: Literal["model", "pool", "store"]) -> None:
     """A call of the service is tried again."""
     recording.measure(metrics.RETRIES, 1, {"code_interpreter.service": service})
 

@@ -3,34 +3,19 @@
 https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Final
-
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceNotFoundError,
-)
-from azure.storage.blob import StorageErrorCode
 
 from agent.conversations.store import conversation_busy, no_such_conversation
 from agent.errors import (
     AgentError,
     HoldLostError,
-    IdentityError,
     StoreAccessError,
     StoreError,
     StoreNotFoundError,
-    StoreUnreachableError,
 )
 from agent.telemetry import logger
 
 ROLE: Final = "Storage Blob Data Contributor"
-# Of one call with its retries; a block of a file is one call.
-OPERATION_TIMEOUT_S: Final = 30
 
 _BUSY: Final = frozenset({"LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"})
 _LEASE_LOST_CODES: Final = frozenset(
@@ -45,48 +30,25 @@ _LEASE_LOST_CODES: Final = frozenset(
 )
 
 
-@contextlib.asynccontextmanager
-async def blob_call(*, missing: AgentError | None = None) -> AsyncIterator[None]:
-    """One call of the client, with a limit in time and with our errors.
+def error_of(
+    status: int, code: str, missing: AgentError | None = None, retry_after_s: int | None = None
+) -> AgentError:
+    """Our error for an answer of the service.
 
     Args:
+        status: of HTTP.
+        code: the service's own.
         missing: what it means that there is no such blob; without it, no such conversation.
+        retry_after_s: when the service said that it can.
     """
-    try:
-        async with asyncio.timeout(OPERATION_TIMEOUT_S):
-            yield
-    except HttpResponseError as error:
-        raise _of_answer(error, missing or no_such_conversation()) from error
-    # requests' own errors, which the transport lets through while a body arrives, are OSErrors;
-    # so is TimeoutError.
-    except (AzureError, OSError) as error:
-        logger.warning("blob: %s", type(error).__name__)
-        raise StoreUnreachableError("There is no connection to Azure Blob Storage.") from error
-
-
-def code_of(error: HttpResponseError) -> str:
-    """Azure Blob's error code; empty where the answer has none, or it was not Azure Blob's."""
-    code = getattr(error, "error_code", None)
-    return code.value if isinstance(code, StorageErrorCode) else str(code or "")
-
-
-def _of_answer(error: HttpResponseError, missing: AgentError) -> AgentError:
-    code, status = code_of(error), error.status_code
-    if isinstance(error, ClientAuthenticationError) and status is None:
-        logger.warning("no token for Azure Blob Storage: %s", error.message)
-        return IdentityError(
-            "In Azure, assign the managed identity to the app (AZURE_CLIENT_ID names a "
-            "user-assigned one); on a laptop, sign in with `az login`, or keep the conversations "
-            "in a folder."
-        )
     if code in _BUSY:
         return conversation_busy()
     if code in _LEASE_LOST_CODES:
         return HoldLostError("Another turn continued the conversation. Ask again.")
     if code == "ContainerNotFound":
         return StoreNotFoundError("The container that CONVERSATIONS_URL names does not exist.")
-    if isinstance(error, ResourceNotFoundError):
-        return missing
+    if status == 404:
+        return missing or no_such_conversation()
     logger.warning("blob: HTTP %s %s", status, code)
     if status == 401:
         return StoreAccessError(
@@ -99,4 +61,5 @@ def _of_answer(error: HttpResponseError, missing: AgentError) -> AgentError:
             "and the account's network rules must let the app in. A new assignment takes some "
             "minutes."
         )
-    return StoreError(f"Azure Blob Storage answered HTTP {status} {code}.".replace(" .", "."))
+    words = f"Azure Blob Storage answered HTTP {status} {code}.".replace(" .", ".")
+    return StoreError(words, retry_after_s=retry_after_s)

@@ -12,14 +12,10 @@ https://learn.microsoft.com/rest/api/storageservices/list-blobs
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from azure.core.exceptions import HttpResponseError
-from azure.storage.blob.aio import BlobClient, ContainerClient
-
-from agent.conversations.blob.errors import blob_call
+from agent.conversations.blob.container import Container, ListedBlob
 from agent.conversations.owner import ANONYMOUS, Owner
 from agent.conversations.records import ConversationPage, ConversationSummary
 from agent.conversations.store import unknown_cursor
@@ -38,7 +34,7 @@ _MARKER_MAX_CHARS: Final = 2048
 class RecentConversations:
     """The index; owners who have not signed in have none."""
 
-    def __init__(self, container: ContainerClient) -> None:
+    def __init__(self, container: Container) -> None:
         self._container = container
 
     async def put(
@@ -56,16 +52,15 @@ class RecentConversations:
         if owner == ANONYMOUS:
             return
         metadata = {
-            "title": _encoded(conversation.title),
-            "created_at": conversation.created_at.isoformat(),
-            "turns": str(conversation.turn_count),
+            "x-ms-meta-title": _encoded(conversation.title),
+            "x-ms-meta-created_at": conversation.created_at.isoformat(),
+            "x-ms-meta-turns": str(conversation.turn_count),
         }
         entry = self._entry(owner, conversation.id, conversation.updated_at)
 
         async def upload() -> None:
             try:
-                async with blob_call():
-                    await entry.upload_blob(b"", overwrite=True, metadata=metadata)
+                await self._container.put(entry, "BlockBlob", headers=metadata)
             except AgentError as error:
                 logger.warning("conversation not listed: %s", error.code)
 
@@ -79,8 +74,8 @@ class RecentConversations:
         if owner == ANONYMOUS:
             return
         try:
-            async with blob_call():
-                await self._entry(owner, conversation_id, updated_at).delete_blob()
+            entry = self._entry(owner, conversation_id, updated_at)
+            await self._container.request("DELETE", entry)
         except ConversationNotFoundError:
             pass  # it was never listed
         except AgentError as error:
@@ -88,46 +83,36 @@ class RecentConversations:
 
     async def page(self, owner: Owner, limit: int, cursor: str | None) -> ConversationPage:
         """See ConversationStore.list_conversations."""
-        marker = _marker_of(cursor) if cursor else None
+        marker = _marker_of(cursor) if cursor else ""
         found: list[ConversationSummary] = []
         for _ in range(_CALLS_MAX):
-            pages = self._container.list_blobs(
-                name_starts_with=_folder(owner),
-                include=["metadata"],
-                results_per_page=limit - len(found),
-            ).by_page(continuation_token=marker)
-            found += [_summary(blob) for blob in await _next(pages, given=cursor)]
-            marker = pages.continuation_token or None  # type: ignore[attr-defined]  # azure-core types it as an iterator
-            if marker is None or len(found) >= limit:
+            page = await self._container.list_blobs(
+                _folder(owner),
+                marker,
+                parameters={"include": "metadata", "maxresults": str(limit - len(found))},
+                accepts={400} if cursor else (),
+            )
+            if page is None:
+                raise unknown_cursor()
+            blobs, marker = page
+            found += map(_summary, blobs)
+            if not marker or len(found) >= limit:
                 break
         return ConversationPage(tuple(found), _encoded(marker) if marker else None)
 
-    def _entry(self, owner: Owner, conversation_id: str, updated_at: datetime) -> BlobClient:
+    def _entry(self, owner: Owner, conversation_id: str, updated_at: datetime) -> str:
         age = _LATEST_US - (updated_at - _EPOCH) // timedelta(microseconds=1)
-        return self._container.get_blob_client(f"{_folder(owner)}{age:016}-{conversation_id}")
+        return f"{_folder(owner)}{age:016}-{conversation_id}"
 
 
-async def _next(pages: Any, *, given: str | None) -> list[Any]:
-    async with blob_call():
-        try:
-            blobs: AsyncIterator[Any] = await anext(pages)
-            return [blob async for blob in blobs]
-        except HttpResponseError as error:
-            if given and error.status_code == 400:
-                raise unknown_cursor() from error
-            raise
-
-
-def _summary(blob: Any) -> ConversationSummary:
+def _summary(blob: ListedBlob) -> ConversationSummary:
     age, _, conversation_id = blob.name.rpartition("/")[2].partition("-")
-    metadata = blob.metadata or {}
     return ConversationSummary(
         conversation_id,
-        # A value that is empty comes back as None.
-        _decoded(metadata.get("title") or ""),
-        datetime.fromisoformat(metadata["created_at"]),
+        _decoded(blob.metadata.get("title", "")),
+        datetime.fromisoformat(blob.metadata["created_at"]),
         _EPOCH + timedelta(microseconds=_LATEST_US - int(age)),
-        int(metadata["turns"]),
+        int(blob.metadata["turns"]),
     )
 
 

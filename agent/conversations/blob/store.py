@@ -12,22 +12,18 @@ https://learn.microsoft.com/rest/api/storageservices/lease-blob
 https://learn.microsoft.com/rest/api/storageservices/append-block
 """
 
+import base64
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from typing import Final
 
-from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import HttpResponseError, ResourceExistsError
-from azure.core.pipeline.transport import AsyncHttpTransport, AsyncioRequestsTransport
-from azure.storage.blob import BlobBlock, BlobProperties, BlobType, ContentSettings
-from azure.storage.blob.aio import BlobClient, BlobLeaseClient, ContainerClient, ExponentialRetry
+import aiohttp
 
-from agent.conversations.blob.errors import blob_call, code_of
+from agent.conversations.blob.container import Container, Part
 from agent.conversations.blob.lease import LEASE_S, append, leased
 from agent.conversations.blob.recent import RecentConversations
 from agent.conversations.file_names import checked_name, name_of_stored, stored_name
@@ -66,84 +62,21 @@ from agent.conversations.store import (
 from agent.errors import ConversationUnreadableError, FileNotStoredError
 from agent.media_types import media_type_of
 from agent.memory import Share
-from agent.telemetry.calls import HttpSpan
+from agent.session_pool.transport import TokenProvider
 
 FORMAT: Final = "1"
 # Most histories are read by the first call; a longer one costs a second call for its end.
 _FIRST_READ_BYTES: Final = 256 * 1024
 # What of a file is in memory at once.
 _BLOCK_BYTES: Final = 4 * 1024**2
-_CONNECTION_TIMEOUT_S: Final = 20
 _HISTORY: Final = "turns.jsonl"
-_OPERATIONS: Final = frozenset(
-    {"appendblock", "block", "blocklist", "lease", "list", "metadata", "properties"}
-)
-
-type Transport = AsyncHttpTransport[Any, Any]
 
 
-def open_container(
-    url: str, credential: AsyncTokenCredential, transport: Transport | None = None
-) -> ContainerClient:
-    """A client of the container, to be closed by the caller; the credential stays open.
-
-    Args:
-        url: of the container.
-        credential: sent to https addresses only; the client refuses others.
-        transport: another one than `open_transport()`.
-    """
-    return ContainerClient.from_container_url(
-        url,
-        credential,
-        transport=transport or open_transport(),
-        max_single_get_size=_BLOCK_BYTES,
-        max_chunk_get_size=_BLOCK_BYTES,
-        # The default waits 15 s before it tries again.
-        retry_policy=ExponentialRetry(
-            initial_backoff=1, increment_base=1, retry_total=2, random_jitter_range=1
-        ),
-    )
-
-
-def open_transport(ca_file: str | None = None) -> Transport:
-    """The transport: the `requests` library in threads, as for tokens (agent/credentials.py).
-
-    Args:
-        ca_file: certificates to trust instead of the usual ones, for an emulator.
-    """
-    # azure-core loads its transports by name, so that their types are not known.
-    transport: Transport = _RecordedTransport(
-        connection_timeout=_CONNECTION_TIMEOUT_S,
-        connection_verify=ca_file or True,
-        # A hop to a thread per block: the default of 4 KB makes 32,000 of them of 128 MB.
-        connection_data_block_size=1024**2,
-    )
-    return transport
-
-
-class _RecordedTransport(AsyncioRequestsTransport):  # type: ignore[misc]  # Any to mypy
-    """The transport, each of whose requests is a span: the client's own would carry whole URLs."""
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Called by the client for each attempt."""
-        url = urlsplit(request.url)
-        # What is asked of a blob or a container: `lease`, `appendblock`; nothing of the caller's.
-        operation = dict(parse_qsl(url.query)).get("comp", "")
-        template = "/{container}/{blob}" if url.path.count("/") > 1 else "/{container}"
-        template += f"?comp={operation}" if operation in _OPERATIONS else ""
-        with HttpSpan("store", request.method, template, url.hostname or "") as span:
-            response = await super().send(request, **options)
-            span.answered(response.status_code)
-            return response
-
-
-@contextlib.asynccontextmanager
-async def open_store(
-    url: str, credential: AsyncTokenCredential, limits: Limits | None
-) -> AsyncIterator["BlobStore"]:
-    """The store in the container at `url`, open while the block runs; no request is made yet."""
-    async with open_container(url, credential) as container:
-        yield BlobStore(container, limits)
+def open_store(
+    url: str, http: aiohttp.ClientSession, token: TokenProvider, limits: Limits | None
+) -> "BlobStore":
+    """The store in the container at `url`; no request is made yet."""
+    return BlobStore(Container(url, http, token), limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +100,12 @@ class BlobStore:
     """Conversations in one container, which exists."""
 
     def __init__(
-        self, container: ContainerClient, limits: Limits | None = None, *, lease_s: int = LEASE_S
+        self, container: Container, limits: Limits | None = None, *, lease_s: int = LEASE_S
     ) -> None:
         """Prepare; nothing is sent.
 
         Args:
-            container: an open client that outlives this.
+            container: where they are.
             limits: others than the default ones.
             lease_s: how long a conversation stays held by a worker that died; Azure takes 15 to 60.
         """
@@ -184,7 +117,7 @@ class BlobStore:
         self._key: IdentifierKey | None = None
 
     def __repr__(self) -> str:
-        return f"<BlobStore {self._container.account_name}/{self._container.container_name}>"
+        return f"<BlobStore {self._container}>"
 
     async def identifier_key(self) -> IdentifierKey:
         """See ConversationStore."""
@@ -199,9 +132,10 @@ class BlobStore:
     async def _create(self, owner: Owner) -> Conversation:
         conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
         metadata = {"format": FORMAT, "created_at": conversation.created_at.isoformat()}
-        settings = ContentSettings(content_type="application/jsonl")
-        async with blob_call():
-            await self._history(owner, conversation.id).create_append_blob(settings, metadata)
+        headers = {f"x-ms-meta-{name}": value for name, value in metadata.items()}
+        headers["x-ms-blob-content-type"] = "application/jsonl"
+        blob = self._history(owner, conversation.id)
+        await self._container.put(blob, "AppendBlob", headers=headers)
         return conversation
 
     @contextlib.asynccontextmanager
@@ -209,7 +143,7 @@ class BlobStore:
         """See ConversationStore."""
         conversation = await self._create(owner)
         blob = self._history(owner, conversation.id)
-        async with leased(blob, self._lease_s) as lease:
+        async with leased(self._container, blob, self._lease_s) as lease:
             with self._held(blob, lease, conversation, 0) as held:
                 try:
                     yield held
@@ -229,7 +163,7 @@ class BlobStore:
     ) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
-        async with leased(blob, self._lease_s) as lease:
+        async with leased(self._container, blob, self._lease_s) as lease:
             read = await self._read(blob, self._limits.hold_max_bytes, share=share, whole=False)
             before = conversation_of(conversation_id, owner, read.created_at, read.lines)
             check_room(before, self._limits)
@@ -242,51 +176,48 @@ class BlobStore:
                         await shielded(self._recent.put(owner, now, _updated_at(before)))
 
     async def _read(
-        self, blob: BlobClient, max_bytes: int, *, share: Share | None = None, whole: bool = True
+        self, blob: str, max_bytes: int, *, share: Share | None = None, whole: bool = True
     ) -> _History:
-        first, size_bytes, properties = await _read_first(blob)
-        if properties.blob_type != BlobType.APPENDBLOB:
+        first = await self._container.read(blob, 0, _FIRST_READ_BYTES)
+        if first.reply.headers.get("x-ms-blob-type") != "AppendBlob":
             raise unreadable("it is not an append blob")
 
         async def read(start: int, end: int) -> bytes:
-            beginning = first[start:end]
+            beginning = first.content[start:end]
             if start + len(beginning) == end:
                 return beginning
-            async with blob_call():
-                rest = await blob.download_blob(
-                    start + len(beginning), end - start - len(beginning)
-                )
-                return beginning + await rest.readall()
+            rest_start = start + len(beginning)
+            rest = await self._container.read(blob, rest_start, end - rest_start)
+            return beginning + rest.content
 
-        await make_room(share, size_bytes, max_bytes)
-        newest_lines = await read_newest(read, size_bytes, max_bytes)
+        await make_room(share, first.size_bytes, max_bytes)
+        newest_lines = await read_newest(read, first.size_bytes, max_bytes)
         lines = await self._decoder.decode(newest_lines, whole=whole)
-        return _History(_created_at(properties.metadata), lines, size_bytes, first)
+        return _History(_created_at(first.reply.metadata), lines, first.size_bytes, first.content)
 
     def _held(
-        self, blob: BlobClient, lease: BlobLeaseClient, conversation: Conversation, size_bytes: int
+        self, blob: str, lease: str, conversation: Conversation, size_bytes: int
     ) -> ConversationWriter:
         async def write(_: Turn, data: bytes, at: int) -> None:
-            await shielded(append(blob, lease, data, at))
+            await shielded(append(self._container, blob, lease, data, at))
 
         return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
         blob = self._history(owner, conversation_id)
-        async with leased(blob, self._lease_s) as lease:
+        async with leased(self._container, blob, self._lease_s) as lease:
             # The files first: if this breaks off, the conversation is there to be deleted again.
             for file in await self.list_files(owner, conversation_id):
                 with contextlib.suppress(FileNotStoredError):
-                    async with blob_call(missing=file_not_stored()):
-                        await self._file(owner, conversation_id, file.name).delete_blob()
+                    path = self._file(owner, conversation_id, file.name)
+                    await self._container.request("DELETE", path, missing=file_not_stored())
             # Whatever is there can be deleted, also what is no conversation.
             with contextlib.suppress(ConversationUnreadableError):
                 read = await self._read(blob, self._limits.hold_max_bytes)
                 listed = conversation_of(conversation_id, owner, read.created_at, read.lines)
                 await self._recent.remove(owner, conversation_id, _updated_at(listed))
-            async with blob_call():
-                await blob.delete_blob(lease=lease)
+            await self._container.request("DELETE", blob, headers={"x-ms-lease-id": lease})
 
     async def list_conversations(
         self, owner: Owner, limit: int, cursor: str | None = None
@@ -301,20 +232,19 @@ class BlobStore:
         name = checked_name(name)
         await self._check_exists(owner, conversation_id)
         blob = self._file(owner, conversation_id, name)
-        blocks: list[BlobBlock] = []
+        blocks: list[str] = []
         # Blocks of two uploads of one name at a time are not mixed.
         upload = secrets.token_hex(8)
         size_bytes = 0
         # Blocks that are never committed are discarded by Azure after a week.
         async for data in in_blocks(content, _BLOCK_BYTES, self._limits.file_max_bytes):
-            block_id = f"{upload}-{len(blocks):06}"
-            async with blob_call():
-                await blob.stage_block(block_id, data, len(data))
-            blocks.append(BlobBlock(block_id))
+            blocks.append(base64.b64encode(f"{upload}-{len(blocks):06}".encode()).decode())
+            parameters = {"blockid": blocks[-1]}
+            await self._container.request("PUT", blob, "block", parameters=parameters, body=data)
             size_bytes += len(data)
         file = StoredFile(name, size_bytes, media_type_of(name))
         check = partial(self._check_exists, owner, conversation_id)
-        return _ArrivedFile(blob, blocks, file, check)
+        return _ArrivedFile(self._container, blob, blocks, file, check)
 
     async def put_file(
         self, owner: Owner, conversation_id: str, name: str, content: AsyncIterator[bytes]
@@ -326,16 +256,14 @@ class BlobStore:
 
     async def list_files(self, owner: Owner, conversation_id: str) -> list[StoredFile]:
         """See ConversationStore."""
-        history = self._history(owner, conversation_id).blob_name
+        history = self._history(owner, conversation_id)
         folder = history.removesuffix(_HISTORY)
         # All that the conversation has: one call says whether there is one, and its files.
-        async with blob_call():
-            listed = self._container.list_blobs(name_starts_with=folder)
-            blobs = {blob.name: blob async for blob in listed}
+        blobs = {blob.name: blob for blob in await self._container.all_blobs(folder)}
         if history not in blobs:
             raise no_such_conversation()
         return [
-            StoredFile(name, blob.size, media_type_of(name), blob.last_modified)
+            StoredFile(name, blob.size_bytes, media_type_of(name), blob.modified_at)
             for path, blob in blobs.items()
             if path.startswith(f"{folder}files/")
             for name in [name_of_stored(path.removeprefix(f"{folder}files/"))]
@@ -347,59 +275,67 @@ class BlobStore:
     ) -> AsyncIterator[tuple[StoredFile, AsyncIterator[bytes]]]:
         """See ConversationStore."""
         name = checked_name(name)
-        async with self._file_call(owner, conversation_id):
-            content = await self._file(owner, conversation_id, name).download_blob()
-        file = StoredFile(name, content.size, media_type_of(name))
+        blob = self._file(owner, conversation_id, name)
+
+        async def part(start: int, etag: str = "") -> Part:
+            async with self._file_call(owner, conversation_id):
+                return await self._container.read(
+                    blob, start, _BLOCK_BYTES, etag=etag, missing=file_not_stored()
+                )
+
+        first = await part(0)
 
         async def chunks() -> AsyncIterator[bytes]:
-            rest = aiter(content.chunks())
-            while True:
-                async with self._file_call(owner, conversation_id):
-                    chunk = await anext(rest, b"")
-                if not chunk:
-                    return
+            at, chunk = 0, first.content
+            while chunk:
                 yield chunk
+                at += len(chunk)
+                if at >= first.size_bytes:
+                    return
+                chunk = (await part(at, first.reply.headers.get("etag", ""))).content
 
-        yield file, chunks()
+        yield StoredFile(name, first.size_bytes, media_type_of(name)), chunks()
 
     async def delete_file(self, owner: Owner, conversation_id: str, name: str) -> None:
         """See ConversationStore."""
         name = checked_name(name)
         async with self._file_call(owner, conversation_id):
-            await self._file(owner, conversation_id, name).delete_blob()
+            path = self._file(owner, conversation_id, name)
+            await self._container.request("DELETE", path, missing=file_not_stored())
 
     async def _read_or_make_key(self) -> bytes:
-        blob = self._container.get_blob_client(KEY_NAME)
-        async with blob_call():
-            if not await blob.exists():
-                # If-None-Match: whoever comes second is refused, and reads the first one's.
-                with contextlib.suppress(ResourceExistsError):
-                    await blob.upload_blob(secrets.token_bytes(KEY_BYTES), overwrite=False)
-            return await (await blob.download_blob()).readall()
+        read = partial(self._container.request, "GET", KEY_NAME)
+        reply = await read(accepts={"BlobNotFound"})
+        if reply.status < 300:
+            return reply.body
+        # Whoever comes second is refused, and reads the first one's.
+        await self._container.request(
+            "PUT",
+            KEY_NAME,
+            headers={"x-ms-blob-type": "BlockBlob", "If-None-Match": "*"},
+            body=secrets.token_bytes(KEY_BYTES),
+            accepts={"BlobAlreadyExists", "ConditionNotMet"},
+        )
+        return (await read()).body
 
     @contextlib.asynccontextmanager
     async def _file_call(self, owner: Owner, conversation_id: str) -> AsyncIterator[None]:
         try:
-            async with blob_call(missing=file_not_stored()):
-                yield
+            yield
         except FileNotStoredError:
             await self._check_exists(owner, conversation_id)
             raise
 
     async def _check_exists(self, owner: Owner, conversation_id: str) -> None:
-        async with blob_call():
-            exists = await self._history(owner, conversation_id).exists()
-        if not exists:
-            raise no_such_conversation()
+        await self._container.request("HEAD", self._history(owner, conversation_id))
 
-    def _history(self, owner: Owner, conversation_id: str) -> BlobClient:
+    def _history(self, owner: Owner, conversation_id: str) -> str:
         check_conversation_id(conversation_id)
-        return self._container.get_blob_client(f"{owner.folder}/{conversation_id}/{_HISTORY}")
+        return f"{owner.folder}/{conversation_id}/{_HISTORY}"
 
-    def _file(self, owner: Owner, conversation_id: str, name: str) -> BlobClient:
+    def _file(self, owner: Owner, conversation_id: str, name: str) -> str:
         check_conversation_id(conversation_id)
-        path = f"{owner.folder}/{conversation_id}/files/{stored_name(name)}"
-        return self._container.get_blob_client(path)
+        return f"{owner.folder}/{conversation_id}/files/{stored_name(name)}"
 
 
 class _ArrivedFile:
@@ -407,27 +343,33 @@ class _ArrivedFile:
 
     def __init__(
         self,
-        blob: BlobClient,
-        blocks: list[BlobBlock],
+        container: Container,
+        blob: str,
+        blocks: list[str],
         file: StoredFile,
         check_exists: Callable[[], Awaitable[None]],
     ) -> None:
         self.file = file
+        self._container = container
         self._blob = blob
         self._blocks = blocks
         self._check_exists = check_exists
 
     async def keep(self) -> None:
         """See ArrivedFile."""
-        settings = ContentSettings(content_type=self.file.media_type)
-        async with blob_call():
-            await self._blob.commit_block_list(self._blocks, content_settings=settings)
+        blocks = "".join(f"<Latest>{block}</Latest>" for block in self._blocks)
+        await self._container.request(
+            "PUT",
+            self._blob,
+            "blocklist",
+            headers={"x-ms-blob-content-type": self.file.media_type},
+            body=f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode(),
+        )
         try:
             await self._check_exists()
         except Exception:
             # Deleted meanwhile: the file would stay for ever.
-            async with blob_call():
-                await self._blob.delete_blob()
+            await self._container.request("DELETE", self._blob)
             raise
 
     async def discard(self) -> None:
@@ -451,21 +393,6 @@ def _summary(conversation: Conversation, start: bytes) -> ConversationSummary:
         _updated_at(conversation),
         conversation.turn_count,
     )
-
-
-async def _read_first(blob: BlobClient) -> tuple[bytes, int, BlobProperties]:
-    """The first bytes of a blob, its whole length, and its properties."""
-    async with blob_call():
-        try:
-            head = await blob.download_blob(0, _FIRST_READ_BYTES)
-            first = await head.readall()
-        except HttpResponseError as error:
-            if code_of(error) != "InvalidRange":
-                raise
-            # An empty blob has no range.
-            return b"", 0, await blob.get_blob_properties()
-    # The length of the blob, not of the range: "bytes 0-9/100".
-    return first, int((head.properties.content_range or "").rpartition("/")[2]), head.properties
 
 
 def _created_at(metadata: Mapping[str, str]) -> datetime:

@@ -74,15 +74,9 @@ class _Manifest(BaseModel):
     created_at: AwareDatetime
 
 
-def open_store(
-    url: str, credential: object, limits: Limits | None
-) -> contextlib.nullcontext["FolderStore"]:
-    """The store in the folder at `url` (`file:<folder>`); it needs no credential.
-
-    Nothing has to be closed. A generator inside that of the caller would be closed at the same time
-    as that one where an event loop ends, and complain.
-    """
-    return contextlib.nullcontext(FolderStore(Path(url2pathname(urlsplit(url).path)), limits))
+def open_store(url: str, http: object, token: object, limits: Limits | None) -> "FolderStore":
+    """The store in the folder at `url` (`file:<folder>`); it needs no connection."""
+    return FolderStore(Path(url2pathname(urlsplit(url).path)), limits)
 
 
 class FolderStore:

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp.client_middlewares import ClientMiddlewareType
+from azure.core.pipeline.transport import AsyncioRequestsTransport
 from azure.storage.blob.aio import ContainerClient
 
-from agent.conversations.blob.store import BlobStore, Transport, open_container, open_transport
+from agent.conversations.blob.container import Container as Client
+from agent.conversations.blob.store import BlobStore
 from agent.conversations.folder.store import FolderStore
 from agent.conversations.store import ConversationStore, Limits
 from agent.conversations.timed import TimedStore
 from local.managed_identity import ManagedIdentity
-from tests.support.azurite.server import Azurite, MintedCredential, running
+from tests.support.azurite.server import (
+    Azurite,
+    MintedCredential,
+    MintedTokens,
+    connections,
+    running,
+)
 
 type OpenStore = Callable[[Limits], ConversationStore]
 
@@ -29,25 +38,35 @@ def azurite() -> Iterator[Azurite]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An empty container and how to open clients of it; they are closed with the test."""
+    """An empty container and how to open clients of it; they are closed with the test.
+
+    Attributes:
+        url: of the container.
+        open: makes one of ours, with what stands between it and Azurite.
+        sdk: Microsoft's own client, to be in the way of ours and to look at what it did.
+    """
 
     url: str
-    open: Callable[..., ContainerClient]
+    open: Callable[..., Client]
+    sdk: ContainerClient
 
 
 @pytest_asyncio.fixture
 async def container(azurite: Azurite) -> AsyncIterator[Container]:
     url = f"{azurite.account_url}/{secrets.token_hex(8)}"
-    credential = MintedCredential(ManagedIdentity())
+    identity = ManagedIdentity()
+    transport = AsyncioRequestsTransport(connection_verify=azurite.ca_file)
+    sdk = ContainerClient.from_container_url(url, MintedCredential(identity), transport=transport)
     async with AsyncExitStack() as clients:
 
-        def open_it(transport: Transport | None = None) -> ContainerClient:
-            client = open_container(url, credential, transport or open_transport(azurite.ca_file))
-            clients.push_async_exit(client)
-            return client
+        def open_it(*middlewares: ClientMiddlewareType) -> Client:
+            http = connections(azurite.ca_file, *middlewares)
+            clients.push_async_exit(http)
+            return Client(url, http, MintedTokens(identity))
 
-        await open_it().create_container()
-        yield Container(url, open_it)
+        await clients.enter_async_context(sdk)
+        await sdk.create_container()
+        yield Container(url, open_it, sdk)
 
 
 @pytest.fixture(params=["folder", "blob", "timed"])
@@ -67,6 +86,6 @@ def worker(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     return lambda limits: BlobStore(container.open(), limits)
 
 
-@pytest.fixture
-def store(worker: OpenStore) -> ConversationStore:
+@pytest_asyncio.fixture
+async def store(worker: OpenStore) -> ConversationStore:
     return worker(Limits())

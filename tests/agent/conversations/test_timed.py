@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
-from agent.conversations.blob.store import BlobStore, open_container
+from agent.conversations.blob.container import Container
+from agent.conversations.blob.store import BlobStore
 from agent.conversations.folder.store import FolderStore
 from agent.conversations.owner import ANONYMOUS, IdentifierKey, Owner
 from agent.conversations.records import Conversation, StoredFile, Turn
@@ -28,7 +30,7 @@ from local.azure_openai import CallTool, Say, Step
 from local.managed_identity import ManagedIdentity
 from tests.agent.conversations.samples import turn as a_turn
 from tests.conftest import OpenRuntime, SharedAzure
-from tests.support.azurite.server import MintedCredential
+from tests.support.azurite.server import MintedTokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -189,11 +191,10 @@ async def test_an_account_that_never_answers_ends_the_turn_by_its_deadline(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/account/container"
-        async with open_container(url, MintedCredential(ManagedIdentity())) as container:
+        async with aiohttp.ClientSession() as http:
+            store = BlobStore(Container(url, http, MintedTokens(ManagedIdentity())))
             with in_time(), pytest.raises(DeadlineExceededError):
-                await start_turn(
-                    services(runtime, BlobStore(container)), ANONYMOUS, None, TurnRequest("Hi")
-                )
+                await start_turn(services(runtime, store), ANONYMOUS, None, TurnRequest("Hi"))
 
 
 class Background:

@@ -9,6 +9,7 @@ Azure alone. The tokens are those of the local managed identity.
 import contextlib
 import datetime
 import re
+import ssl
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+from aiohttp.client_middlewares import ClientMiddlewareType
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 
 from local.managed_identity import ManagedIdentity
@@ -55,6 +58,27 @@ class MintedCredential:
 
     async def __aexit__(self, *_: object) -> None:
         pass
+
+
+class MintedTokens:
+    """The same as the agent asks for tokens."""
+
+    def __init__(self, identity: ManagedIdentity, *, audience: str = AUDIENCE) -> None:
+        self._identity = identity
+        self._audience = audience
+
+    async def __call__(self) -> str:
+        return self._identity.mint(self._audience)
+
+    async def renew(self, refused: str) -> bool:
+        return False
+
+
+def connections(ca_file: str, *middlewares: ClientMiddlewareType) -> aiohttp.ClientSession:
+    """Connections like those of a runtime, which trust this certificate; to be closed."""
+    tls = ssl.create_default_context(cafile=ca_file)
+    connector = aiohttp.TCPConnector(ssl=tls, limit=0)
+    return aiohttp.ClientSession(connector=connector, middlewares=middlewares)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,21 @@
 """What is Azure Blob's own: leases, append blocks, identities, and what others put there."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
+import aiohttp
 import pytest
-from azure.core.exceptions import ServiceResponseError
-from azure.core.pipeline.transport import AsyncioRequestsTransport
+import pytest_asyncio
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
-from agent.conversations.blob.store import BlobStore, open_container, open_transport
+from agent.conversations.blob.container import Container as Client
+from agent.conversations.blob.store import BlobStore
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.store import Limits, open_store
-from agent.credentials import open_credential
+from agent.credentials import STORE_SCOPE, Tokens, open_credential
 from agent.errors import (
     ConversationBusyError,
     ConversationNotFoundError,
@@ -32,17 +31,17 @@ from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from tests.agent.conversations.conftest import Container
 from tests.agent.conversations.samples import ALICE, new_conversation, turn
-from tests.support.azurite.server import Azurite, MintedCredential
+from tests.support.azurite.server import Azurite, MintedTokens, connections
 from tests.support.telemetry import attributes_of, recorded
 
 
-@pytest.fixture
-def store(container: Container) -> BlobStore:
+@pytest_asyncio.fixture
+async def store(container: Container) -> BlobStore:
     return BlobStore(container.open())
 
 
 def history(container: Container, conversation_id: str) -> BlobClient:
-    return container.open().get_blob_client(f"{ALICE.folder}/{conversation_id}/turns.jsonl")
+    return container.sdk.get_blob_client(f"{ALICE.folder}/{conversation_id}/turns.jsonl")
 
 
 async def test_the_lease_of_a_dead_worker_expires_and_that_of_a_living_one_does_not(
@@ -99,35 +98,34 @@ async def test_the_history_goes_when_its_conversation_is_deleted_elsewhere(
             await held.append(turn())
 
 
-class _Counting(AsyncioRequestsTransport):  # type: ignore[misc] # loaded by name, untyped
-    """Knows the methods of the requests that were sent."""
+def counting(methods: list[str]) -> ClientMiddlewareType:
+    """Notes the method of each request that is sent."""
 
-    def __init__(self, ca_file: str) -> None:
-        super().__init__(connection_verify=ca_file)
-        self.methods: list[str] = []
+    async def middleware(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        methods.append(request.method)
+        return await handler(request)
 
-    async def send(self, request: Any, **options: Any) -> Any:
-        self.methods.append(request.method)
-        return await super().send(request, **options)
+    return middleware
 
 
-class _LosesAnswers(AsyncioRequestsTransport):  # type: ignore[misc] # loaded by name, untyped
-    """Sends every request, and breaks the connection before the answer of some is read."""
+def losing_answers(lost: Callable[[str, str], bool]) -> ClientMiddlewareType:
+    """Sends every request, and says of some that the connection broke before their answer."""
 
-    def __init__(self, ca_file: str, lost: Callable[[str, str], bool]) -> None:
-        super().__init__(connection_verify=ca_file)
-        self._lost = lost
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        answer = await super().send(request, **options)
-        if self._lost(request.method, request.url):
-            raise ServiceResponseError("the connection broke")
+    async def middleware(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        answer = await handler(request)
+        if lost(request.method, str(request.url)):
+            await answer.read()
+            raise aiohttp.ServerDisconnectedError
         return answer
 
+    return middleware
 
-async def test_a_turn_whose_answer_got_lost_is_there_once(
-    azurite: Azurite, container: Container
-) -> None:
+
+async def test_a_turn_whose_answer_got_lost_is_there_once(container: Container) -> None:
     lost: list[str] = []
 
     def first_append(method: str, url: str) -> bool:
@@ -136,7 +134,7 @@ async def test_a_turn_whose_answer_got_lost_is_there_once(
             return True
         return False
 
-    store = BlobStore(container.open(_LosesAnswers(azurite.ca_file, first_append)))
+    store = BlobStore(container.open(losing_answers(first_append)))
     conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(turn("Question 1"))
@@ -146,75 +144,69 @@ async def test_a_turn_whose_answer_got_lost_is_there_once(
     assert [turn.input for turn in read.turns] == ["Question 1", "Question 2"]
 
 
-async def test_a_turn_costs_as_few_requests_as_it_can(
-    azurite: Azurite, container: Container
-) -> None:
-    transport = _Counting(azurite.ca_file)
-    store = BlobStore(container.open(transport))
+async def test_a_turn_costs_as_few_requests_as_it_can(container: Container) -> None:
+    methods: list[str] = []
+    store = BlobStore(container.open(counting(methods)))
     async with store.start(ANONYMOUS) as held:
         await held.append(turn())
     made_leased_appended_released = ["PUT"] * 4
-    assert transport.methods == made_leased_appended_released
-    transport.methods.clear()
+    assert methods == made_leased_appended_released
+    methods.clear()
     async with store.hold(ANONYMOUS, held.conversation.id) as held:
         await held.append(turn())
     leased_read_appended_released = ["PUT", "GET", "PUT", "PUT"]
-    assert transport.methods == leased_read_appended_released
-    transport.methods.clear()
+    assert methods == leased_read_appended_released
+    methods.clear()
     # What a turn does before its first execution: whether it is there and its files, in one.
     assert await store.list_files(ANONYMOUS, held.conversation.id) == []
-    assert transport.methods == ["GET"]
+    assert methods == ["GET"]
 
 
 async def test_a_list_costs_who_signed_in_two_requests_a_turn_and_one_a_page(
-    azurite: Azurite, container: Container
+    container: Container,
 ) -> None:
-    transport = _Counting(azurite.ca_file)
-    store = BlobStore(container.open(transport))
+    methods: list[str] = []
+    store = BlobStore(container.open(counting(methods)))
     async with store.start(ALICE) as held:
         await held.append(turn())
     made_leased_appended_listed_released = ["PUT"] * 5
-    assert transport.methods == made_leased_appended_listed_released
-    transport.methods.clear()
+    assert methods == made_leased_appended_listed_released
+    methods.clear()
     later = replace(turn(), asked_at=datetime(2026, 2, 3, tzinfo=UTC))
     async with store.hold(ALICE, held.conversation.id) as held:
         await held.append(later)
-    assert sorted(transport.methods) == ["DELETE", "GET", *["PUT"] * 4]
+    assert sorted(methods) == ["DELETE", "GET", *["PUT"] * 4]
     for _ in range(11):
         async with store.start(ALICE):
             pass
-    transport.methods.clear()
+    methods.clear()
     page = await store.list_conversations(ALICE, 5)
     page = await store.list_conversations(ALICE, 5, page.next_cursor)
     page = await store.list_conversations(ALICE, 5, page.next_cursor)
     assert [entry.updated_at for entry in page.conversations][-1] == later.asked_at
-    assert transport.methods == ["GET"] * 3
+    assert methods == ["GET"] * 3
 
 
-async def test_a_list_that_cannot_be_kept_costs_no_turn(
-    azurite: Azurite, container: Container
-) -> None:
-    lost = _LosesAnswers(azurite.ca_file, lambda _, url: "/recent/" in url)
+async def test_a_list_that_cannot_be_kept_costs_no_turn(container: Container) -> None:
+    lost = losing_answers(lambda _, url: "/recent/" in url)
     store = BlobStore(container.open(lost))
     async with store.start(ALICE) as held:
         await held.append(turn())
     assert (await store.get(ALICE, held.conversation.id)).turn_count == 1
 
 
-async def test_a_long_history_costs_two_reads_however_long(
-    azurite: Azurite, container: Container
-) -> None:
+async def test_a_long_history_costs_two_reads_however_long(container: Container) -> None:
     store = BlobStore(container.open())
     conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         for _ in range(40):
             await held.append(turn(printed="x" * 10_000))
-    transport = _Counting(azurite.ca_file)
-    counted = BlobStore(container.open(transport), Limits(get_max_bytes=100_000))
+    methods: list[str] = []
+    counted = BlobStore(container.open(counting(methods)), Limits(get_max_bytes=100_000))
     read = await counted.get(ALICE, conversation.id)
     assert read.turn_count == 40
     assert 0 < len(read.turns) < 20
-    assert transport.methods == ["GET", "GET"]
+    assert methods == ["GET", "GET"]
 
 
 WELL_FORMED = {"format": "1", "created_at": "2026-01-02T03:04:05+00:00"}
@@ -259,36 +251,37 @@ async def test_a_foreign_block_blob_is_a_clear_error(
 
 
 async def test_a_foreign_key_is_a_clear_error(container: Container, store: BlobStore) -> None:
-    await container.open().upload_blob("pool-identifier-key", b"short")
+    await container.sdk.upload_blob("pool-identifier-key", b"short")
     with pytest.raises(StoreError, match="pool-identifier-key"):
         await store.identifier_key()
 
 
 async def test_a_missing_container_is_named_by_its_setting(azurite: Azurite) -> None:
-    credential = MintedCredential(ManagedIdentity())
     url = f"{azurite.account_url}/nowhere"
-    async with open_container(url, credential, open_transport(azurite.ca_file)) as container:
+    async with connections(azurite.ca_file) as http:
+        store = BlobStore(Client(url, http, MintedTokens(ManagedIdentity())))
         with pytest.raises(StoreNotFoundError, match="CONVERSATIONS_URL"):
-            await new_conversation(BlobStore(container))
+            await new_conversation(store)
         with pytest.raises(StoreNotFoundError):
-            await BlobStore(container).get(ALICE, "0" * 32)
+            await store.get(ALICE, "0" * 32)
+        with pytest.raises(StoreNotFoundError):
+            await store.identifier_key()
 
 
 async def test_a_token_for_another_service_is_refused(
     azurite: Azurite, container: Container
 ) -> None:
-    credential = MintedCredential(ManagedIdentity(), audience="https://dynamicsessions.io")
-    transport = open_transport(azurite.ca_file)
-    async with open_container(container.url, credential, transport) as client:
+    tokens = MintedTokens(ManagedIdentity(), audience="https://dynamicsessions.io")
+    async with connections(azurite.ca_file) as http:
         with pytest.raises(StoreAccessError):
-            await new_conversation(BlobStore(client))
+            await new_conversation(BlobStore(Client(container.url, http, tokens)))
 
 
 async def test_an_account_that_is_not_reached_is_retryable(unused_tcp_port: int) -> None:
     url = f"https://127.0.0.1:{unused_tcp_port}/account/container"
-    async with open_container(url, MintedCredential(ManagedIdentity())) as container:
+    async with aiohttp.ClientSession() as http:
         with pytest.raises(StoreUnreachableError) as refused:
-            await new_conversation(BlobStore(container))
+            await new_conversation(BlobStore(Client(url, http, MintedTokens(ManagedIdentity()))))
     assert refused.value.status == 503
     assert refused.value.retryable
 
@@ -297,14 +290,12 @@ async def test_the_managed_identity_opens_the_container(
     azurite: Azurite, container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = ManagedIdentity()
-    async with serve(identity.app) as endpoint:
+    async with serve(identity.app) as endpoint, connections(azurite.ca_file) as http:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint}{identity.path}")
         monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", azurite.ca_file)
-        async with (
-            open_credential(None) as credential,
-            open_store(container.url, credential) as store,
-        ):
+        async with open_credential(None) as credential:
+            tokens = Tokens(credential, STORE_SCOPE, lambda: open_credential(None))
+            store = await open_store(container.url, http, tokens)
             conversation = await new_conversation(store)
             async with store.hold(ALICE, conversation.id) as held:
                 await held.append(turn())
@@ -315,21 +306,14 @@ async def test_an_identity_without_token_is_told_from_a_refused_one(
     azurite: Azurite, container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = ManagedIdentity(system_assigned=None)
-    async with serve(identity.app) as endpoint:
+    async with serve(identity.app) as endpoint, connections(azurite.ca_file) as http:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint}{identity.path}")
         monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)
         monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
-        async with (
-            open_credential(None) as credential,
-            open_store(container.url, credential) as store,
-        ):
+        async with open_credential(None) as credential:
+            tokens = Tokens(credential, STORE_SCOPE, lambda: open_credential(None))
             with pytest.raises(IdentityError):
-                await new_conversation(store)
-
-
-def test_the_client_is_imported_by_those_who_open_a_container_only() -> None:
-    program = "import sys, agent.conversations; assert 'azure.storage' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True)
+                await new_conversation(await open_store(container.url, http, tokens))
 
 
 async def test_each_request_is_a_span_that_names_neither_owner_nor_conversation(
