@@ -9,9 +9,15 @@ import pytest_asyncio
 from agent.runtime import Runtime
 from agent.settings import Settings
 from local.stack import LocalStack
+from tests.scheduling import LongestFirst
 from tests.support import PROJECT
 from tests.support.functions_host import HostProcess, host_process
 from tests.support.turns import SwitchableModel
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config) -> LongestFirst:
+    """Asked by pytest-xdist how to share the tests out."""
+    return LongestFirst(config)
 
 
 @dataclass(frozen=True)
