@@ -8,8 +8,12 @@ import contextlib
 import errno
 import math
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from local.session_pool.sandbox import tcp_memory
 
 # ENOENT and ESRCH: the only errors of /proc that mean that a process has ended.
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -33,6 +37,7 @@ def _setting(path: str, otherwise: int) -> int:
 # A socket that may send sends one more message, which may be as large as its buffer.
 _SOCKET_BYTES = 2 * _setting("core/wmem_default", 212992) + _setting("core/rmem_default", 212992)
 _TCP_BYTES = _setting("ipv4/tcp_rmem", 6 << 20) + _setting("ipv4/tcp_wmem", 4 << 20)
+_TCP_TIMEOUT_S = 10
 # So many processes and threads beside the kernel weigh as much as any; see sched(7) for the step.
 _FREE_TASKS = 4
 _WEIGHT_OF_A_STEP = 1.25
@@ -89,24 +94,57 @@ def kept_bytes(pids: list[int]) -> int:
     return sum(_memory_of(pid).kept_bytes for pid in pids)
 
 
-def sockets_bytes(pid: int) -> int:
+def sockets_bytes(pid: int) -> tuple[int, int]:
     """Return how much may wait in the sockets of the network namespace of `pid`.
 
-    A socket's own buffers can be full, see `seccomp` for their size. Those of TCP grow: it counts
-    the smaller of what it may have, and what TCP has on all of the machine.
+    A socket's own buffers can be full, see `seccomp` for their size. Those of TCP grow.
+
+    Returns:
+        What all buffers may hold as they are at first, and what those of TCP may hold beyond: the
+        smaller of what they may grow to, and what TCP has on all of the machine.
     """
     try:
         text = Path(f"/proc/{pid}/net/sockstat").read_text()
     except GONE:
-        return 0
+        return 0, 0
     except OSError as error:
         if error.errno == errno.ENXIO:  # the namespace has ended, and not only the process
-            return 0
+            return 0, 0
         raise
     used = int(text.split(maxsplit=3)[2])
     tcp = next(line for line in text.splitlines() if line.startswith("TCP:"))
-    of_tcp = int(tcp.rpartition(" ")[2]) * _PAGE_BYTES
-    return used * _SOCKET_BYTES + min(used * _TCP_BYTES, of_tcp)
+    of_machine = int(tcp.rpartition(" ")[2]) * _PAGE_BYTES
+    return used * _SOCKET_BYTES, min(used * _TCP_BYTES, of_machine)
+
+
+def tcp_bytes(pid: int, at_first: int, beyond: int) -> int:
+    """Return what TCP sockets hold beyond their first buffers, which takes a process to find out.
+
+    Args:
+        pid: as for `sockets_bytes`.
+        at_first: what that has returned,
+        beyond: and the most that it can be.
+    """
+    try:
+        listed, held = _tcp_sockets(pid)
+        # Out of the lists fall sockets that are closed on both sides, with what nobody read.
+        listed += len(Path(f"/proc/{pid}/net/unix").read_bytes().splitlines()) - 1
+    except OSError:  # they cannot be seen
+        return beyond
+    return min(beyond, held + max(0, at_first // _SOCKET_BYTES - listed) * _TCP_BYTES)
+
+
+def _tcp_sockets(pid: int) -> tuple[int, int]:
+    """Return how many TCP sockets are listed in the network namespace of `pid`, and their bytes."""
+    command = [sys.executable, "-I", "-S", tcp_memory.__file__, str(pid)]
+    try:
+        result = subprocess.run(  # noqa: S603 - our own command line
+            command, capture_output=True, timeout=_TCP_TIMEOUT_S, check=True, env={}
+        )
+        listed, held = map(int, result.stdout.split())
+    except (subprocess.SubprocessError, ValueError) as error:
+        raise OSError("the sockets of a session cannot be seen") from error
+    return listed, held
 
 
 def locks_count(pids: list[int]) -> int:

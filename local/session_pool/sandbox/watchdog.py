@@ -110,10 +110,19 @@ class Watchdog:
         pids = usage.processes_of(roots)
         if usage.locks_count(pids) > limits.locks:
             return True
-        waiting = usage.sockets_bytes(roots[0])
-        if not self._memory:
-            # What control groups count of these depends on their version and on Linux's.
-            return waiting + usage.kept_bytes(pids) > limits.memory_bytes
-        room = limits.memory_bytes - usage.files_bytes([*folders.values()]) - waiting
-        usage.share_processor(pids, roots)
-        return usage.memory_bytes(pids, above=room) > room
+        if self._memory:
+            usage.share_processor(pids, roots)
+
+        def is_too_much_with(waiting: int) -> bool:
+            if not self._memory:
+                # What control groups count of these depends on their version and on Linux's.
+                return waiting + usage.kept_bytes(pids) > limits.memory_bytes
+            room = limits.memory_bytes - usage.files_bytes([*folders.values()]) - waiting
+            return usage.memory_bytes(pids, above=room) > room
+
+        at_first, beyond = usage.sockets_bytes(roots[0])
+        if not is_too_much_with(at_first + beyond):
+            return False
+        return is_too_much_with(at_first) or is_too_much_with(
+            at_first + usage.tcp_bytes(roots[0], at_first, beyond)
+        )

@@ -27,7 +27,7 @@ LOOKS: dict[str, tuple[Callable[[], object], object]] = {
     "its processes": (lambda: usage.processes_of((ITSELF,)), [ITSELF]),
     "its memory": (lambda: usage.memory_bytes([ITSELF], above=0), 0),
     "what is kept for it": (lambda: usage.kept_bytes([ITSELF]), 0),
-    "its sockets": (lambda: usage.sockets_bytes(ITSELF), 0),
+    "its sockets": (lambda: usage.sockets_bytes(ITSELF), (0, 0)),
     "its terminals": (lambda: usage.terminals_count(_SHM), 0),
     "whether it waits": (Idleness(ITSELF).look, "gone"),
 }
