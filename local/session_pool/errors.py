@@ -14,6 +14,7 @@ PoolError
 ├── StorageFullError                507: /mnt/data is full, or this machine's disk
 ├── TooLargeError                   413
 ├── PoolFullError                   429: every session is held
+├── TooManyExecutionsError          429: too many asynchronous ones wait already
 ├── PoolStoppingError               503: the pool ends
 └── AllocationError                 500: a session did not start
 """
@@ -144,6 +145,18 @@ class PoolFullError(PoolError):
     def __init__(self, identifier: str, pool: str) -> None:
         super().__init__(
             f"Error happened when allocating pod for identifier {identifier} in pool {pool}"
+        )
+
+
+class TooManyExecutionsError(PoolError):
+    """So many asynchronous executions wait that no more are taken."""
+
+    status, code = 429, "TooManyRequests"
+
+    def __init__(self, how_many: str) -> None:
+        super().__init__(
+            f"{how_many} asynchronous executions that have not ended: wait for them, or delete"
+            " their session, and send this one again."
         )
 
 

@@ -1,11 +1,12 @@
 """Asynchronous executions: started now, asked for later."""
 
 import asyncio
+import dataclasses
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from local.session_pool.errors import ExecutionNotFoundError
+from local.session_pool.errors import ExecutionNotFoundError, TooManyExecutionsError
 from local.session_pool.pool.clock import Clock
 from local.session_pool.pool.execution import ExecutionRequest, Outcome
 from local.session_pool.pool.session import Session
@@ -14,6 +15,10 @@ from local.session_pool.pool.session import Session
 _MAX_FINISHED = 1000
 _MAX_AGE_S = 3600
 _MAX_BYTES = 128 << 20
+# So many may run or wait, each with its code, for callers who have all gone away again.
+_MAX_UNFINISHED_OF_SESSION = 100
+_MAX_UNFINISHED = 1000
+_MAX_UNFINISHED_CHARS = 32 << 20
 # What an output counts at least: a long one is an open file.
 _OUTPUT_BYTES = 256 << 10
 
@@ -25,7 +30,7 @@ class Operation:
     Attributes:
         operation_id: by which it is polled.
         session_guid: of the session that it runs in.
-        request: what was asked.
+        request: what was asked, without the code.
         task: what it comes to.
         started_at: when it was asked for.
     """
@@ -48,7 +53,8 @@ class Operations:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._operations: dict[tuple[str, str], Operation] = {}
-        self._running: set[asyncio.Task[Outcome]] = set()
+        # Each that has not ended, with the length of its code.
+        self._unfinished: dict[Operation, int] = {}
         # The finished ones as they finished, and how many bytes each of them holds.
         self._finished: dict[Operation, int] = {}
         self._sessions: set[str] = set()
@@ -56,21 +62,37 @@ class Operations:
     def start(
         self, session: Session, request: ExecutionRequest, operation_id: str | None
     ) -> Operation:
-        """Begin an execution; it joins the session's queue."""
+        """Begin an execution; it joins the session's queue.
+
+        Raises:
+            TooManyExecutionsError: too many have not ended yet.
+        """
+        self._check_room(session.guid, len(request.code))
         operation_id = operation_id or str(uuid.uuid4())
         task = asyncio.create_task(session.execute(request))
-        operation = Operation(operation_id, session.guid, request, task, self._clock.now())
+        described = dataclasses.replace(request, code="")
+        operation = Operation(operation_id, session.guid, described, task, self._clock.now())
         replaced = self._operations.get(operation.key)
         if replaced is not None:
             self._forget(replaced)
         self._operations[operation.key] = operation
-        self._running.add(task)
+        self._unfinished[operation] = len(request.code)
         task.add_done_callback(lambda _: self._has_finished(operation))
         if session.guid not in self._sessions:
             self._sessions.add(session.guid)
             # Once for each session, and not for each operation: it would hold all their results.
             session.when_ended(lambda: self._forget_session(session.guid))
         return operation
+
+    def _check_room(self, guid: str, chars: int) -> None:
+        of_session = sum(operation.session_guid == guid for operation in self._unfinished)
+        if of_session >= _MAX_UNFINISHED_OF_SESSION:
+            raise TooManyExecutionsError(f"The session has {_MAX_UNFINISHED_OF_SESSION}")
+        if len(self._unfinished) >= _MAX_UNFINISHED:
+            raise TooManyExecutionsError(f"The pool has {_MAX_UNFINISHED}")
+        if sum(self._unfinished.values()) + chars > _MAX_UNFINISHED_CHARS:
+            held = f"The pool has {_MAX_UNFINISHED_CHARS} characters of code in"
+            raise TooManyExecutionsError(held)
 
     def get(self, session: Session, operation_id: str) -> Operation:
         """Return an operation of this session.
@@ -85,7 +107,7 @@ class Operations:
         return operation
 
     def _has_finished(self, operation: Operation) -> None:
-        self._running.discard(operation.task)
+        del self._unfinished[operation]
         if not operation.task.cancelled():
             operation.task.exception()  # that of a session that ended is nobody's any more
         if self._operations.get(operation.key) is operation:
@@ -112,7 +134,7 @@ class Operations:
 
     async def close(self) -> None:
         """Give up what still runs."""
-        tasks = [*self._running]
+        tasks = [operation.task for operation in self._unfinished]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,14 +7,16 @@ import os
 from typing import Any
 
 import httpx2
+import jsonschema
 import pytest
 
 from local.session_pool import Clock
-from local.session_pool.errors import ExecutionNotFoundError
+from local.session_pool.errors import ExecutionNotFoundError, TooManyExecutionsError
 from local.session_pool.http.operations import Operations
 from local.session_pool.pool.execution import ExecutionRequest, Outcome
 from local.session_pool.pool.session import Session
 from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
+from tests.local.session_pool.http import shapes
 from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -128,14 +130,73 @@ async def test_results_are_kept_up_to_a_number_and_for_an_hour() -> None:
     clock = Clock()
     operations, session = Operations(clock), QuickSession()
     request = ExecutionRequest("1", asynchronous=True)
-    started = [operations.start(session, request, None) for _ in range(1001)]
-    await asyncio.gather(*(operation.task for operation in started))
+    started = []
+    for _ in range(13):
+        started += [operations.start(session, request, None) for _ in range(77)]
+        await asyncio.gather(*(operation.task for operation in started[-77:]))
     with pytest.raises(ExecutionNotFoundError):
         operations.get(session, started[0].operation_id)
     assert operations.get(session, started[1].operation_id) is started[1]
     clock.advance(3601)
     with pytest.raises(ExecutionNotFoundError):
         operations.get(session, started[-1].operation_id)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "of_each", "chars", "says"),
+    [
+        (1, 100, 1, "The session has 100 asynchronous executions"),
+        (10, 100, 1, "The pool has 1000 asynchronous executions"),
+        (1, 8, 4 << 20, "The pool has 33554432 characters of code in asynchronous executions"),
+    ],
+)
+async def test_no_more_than_so_many_executions_wait(
+    sessions: int, of_each: int, chars: int, says: str
+) -> None:
+    operations, request = Operations(Clock()), ExecutionRequest("#" * chars, asynchronous=True)
+    waiting = [BusySession(f"{n}") for n in range(sessions)]
+    for session in waiting:
+        for _ in range(of_each):
+            operations.start(session, request, None)
+    refused_at = BusySession("another") if sessions > 1 else waiting[0]
+    with pytest.raises(TooManyExecutionsError) as refused:
+        operations.start(refused_at, request, None)
+    assert refused.value.message.startswith(says)
+    # Those of a session that ends make room.
+    waiting[0].ended.set()
+    await asyncio.sleep(0.01)
+    started = operations.start(BusySession("later"), request, None)
+    assert len(started.request.code) == 0
+    await operations.close()
+
+
+async def test_one_too_many_is_refused_in_the_services_words_and_the_others_go_on(
+    session: PoolClient,
+) -> None:
+    await start(
+        session, "import os, time\nwhile not os.path.exists('/mnt/data/go'): time.sleep(0.01)"
+    )
+    answers = [await start(session, f"{n}") for n in range(100)]
+    assert [answer.status_code for answer in answers] == [202] * 99 + [429]
+    jsonschema.validate(answers[-1].json(), shapes.ERROR)
+    assert answers[-1].headers["x-ms-error-code"] == "TooManyRequests"
+    await session.upload("go", b"")
+    last = await finished(session, answers[-2].json()["id"])
+    assert last["result"]["executionResult"] == 98
+    assert (await start(session, "1")).status_code == 202
+
+
+class BusySession(Session):
+    """A session whose executions last until it ends."""
+
+    def __init__(self, guid: str) -> None:
+        self.guid = guid
+        self._on_end = []
+        self.ended = asyncio.Event()
+
+    async def execute(self, request: ExecutionRequest) -> Outcome:
+        await self.ended.wait()
+        return Outcome(True, "", "", 0)
 
 
 class QuickSession(Session):
