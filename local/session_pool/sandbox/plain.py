@@ -45,9 +45,8 @@ class PlainKernels:
             raise KernelStartError(f"no sandbox can be started: {error}") from error
         except asyncio.CancelledError:  # the pool stops: what is being started must not stay
             process = await starting
-            process.kill()
+            kernel.close()  # without its pipes it ends
             await asyncio.to_thread(process.wait)
-            kernel.close()
             raise
         finally:
             kernel.close_guest_ends()
@@ -61,7 +60,6 @@ class PlainKernels:
             if isinstance(error, OSError):
                 await asyncio.sleep(0.05)  # what it says comes after it is gone
             output = kernel.stderr.take(2000).text.strip()
-            process.kill()
             kernel.close()
             if isinstance(error, OSError):
                 raise KernelStartError(output or str(error)) from error

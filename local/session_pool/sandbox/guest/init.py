@@ -1,5 +1,8 @@
 """Pid 1 of a session: orphans end with it, and nothing in it is worth taking over.
 
+It ends when the pool has closed the pipe of the requests, or was killed: whatever has become of the
+kernel, nothing of the session stays then.
+
 It has the user of the code that runs beside it. So it is not dumpable, which closes its memory in
 /proc to that code, whatever Yama says; and it has the filter and the limits of the session too.
 """
@@ -7,9 +10,12 @@ It has the user of the code that runs beside it. So it is not dumpable, which cl
 import ctypes
 import fcntl
 import os
+import select
 import struct
 from collections.abc import Callable
 from typing import NoReturn
+
+from . import frames
 
 _PR_SET_DUMPABLE = 4
 _SIGCHLD, _SIG_IGN, _SIGNALS = 17, 1, range(1, 65)
@@ -21,11 +27,11 @@ _HEADERS_BYTES = 64 + 56
 _CODE = {
     "x86_64": bytes.fromhex(
         # prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), which exec has undone; if that fails, the end
-        "b89d000000 bf04000000 31f6 31d2 4d31d2 4d31c0 0f05 85c0 752b"
+        "b89d000000 bf04000000 31f6 31d2 4d31d2 4d31c0 0f05 85c0 753d"
         # write(ready, "1", 1), close(ready)
         "6a31 4889e6 b801000000 bf03000000 ba01000000 0f05 b803000000 bf03000000 0f05"
-        # for ever: pause()
-        "b822000000 0f05 ebf7"
+        # until it is hung up: poll({requests, 0}, 1, -1)
+        "6a04 4889e7 be01000000 baffffffff b807000000 0f05 83f801 75ea"
         # the end: exit_group(70)
         "b8e7000000 bf46000000 0f05"
     )
@@ -73,7 +79,7 @@ def make_program() -> int | None:
 
 
 def become(ready: int, lock: Callable[[], None], program: int | None = None) -> NoReturn:
-    """Lock this process in, say so, and reap until it is killed.
+    """Lock this process in, say so, and reap until it is killed or the pool has gone.
 
     Args:
         ready: a descriptor; one byte is written to it when nothing can be taken over any more.
@@ -90,13 +96,16 @@ def become(ready: int, lock: Callable[[], None], program: int | None = None) -> 
         if program is not None:
             spare = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 300) for each in (ready, program)]
             os.dup2(spare[0], _READY)
+            os.set_inheritable(frames.REQUESTS, True)
             os.closerange(0, _READY)
-            os.closerange(_READY + 1, spare[0])
+            os.closerange(frames.REQUESTS + 1, spare[0])
             os.execve(spare[1], ["init"], {})  # noqa: S606 - no shell wanted
         os.write(ready, b"1")
-        os.closerange(0, 1024)
-        while True:
-            _libc.pause()
+        os.closerange(0, frames.REQUESTS)
+        os.closerange(frames.REQUESTS + 1, 1024)
+        requests = select.poll()
+        requests.register(frames.REQUESTS, 0)
+        requests.poll()
     except BaseException as error:
         os.write(2, f"pid 1: {type(error).__name__}: {error}".encode())
     finally:
