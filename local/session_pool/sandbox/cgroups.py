@@ -46,10 +46,13 @@ class ControlGroups:
     Attributes:
         version: of the kernel's interface, 1 or 2.
         parents: one folder for each controller (version 1) or one for all (version 2).
+        share_processor: whether a session with many processes gets no more of the processor than
+            one with one; a subtree may have been handed to us without that.
     """
 
     version: int
     parents: tuple[Path, ...]
+    share_processor: bool
 
     @classmethod
     def find(cls) -> "ControlGroups | None":
@@ -76,7 +79,8 @@ class ControlGroups:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
                 continue
-            return cls(2, (parent,))
+            controllers = (parent / "cgroup.subtree_control").read_text().split()
+            return cls(2, (parent,), "cpu" in controllers)
         return None
 
     @classmethod
@@ -94,13 +98,13 @@ class ControlGroups:
             for parent in parents:
                 _remove(parent)
             return None
-        # Optional: a session with many processes gets no more of the processor than one with one.
+        # Optional, as in version 2.
         with contextlib.suppress(OSError):
             parent = _ROOT / "cpu" / _own_group("cpu") / name
             _remove_left_behind(parent.parent)
             parent.mkdir()
             parents.append(parent)
-        return cls(1, tuple(parents))
+        return cls(1, tuple(parents), len(parents) == 3)
 
     def make(self, limits: SessionLimits) -> SessionGroup:
         """Return a new group with a session's limits.

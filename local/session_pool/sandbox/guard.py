@@ -28,7 +28,11 @@ class GuardedKernels:
         self._source = source
         self._limits = limits
         self._groups = ControlGroups.find() if control_groups else None
-        self._watchdog = Watchdog(limits, memory=self._groups is None)
+        self._watchdog = Watchdog(
+            limits,
+            memory=self._groups is None,
+            processor=self._groups is None or not self._groups.share_processor,
+        )
         # Moving a process between groups may wait for the whole kernel: never on the event loop.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="control-groups")
         held_by = "watchdog" if self._groups is None else f"cgroup v{self._groups.version}"

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,28 +41,33 @@ _TCP_BYTES = _setting("ipv4/tcp_rmem", 6 << 20) + _setting("ipv4/tcp_wmem", 4 <<
 _TCP_TIMEOUT_S = 10
 # So many processes and threads beside the kernel weigh as much as any; see sched(7) for the step.
 _FREE_TASKS = 4
+_GROUP_S = 0.1
 _WEIGHT_OF_A_STEP = 1.25
 
 
 def processes_of(roots: tuple[int, ...]) -> list[int]:
-    """Return the host's pids of `roots` and all that descends from them."""
-    found: list[int] = []
+    """Return the host's pids of `roots` and all that descends from them, each once."""
+    found: dict[int, None] = {}
     pending = [pid for pid in roots if pid]
     while pending and len(found) < _MAX_PROCESSES:
         pid = pending.pop()
-        found.append(pid)
+        if pid in found:
+            continue
+        found[pid] = None
         for task in _threads_of(pid):
             with contextlib.suppress(*GONE):  # the others are not
                 children = Path(f"/proc/{pid}/task/{task}/children").read_bytes()
                 pending.extend(map(int, children.split()))
-    return found
+    return [*found]
 
 
 def share_processor(pids: list[int], roots: tuple[int, ...]) -> None:
     """Give what a session starts beside its kernel the share of the processor of one process.
 
     The kernel's main thread keeps its own: the next cell is no slower for it. Raising niceness is
-    allowed to every user; nothing in a session can lower it again.
+    allowed to every user; nothing in a session can lower it again. Where Linux gives each group
+    that `setsid` makes a share of its own (see sched(7), autogroup), that share is made as small.
+    Blocks for a tenth of a second for each such group: an ordinary user has to wait so long.
     """
     tasks = [
         task for pid in pids for task in _threads_of(pid) if task not in roots and pid != roots[0]
@@ -74,6 +80,26 @@ def share_processor(pids: list[int], roots: tuple[int, ...]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getpriority(os.PRIO_PROCESS, task) < nice:
                 os.setpriority(os.PRIO_PROCESS, task, nice)
+    of_kernel = _autogroup_of(roots[1])
+    seen = {of_kernel}
+    for pid in pids:
+        group = _autogroup_of(pid)
+        if group in seen or group is None:
+            continue
+        seen.add(group)
+        if group[1] < nice:
+            with contextlib.suppress(*GONE, PermissionError, BlockingIOError):
+                Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+            time.sleep(_GROUP_S)
+
+
+def _autogroup_of(pid: int) -> tuple[str, int] | None:
+    """Return the name and the niceness of the group that a process is scheduled in, if in one."""
+    try:
+        name, _, nice = Path(f"/proc/{pid}/autogroup").read_text().split()
+    except (*GONE, ValueError):
+        return None
+    return name, int(nice)
 
 
 def memory_bytes(pids: list[int], *, above: int) -> int:

@@ -28,13 +28,18 @@ class Watchdog:
     Args:
         limits: of each session.
         memory: whether it watches all memory; False where a control group does.
+        processor: whether it shares the processor among sessions; as for memory.
     """
 
-    def __init__(self, limits: SessionLimits, *, memory: bool) -> None:
+    def __init__(self, limits: SessionLimits, *, memory: bool, processor: bool) -> None:
         self._limits = limits
         self._memory = memory
+        self._processor = processor
         self._watched: set[KernelProcess] = set()
         self._blind_since_s: dict[KernelProcess, float] = {}
+        # Whose share of the processor is just being made smaller, which takes a while.
+        self._sharing: set[KernelProcess] = set()
+        self._sharing_thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-sharing")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox-watchdog")
         self._task: asyncio.Task[None] | None = None
 
@@ -48,6 +53,7 @@ class Watchdog:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._thread.shutdown()
+        await asyncio.to_thread(self._sharing_thread.shutdown, cancel_futures=True)
 
     def watch(self, kernel: KernelProcess) -> None:
         """Look at this one too, until it has died."""
@@ -62,7 +68,8 @@ class Watchdog:
             started_s = loop.time()
             look_at_idle = round_number % _IDLE_ROUNDS == 0
             for kernel in [*self._watched]:
-                if kernel.is_executing or look_at_idle or kernel in self._blind_since_s:
+                is_blind = kernel in self._blind_since_s
+                if kernel.is_executing or look_at_idle or is_blind:
                     await self._look_at(kernel)
             spent_s = loop.time() - started_s
             await asyncio.sleep(max(_INTERVAL_S, spent_s / _MAX_SHARE))
@@ -71,7 +78,7 @@ class Watchdog:
         if kernel.died.is_set():
             return
         try:
-            exceeds = await self._exceeds(kernel)
+            exceeds, pids = await self._exceeds(kernel)
         except Exception as error:
             now_s = asyncio.get_running_loop().time()
             since_s = self._blind_since_s.setdefault(kernel, now_s)
@@ -84,8 +91,19 @@ class Watchdog:
         if exceeds:
             # Not waited for: others have limits too.
             kernel.end()
+        elif self._processor and kernel not in self._sharing:
+            self._sharing.add(kernel)
+            work = functools.partial(usage.share_processor, pids, kernel.pids)
+            sharing = asyncio.get_running_loop().run_in_executor(self._sharing_thread, work)
+            sharing.add_done_callback(lambda done: self._have_shared(kernel, done))
 
-    async def _exceeds(self, kernel: KernelProcess) -> bool:
+    def _have_shared(self, kernel: KernelProcess, done: asyncio.Future[None]) -> None:
+        self._sharing.discard(kernel)
+        if not done.cancelled() and done.exception() is not None:
+            _log.warning("a session's share of the processor: %s", done.exception())
+
+    async def _exceeds(self, kernel: KernelProcess) -> tuple[bool, list[int]]:
+        """Return whether it takes too much, and its processes."""
         with contextlib.ExitStack() as opened:
             folders = {}
             for name, folder in kernel.writable_directories.items():
@@ -97,21 +115,21 @@ class Watchdog:
 
     def _look(
         self, folders: dict[str, int], roots: tuple[int, int], opened: contextlib.ExitStack
-    ) -> bool:
+    ) -> tuple[bool, list[int]]:
         with opened:
-            return self._is_too_much(folders, roots)
+            pids = usage.processes_of(roots)
+            return self._is_too_much(folders, roots, pids), pids
 
-    def _is_too_much(self, folders: dict[str, int], roots: tuple[int, int]) -> bool:
+    def _is_too_much(
+        self, folders: dict[str, int], roots: tuple[int, int], pids: list[int]
+    ) -> bool:
         limits = self._limits
         if any(usage.files_count(folder) > limits.inodes for folder in folders.values()):
             return True
         if usage.terminals_count(folders["shm"]) > limits.terminals:
             return True
-        pids = usage.processes_of(roots)
         if usage.locks_count(pids) > limits.locks:
             return True
-        if self._memory:
-            usage.share_processor(pids, roots)
 
         def is_too_much_with(waiting: int) -> bool:
             if not self._memory:
