@@ -89,7 +89,9 @@ class TreeCopy:
     ) -> None:
         first = self._copied.get(found.st_ino)
         if first is not None:
-            os.link(first, name, src_dir_fd=self.target, dst_dir_fd=target, follow_symlinks=False)
+            ends = {"src_dir_fd": self.target, "dst_dir_fd": target}
+            with self._as_user():
+                os.link(first, name, follow_symlinks=False, **ends)
             return
         size = min(found.st_size, found.st_blocks * 512)
         if size > self.room_bytes:
