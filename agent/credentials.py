@@ -4,11 +4,9 @@ https://learn.microsoft.com/python/api/azure-identity/azure.identity.aio.default
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from http import HTTPStatus
+from collections.abc import Callable
 from typing import Final
 
-import httpx2
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AsyncioRequestsTransport
 
@@ -112,23 +110,3 @@ class Tokens:
         """Close the credential that this made, if any."""
         if self._other is not None:
             await self._other.close()
-
-
-class RenewRefusedToken(httpx2.Auth):
-    """Sends a request once more, with another token, when the service refused the first one.
-
-    The request brings its own token.
-    """
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    async def async_auth_flow(
-        self, request: httpx2.Request
-    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Called by the client for each request."""
-        response = yield request
-        refused = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if response.status_code == HTTPStatus.UNAUTHORIZED and await self._tokens.renew(refused):
-            request.headers["Authorization"] = f"Bearer {await self._tokens()}"
-            yield request

@@ -27,7 +27,6 @@ from agent.credentials import (
     MODEL_SCOPE,
     POOL_SCOPE,
     STORE_SCOPE,
-    RenewRefusedToken,
     Tokens,
     open_credential,
 )
@@ -222,14 +221,6 @@ class Runtime:
             return session
 
         http = http_client()
-        model_http = await opening.enter_async_context(
-            httpx2.AsyncClient(
-                transport=AiohttpTransport(http),
-                auth=RenewRefusedToken(model_tokens),
-                # Whoever answers with another address would get the conversation sent there.
-                follow_redirects=False,
-            )
-        )
         if settings.open_data_hosts:
             try:
                 self.fetch_picture = import_module(_DOWNLOAD).fetcher(
@@ -252,7 +243,7 @@ class Runtime:
             jupyter_format=settings.pool_jupyter_format,
         )
         turns = TurnServices(
-            model=chat_service(deployment, model_tokens, model_http),
+            model=chat_service(deployment, model_tokens, AiohttpTransport(http)),
             sessions=sessions or None,
             options=TurnOptions(
                 timeout_s=settings.turn_timeout_seconds,

@@ -24,6 +24,7 @@ FOUNDATION = {
     "pictures",
     "telemetry",
     "text",
+    "tokens",
 }
 
 # Room of agent/ (and function_app) → the rooms that it uses.

@@ -31,7 +31,7 @@ from agent.errors import (
     StoreError,
 )
 from agent.memory import Share
-from agent.session_pool.transport import TokenProvider
+from agent.tokens import TokenProvider
 
 # What another caller is told to wait while a turn runs: most take some seconds.
 BUSY_RETRY_AFTER_S: Final = 5

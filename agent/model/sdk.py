@@ -8,7 +8,7 @@ from agent.model.lean_imports import lean_imports
 
 with lean_imports():
     import openai
-    from openai import AsyncOpenAI, NotGiven
+    from openai import AsyncOpenAI
     from openai._models import FinalRequestOptions
     from openai._utils._json import openapi_dumps
     from semantic_kernel import Kernel
@@ -48,7 +48,6 @@ __all__ = [
     "KernelFunction",
     "KernelFunctionFromMethod",
     "KernelPlugin",
-    "NotGiven",
     "PromptExecutionSettings",
     "StreamingChatMessageContent",
     "TextContent",

@@ -5,9 +5,10 @@ same for all: a turn costs half the CPU time.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote, urlencode
 
@@ -22,7 +23,6 @@ from agent.model.sdk import (
     ChatHistory,
     ChatMessageContent,
     FinalRequestOptions,
-    NotGiven,
     PromptExecutionSettings,
     StreamingChatMessageContent,
     kernel_function_metadata_to_function_call_format,
@@ -31,6 +31,7 @@ from agent.model.sdk import (
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion, whole_characters
 from agent.telemetry.calls import count_retry
 from agent.telemetry.recording import outgoing_headers
+from agent.tokens import TokenProvider
 
 V1: Final = "v1"
 # Where a function has the JSON schema of its arguments, if it is not Semantic Kernel's own.
@@ -93,14 +94,14 @@ async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterato
         ModelAnswerInvalidError: it is something else.
         AgentError: it is an error of the service.
     """
+    pieces = _pieces(response)
     if "json" in response.headers.get("content-type", ""):
         with _broken_is_cut():
-            answer.add_data(await response.aread())
+            answer.add_data(b"".join([piece async for piece in pieces]))
         answer.end()
         yield
         return
     lines, events, start = EventLines(), 0, b""
-    pieces = response.aiter_bytes()
     with _broken_is_cut():
         async for piece in pieces:
             if not events:
@@ -120,6 +121,14 @@ async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterato
         answer.add_data(start)
     answer.end()
     yield
+
+
+def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """The body as it comes; httpx2 would count and time even that which it need not decode."""
+    stream = response.stream
+    if isinstance(stream, httpx2.AsyncByteStream) and "content-encoding" not in response.headers:
+        return aiter(stream)
+    return response.aiter_bytes()
 
 
 async def _drain(pieces: AsyncIterator[bytes]) -> None:
@@ -174,15 +183,15 @@ class Deployment:
 class _Client(AsyncOpenAI):
     """The client, which sends one kind of request, and waits only as long as a caller would."""
 
-    _kept: tuple[httpx2.URL, list[tuple[bytes, bytes]], dict[str, Any]] | None = None
+    _kept: tuple[httpx2.URL, httpx2.Headers, dict[str, Any]] | None = None
 
     def __init__(
-        self,
-        deployment: Deployment,
-        token: Callable[[], Awaitable[str]],
-        http: httpx2.AsyncClient,
+        self, deployment: Deployment, tokens: TokenProvider, transport: httpx2.AsyncBaseTransport
     ) -> None:
-        super().__init__(base_url=deployment.url, api_key=token, http_client=http)
+        http = httpx2.AsyncClient(transport=transport)
+        super().__init__(base_url=deployment.url, api_key=tokens.__call__, http_client=http)
+        self._tokens = tokens
+        self._transport = transport
         # Made once: the client's `post` goes through all of it for each call. Azure OpenAI takes no
         # idempotency key; without one here, the client would draw one each time.
         self._completion = FinalRequestOptions.construct(
@@ -199,6 +208,15 @@ class _Client(AsyncOpenAI):
         options = self._completion.model_copy(update=changes)
         return await self.request(httpx2.Response, options, stream=True)
 
+    async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
+        """The options of one attempt, with a token of its own.
+
+        The client puts all its headers together to find out that there is no other one.
+        """
+        given = options.headers if isinstance(options.headers, Mapping) else {}
+        options.headers = {**given, "Authorization": f"Bearer {await self._tokens()}"}
+        return options
+
     def _build_request(
         self, options: FinalRequestOptions, *, retries_taken: int = 0
     ) -> httpx2.Request:
@@ -206,24 +224,37 @@ class _Client(AsyncOpenAI):
 
         The client puts them together anew for each: a fifth of a turn's CPU time.
         """
+        # The request's own are its token and its trace.
+        own = options.headers if isinstance(options.headers, Mapping) else {}
         if self._kept is None:
             first = super()._build_request(options, retries_taken=retries_taken)
-            # What one request has and the next one has not.
-            own = {"authorization", "content-length", *map(str.lower, options.headers or {})}
-            headers = [(k, v) for k, v in first.headers.raw if k.decode().lower() not in own]
-            self._kept = (first.url, headers, first.extensions)
+            for name in ("content-length", *own):
+                first.headers.pop(name, None)
+            self._kept = (first.url, first.headers, first.extensions)
         url, headers, extensions = self._kept
-        return httpx2.Request(
-            "POST",
-            url,
-            # The request's own are its token, which the client has put there, and its trace.
-            headers=[
-                *headers,
-                *((name.encode(), value.encode()) for name, value in _texts(options.headers)),
-            ],
-            content=openapi_dumps(options.json_data),
-            extensions=extensions,
-        )
+        body = httpx2.ByteStream(openapi_dumps(options.json_data))
+        request = httpx2.Request("POST", url, headers=headers, stream=body, extensions=extensions)
+        request.headers |= {name: text for name, text in own.items() if isinstance(text, str)}
+        request.read()
+        return request
+
+    async def _send_request(
+        self, request: httpx2.Request, *, stream: bool, **_: object
+    ) -> httpx2.Response:
+        """The answer, whose body is not read yet; asked for once more where a token was refused.
+
+        Sent as it is: redirects and cookies are not followed, and the rest of what httpx2 does for
+        a request is of no use to this one. Whoever answers with another address would get the
+        conversation sent there.
+        """
+        response = await self._transport.handle_async_request(request)
+        refused = request.headers["Authorization"].removeprefix("Bearer ")
+        if response.status_code == HTTPStatus.UNAUTHORIZED and await self._tokens.renew(refused):
+            await response.aclose()
+            request.headers["Authorization"] = f"Bearer {await self._tokens()}"
+            response = await self._transport.handle_async_request(request)
+        response.request = request
+        return response
 
     def platform_headers(self) -> dict[str, str]:
         """Nothing about this machine: six headers cost as much CPU time as the body."""
@@ -237,12 +268,6 @@ class _Client(AsyncOpenAI):
         if retries:
             count_retry("model")
         return retries
-
-
-def _texts(headers: Mapping[str, object] | NotGiven) -> Iterator[tuple[str, str]]:
-    for name, value in (headers or {}).items():
-        if isinstance(value, str):
-            yield name, value
 
 
 class ChatService(ChatCompletionClientBase):
@@ -351,7 +376,7 @@ def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
 
 
 def chat_service(
-    deployment: Deployment, token: Callable[[], Awaitable[str]], http: httpx2.AsyncClient
+    deployment: Deployment, tokens: TokenProvider, transport: httpx2.AsyncBaseTransport
 ) -> ChatService:
     """The model as Semantic Kernel's chat completion service; one per worker.
 
@@ -361,7 +386,7 @@ def chat_service(
 
     Args:
         deployment: the model.
-        token: gives a token for each request.
-        http: an open client that outlives the service.
+        tokens: gives a token for each request.
+        transport: sends requests.
     """
-    return ChatService(ai_model_id=deployment.name, client=_Client(deployment, token, http))
+    return ChatService(ai_model_id=deployment.name, client=_Client(deployment, tokens, transport))

@@ -37,9 +37,10 @@ from agent.session_pool.survey import (
     read_survey,
     survey_code,
 )
-from agent.session_pool.transport import ContentOpener, PoolCalls, TokenProvider, out_of_time
+from agent.session_pool.transport import ContentOpener, PoolCalls, out_of_time
 from agent.telemetry import logger
 from agent.telemetry.calls import annotate_execution
+from agent.tokens import TokenProvider
 
 # The service ends an execution after 220 s, whatever was asked for.
 EXECUTION_TIMEOUT_CEILING_S = 220

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -26,6 +25,7 @@ from agent.errors import (
 from agent.telemetry import logger
 from agent.telemetry.calls import HttpSpan, count_retry
 from agent.telemetry.recording import outgoing_headers
+from agent.tokens import TokenProvider
 
 API_VERSION = "2025-10-02-preview"
 CONNECT_TIMEOUT_S = 10
@@ -40,18 +40,6 @@ _NOT_TAKEN = (
     aiohttp.ClientConnectionResetError,
 )
 ROLE = "Azure ContainerApps Session Executor"
-
-
-class TokenProvider(Protocol):
-    """Gives a token when it is called."""
-
-    async def __call__(self) -> str:
-        """A token."""
-        ...
-
-    async def renew(self, refused: str) -> bool:
-        """Forget a token that the pool refused; tells whether there is another one now."""
-        ...
 
 
 type ContentOpener = Callable[[], AsyncIterator[bytes]]

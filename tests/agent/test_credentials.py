@@ -1,17 +1,15 @@
 """A token that its service refuses is renewed once."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx2
 import pytest
 import pytest_asyncio
 from azure.core.credentials import AccessTokenInfo
 
-from agent.credentials import MEMORY_S, RenewRefusedToken, Tokens
+from agent.credentials import MEMORY_S, Tokens
 from agent.errors import PoolAccessError
 from agent.events import TurnFailed, TurnFinished
 from agent.runtime import Runtime
@@ -100,24 +98,6 @@ async def test_a_service_that_refuses_every_token_has_the_next_one_after_a_while
     assert await tokens.renew("0")
     assert not await tokens.renew("1")
     assert len(opened) == 1
-
-
-async def test_a_refused_call_is_sent_once_more(tokens: Tokens) -> None:
-    sent: Counter[str] = Counter()
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        sent[request.headers["authorization"]] += 1
-        return httpx2.Response(401 if sent["Bearer 1"] < 2 else 200)
-
-    transport = httpx2.MockTransport(answer)
-    async with httpx2.AsyncClient(transport=transport, auth=RenewRefusedToken(tokens)) as client:
-        refused = await client.post("http://a", headers={"Authorization": "Bearer 0"}, content=b"x")
-        assert refused.status_code == 401
-        assert sent == {"Bearer 0": 1, "Bearer 1": 1}
-        # The next one has the new token, and no third one is asked for.
-        answered = await client.post("http://a", headers={"Authorization": "Bearer 1"})
-        assert answered.status_code == 200
-        assert sent == {"Bearer 0": 1, "Bearer 1": 2}
 
 
 @pytest_asyncio.fixture(loop_scope="session")

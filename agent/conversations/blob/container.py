@@ -23,9 +23,9 @@ from yarl import URL
 
 from agent.conversations.blob.errors import error_of
 from agent.errors import AgentError, StoreUnreachableError
-from agent.session_pool.transport import TokenProvider
 from agent.telemetry import logger
 from agent.telemetry.calls import HttpSpan, count_retry
+from agent.tokens import TokenProvider
 
 API_VERSION: Final = "2025-11-05"
 # Of one call with its retries; a block of a file is one call.

@@ -62,7 +62,7 @@ from agent.conversations.store import (
 from agent.errors import ConversationUnreadableError, FileNotStoredError
 from agent.media_types import media_type_of
 from agent.memory import Share
-from agent.session_pool.transport import TokenProvider
+from agent.tokens import TokenProvider
 
 FORMAT: Final = "1"
 # Most histories are read by the first call; a longer one costs a second call for its end.

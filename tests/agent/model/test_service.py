@@ -1,11 +1,13 @@
 """The short cuts through openai and Semantic Kernel: the libraries must still take them."""
 
+from collections import Counter
 from typing import Any
 
 import httpx2
 import pytest
 
 from agent.model import service
+from agent.model.sdk import openai
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
 from local.azure_openai.requests import AssistantMessage
@@ -19,7 +21,9 @@ SHORT_CUTS = {
     (service.ModelSettings, "__deepcopy__"),
     (service.ChatService, "_prepare_chat_history_for_request"),
     (service.ChatService, "_update_function_choice_settings_callback"),
+    (service._Client, "_prepare_options"),
     (service._Client, "_build_request"),
+    (service._Client, "_send_request"),
 }
 
 
@@ -84,3 +88,39 @@ async def test_the_tool_has_one_name_in_the_instructions_and_on_the_wire(
     said = second.messages[2]
     assert isinstance(said, AssistantMessage)
     assert [call.function.name for call in said.tool_calls or ()] == ["execute_python"]
+
+
+class Tokens:
+    """Has the token 0, and 1 once that was refused."""
+
+    def __init__(self) -> None:
+        self.renewed = 0
+
+    async def __call__(self) -> str:
+        return str(self.renewed)
+
+    async def renew(self, refused: str) -> bool:
+        if refused == "0":
+            self.renewed = 1
+        return refused == "0"
+
+
+async def test_a_call_whose_token_was_refused_is_sent_once_more() -> None:
+    sent: Counter[str] = Counter()
+    accepted = ""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent[request.headers["authorization"]] += 1
+        accepts = request.headers["authorization"] == accepted
+        assert request.content == b'{"messages":[]}'
+        return httpx2.Response(200 if accepts else 401)
+
+    deployment = service.Deployment("https://model.example", "a", "2024-10-21")
+    client = service.chat_service(deployment, Tokens(), httpx2.MockTransport(answer)).client
+    with pytest.raises(openai.AuthenticationError):
+        await client.complete({"messages": []})
+    assert sent == {"Bearer 0": 1, "Bearer 1": 1}
+    accepted = "Bearer 1"
+    # The next one has the new token, and no third one is asked for.
+    assert (await client.complete({"messages": []})).status_code == 200
+    assert sent == {"Bearer 0": 1, "Bearer 1": 2}
