@@ -114,7 +114,7 @@ async def health_ready(req: Request) -> Response:
 
 
 async def _answer(route: str, req: Request) -> Response:
-    dispatch = await asyncio.wrap_future(_dispatch)
+    dispatch = _dispatch.result() if _dispatch.done() else await asyncio.wrap_future(_dispatch)
     response: Response = await dispatch(
         route,
         req,

@@ -1,8 +1,8 @@
 """One call of the model: the history in, typed pieces of its message out, in our errors."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +14,11 @@ from agent.errors import (
     ModelFailedError,
     ModelUnreachableError,
 )
+from agent.model.kernel import offers
 from agent.model.parameters import ModelParameters
 from agent.model.refusals import Refusal, retry_after_s
 from agent.model.sdk import (
     ChatHistory,
-    FunctionChoiceBehavior,
     Kernel,
     openai,
 )
@@ -30,8 +30,6 @@ from agent.model.wire import Answer
 # less CPU time, so that is how they are asked for first.
 SLOW_S: Final = 30
 STREAM_LAST_S: Final = 60
-# The turn calls the tools itself: with its own budget.
-_TOOLS: Final = FunctionChoiceBehavior.Auto(auto_invoke=False)
 
 
 async def ask(
@@ -61,27 +59,30 @@ async def ask(
         ModelError: by what went wrong.
         DeadlineExceededError: the deadline came first; what the model said until then was yielded.
     """
-    settings = ModelSettings(
-        function_choice_behavior=_TOOLS if tools else None,
-        extension_data=parameters.as_fields(),
-    )
-    call = _Call(service, kernel, history, settings)
+    settings = ModelSettings(extension_data=parameters.as_fields())
+    # Not by Semantic Kernel's function choice, which reads the kernel again for each call: the turn
+    # calls the tools itself, with its own budget.
+    settings.offer(offers(kernel) if tools else [])
+    call = _Call(service, history, settings)
     yielded = 0
     try:
-        with _as_model_errors():
-            if not stream and await call.whole(answer, deadline):
-                yield answer.text
-                return
-            settings.fill(answer, stream=True)
-            pieces = call.in_pieces(deadline) if stream else call.gathered(answer, deadline)
-            async with aclosing(pieces) as texts:
-                async for text in texts:
-                    yielded += len(text)
-                    yield text
-    except DeadlineExceededError:
+        if not stream and await call.whole(answer, deadline):
+            yield answer.text
+            return
+        settings.fill(answer, stream=True)
+        pieces = call.in_pieces(deadline) if stream else call.gathered(answer, deadline)
+        async with aclosing(pieces) as texts:
+            async for text in texts:
+                yielded += len(text)
+                yield text
+    except TimeoutError as error:
         if rest := answer.text[yielded:]:
             yield rest
-        raise
+        raise DeadlineExceededError(
+            "The model did not answer before the turn's deadline."
+        ) from error
+    except (openai.OpenAIError, httpx2.TransportError) as error:
+        raise _error_of(error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,6 @@ class _Call:
     """A call of the model through Semantic Kernel, in the three ways to make it."""
 
     service: ChatService
-    kernel: Kernel
     history: ChatHistory
     settings: ModelSettings
 
@@ -120,9 +120,7 @@ class _Call:
 
     async def in_pieces(self, deadline: float) -> AsyncGenerator[str]:
         """Ask for a stream and give its text as it comes."""
-        stream = self.service.get_streaming_chat_message_contents(
-            self.history, self.settings, kernel=self.kernel
-        )
+        stream = self.service.get_streaming_chat_message_contents(self.history, self.settings)
         async with aclosing(stream):
             while True:
                 async with asyncio.timeout_at(deadline):
@@ -133,25 +131,11 @@ class _Call:
                     yield piece.content
 
     async def _complete(self) -> None:
-        await self.service.get_chat_message_contents(
-            self.history, self.settings, kernel=self.kernel
-        )
-
-
-@contextmanager
-def _as_model_errors() -> Iterator[None]:
-    """Errors of the openai client, most specific first, as ours."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise DeadlineExceededError(
-            "The model did not answer before the turn's deadline."
-        ) from error
-    except (openai.OpenAIError, httpx2.TransportError) as error:
-        raise _error_of(error) from error
+        await self.service.get_chat_message_contents(self.history, self.settings)
 
 
 def _error_of(error: BaseException) -> AgentError:
+    """An error of the openai client, most specific first, as ours."""
     match error:
         case AgentError():  # the token provider's
             return error

@@ -16,7 +16,6 @@ from agent.model.sdk import (
 )
 from agent.model.service import PARTS
 from agent.model.tool_calls import ID, new_id, object_text, valid_name
-from agent.model.wire import whole_characters
 from agent.pictures import Picture
 
 # Between a question that got no answer and the next one: many models take no two in a row.
@@ -103,12 +102,12 @@ def content_of(message: Message) -> ChatMessageContent:
         case "tool":
             result = FunctionResultContent(id=message.tool_call_id, result=message.text)
             return ChatMessageContent(role=AuthorRole.TOOL, items=[result])
-    calls = [call_content(call) for call in message.tool_calls]
+    calls = [_call_content(call) for call in message.tool_calls]
     texts = [TextContent(text=message.text)] if message.text else []
     return ChatMessageContent(role=AuthorRole.ASSISTANT, items=[*texts, *calls])
 
 
-def call_content(call: ToolCall) -> FunctionCallContent:
+def _call_content(call: ToolCall) -> FunctionCallContent:
     """A tool call as Semantic Kernel invokes it, under the name that the model knows."""
     return FunctionCallContent(
         id=call.id,
@@ -117,12 +116,6 @@ def call_content(call: ToolCall) -> FunctionCallContent:
         function_name=call.name,
         arguments=call.arguments,
     )
-
-
-def result_of(content: ChatMessageContent) -> Message:
-    """The result of a tool call that Semantic Kernel invoked."""
-    result = next(item for item in content.items if isinstance(item, FunctionResultContent))
-    return Message("tool", whole_characters(str(result.result)), tool_call_id=result.id)
 
 
 def _with_valid_calls(message: Message) -> tuple[Message, dict[str, str]]:

@@ -16,7 +16,6 @@ with lean_imports():
     from semantic_kernel.connectors.ai.function_calling_utils import (
         kernel_function_metadata_to_function_call_format,
     )
-    from semantic_kernel.connectors.ai.function_choice_behavior import FunctionChoiceBehavior
     from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecutionSettings
     from semantic_kernel.contents import (
         AuthorRole,
@@ -28,6 +27,7 @@ with lean_imports():
         TextContent,
     )
     from semantic_kernel.functions import (
+        KernelArguments,
         KernelFunction,
         KernelFunctionFromMethod,
         KernelPlugin,
@@ -42,9 +42,9 @@ __all__ = [
     "ChatMessageContent",
     "FinalRequestOptions",
     "FunctionCallContent",
-    "FunctionChoiceBehavior",
     "FunctionResultContent",
     "Kernel",
+    "KernelArguments",
     "KernelFunction",
     "KernelFunctionFromMethod",
     "KernelPlugin",

@@ -5,11 +5,11 @@ same for all: a turn costs half the CPU time.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -25,7 +25,6 @@ from agent.model.sdk import (
     FinalRequestOptions,
     PromptExecutionSettings,
     StreamingChatMessageContent,
-    kernel_function_metadata_to_function_call_format,
     openapi_dumps,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion, whole_characters
@@ -34,8 +33,6 @@ from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
 
 V1: Final = "v1"
-# Where a function has the JSON schema of its arguments, if it is not Semantic Kernel's own.
-SCHEMA: Final = "arguments_schema"
 # A longer Retry-After is the caller's to wait for.
 RETRY_WAIT_MAX_S: Final = 5
 DRAIN_TIMEOUT_S: Final = 0.1
@@ -52,7 +49,7 @@ class ModelSettings(PromptExecutionSettings):
     # No factory for it: pydantic would look up its signature for each call.
     _answer: Answer | None = PrivateAttr(default=None)
     _streams: bool = PrivateAttr(default=False)
-    _tools: list[dict[str, Any]] | None = PrivateAttr(default=None)
+    _tools: Sequence[dict[str, Any]] = PrivateAttr(default=())
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Semantic Kernel copies settings before it changes them. These are made for one call and
@@ -70,7 +67,7 @@ class ModelSettings(PromptExecutionSettings):
         self._answer = answer
         self._streams = stream
 
-    def offer(self, tools: list[dict[str, Any]]) -> None:
+    def offer(self, tools: Sequence[dict[str, Any]]) -> None:
         """Let the model call these."""
         self._tools = tools
 
@@ -213,7 +210,7 @@ class _Client(AsyncOpenAI):
 
         The client puts all its headers together to find out that there is no other one.
         """
-        given = options.headers if isinstance(options.headers, Mapping) else {}
+        given = options.headers if isinstance(options.headers, dict) else {}
         options.headers = {**given, "Authorization": f"Bearer {await self._tokens()}"}
         return options
 
@@ -225,7 +222,7 @@ class _Client(AsyncOpenAI):
         The client puts them together anew for each: a fifth of a turn's CPU time.
         """
         # The request's own are its token and its trace.
-        own = options.headers if isinstance(options.headers, Mapping) else {}
+        own = options.headers if isinstance(options.headers, dict) else {}
         if self._kept is None:
             first = super()._build_request(options, retries_taken=retries_taken)
             for name in ("content-length", *own):
@@ -280,8 +277,6 @@ class ChatService(ChatCompletionClientBase):
         client: sends each request as it is, and again where that may help.
         is_slow: whether an answer took so long that the next one may meet the deadline.
     """
-
-    SUPPORTS_FUNCTION_CALLING: ClassVar[bool] = True
 
     client: _Client
     is_slow: bool = False
@@ -339,26 +334,11 @@ class ChatService(ChatCompletionClientBase):
     ) -> list[dict[str, Any]]:
         return [_on_the_wire(message) for message in chat_history.messages]
 
-    def _update_function_choice_settings_callback(self) -> Callable[..., None]:
-        return _offer
-
 
 def _ours(settings: PromptExecutionSettings) -> ModelSettings:
     if not isinstance(settings, ModelSettings):
         raise TypeError(f"settings must be {ModelSettings.__name__}")
     return settings
-
-
-def _offer(choice: Any, settings: PromptExecutionSettings, _: object) -> None:
-    """Offer a kernel's functions by the names that the instructions say, without a plugin's."""
-    tools = []
-    for function in choice.available_functions or ():
-        tool = kernel_function_metadata_to_function_call_format(function)
-        tool["function"]["name"] = function.name
-        if schema := function.additional_properties.get(SCHEMA):
-            tool["function"]["parameters"] = schema
-        tools.append(tool)
-    _ours(settings).offer(tools)
 
 
 def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:

@@ -4,19 +4,18 @@ The client brings such a transport too (`DefaultAioHttpClient`), which opens con
 and takes more of each request apart: a twentieth of a turn's CPU time, and of a cold start's.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Final
 
 import aiohttp
 import httpx2
 from yarl import URL
 
-# As the client has them. A turn's own deadline comes first.
-_TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=5, sock_read=600)
+# As the client has it. Who waits for an answer has a deadline, and needs no second clock, which
+# would be wound up for each piece.
+_TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=5)
 # What went wrong in aiohttp's words → in those that the client knows; the most specific first.
 _ERRORS: Final[dict[type[Exception], type[httpx2.TransportError]]] = {
-    aiohttp.SocketTimeoutError: httpx2.ReadTimeout,
     aiohttp.ServerTimeoutError: httpx2.ConnectTimeout,
     aiohttp.ClientProxyConnectionError: httpx2.ProxyError,
     aiohttp.ClientHttpProxyError: httpx2.ProxyError,
@@ -36,7 +35,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See AsyncBaseTransport."""
-        with _as_httpx2_errors():
+        try:
             reply = await self._http.request(
                 request.method,
                 # Encoded already; yarl would decode what is as good as itself.
@@ -48,6 +47,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 auto_decompress=False,
                 timeout=_TIMEOUT,
             )
+        except (aiohttp.ClientError, OSError) as error:
+            raise _in_httpx2(error) from error
         return httpx2.Response(reply.status, headers=reply.raw_headers, stream=_Body(reply))
 
 
@@ -55,10 +56,17 @@ class _Body(httpx2.AsyncByteStream):
     def __init__(self, reply: aiohttp.ClientResponse) -> None:
         self._reply = reply
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _as_httpx2_errors():
-            async for piece in self._reply.content.iter_any():
-                yield piece
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece = await self._reply.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _in_httpx2(error) from error
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     async def aclose(self) -> None:
         """Give the connection back; one whose answer was not read to its end is closed."""
@@ -66,10 +74,6 @@ class _Body(httpx2.AsyncByteStream):
         await self._reply.wait_for_close()
 
 
-@contextmanager
-def _as_httpx2_errors() -> Iterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, OSError) as error:
-        kind = next(ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs))
-        raise kind(str(error)) from error
+def _in_httpx2(error: Exception) -> httpx2.TransportError:
+    kind = next(ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs))
+    return kind(str(error))

@@ -26,8 +26,8 @@ from agent.events import (
 )
 from agent.messages import Message, ToolCall, texts_of
 from agent.model.call import ask
-from agent.model.history import call_content, chat_history, content_of, result_of, with_figures
-from agent.model.kernel import build_kernel
+from agent.model.history import chat_history, content_of, with_figures
+from agent.model.kernel import build_kernel, invoke
 from agent.model.parameters import UNSET, ModelParameters
 from agent.model.sdk import ChatHistory, Kernel
 from agent.model.service import ChatService
@@ -604,16 +604,16 @@ class _Turn:
             elif task := under_way.get(call.id):
                 self._add(Message("tool", await task, tool_call_id=call.id))
             else:
-                await self._invoke(kernel, call)
-                self._messages.append(result_of(self._history.messages[-1]))
+                result = await self._invoke(kernel, call)
+                self._add(Message("tool", result, tool_call_id=call.id))
 
-    async def _invoke(self, kernel: Kernel, call: ToolRequest) -> None:
-        """Let Semantic Kernel call the interpreter and add its result to the history."""
-        content = call_content(ToolCall(call.id, call.name, call.arguments))
+    async def _invoke(self, kernel: Kernel, call: ToolRequest) -> str:
+        """Let Semantic Kernel call the interpreter; the value is what the model is told."""
         with ToolSpan(call.name, call.id) as span:
-            await kernel.invoke_function_call(content, self._history)
+            result = await invoke(kernel, call.name, call.arguments)
             if self._interpreter and self._interpreter.failure:
                 span.failed(self._interpreter.failure.code)
+        return result
 
 
 def _told(request: TurnRequest, *, sees: bool, session: TurnSession | None) -> str:

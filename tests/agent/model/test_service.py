@@ -20,7 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHORT_CUTS = {
     (service.ModelSettings, "__deepcopy__"),
     (service.ChatService, "_prepare_chat_history_for_request"),
-    (service.ChatService, "_update_function_choice_settings_callback"),
     (service._Client, "_prepare_options"),
     (service._Client, "_build_request"),
     (service._Client, "_send_request"),

@@ -74,15 +74,6 @@ async def test_a_server_that_is_not_there_is_a_connect_error() -> None:
             await http.post(f"http://127.0.0.1:{port}", content=b"{}")
 
 
-async def test_a_server_that_is_silent_is_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    timeout = aiohttp.ClientTimeout(sock_read=0.05)
-    monkeypatch.setattr("agent.model.transport._TIMEOUT", timeout)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with client() as http:
-            with pytest.raises(httpx2.ReadTimeout):
-                await http.post(f"http://127.0.0.1:{listener.getsockname()[1]}", content=b"{}")
-
-
 async def test_requests_and_answers_arrive_as_they_are() -> None:
     async def echo(request: Request) -> Response:
         body = {
