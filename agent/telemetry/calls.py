@@ -113,10 +113,10 @@ class ModelSpan(_CallSpan):
 
     async def within[T](self, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """The same pieces, each received while the call is the current span."""
-        first = self._stream
+        first, current = self._stream, recording.current(self._span)
         try:
             while True:
-                with recording.current(self._span):
+                with current:
                     try:
                         piece = await anext(pieces)
                     except StopAsyncIteration:

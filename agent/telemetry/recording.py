@@ -72,21 +72,24 @@ def open_span(
 
 
 class current:
-    """While the block runs, new spans hang on `span`.
+    """While the block runs, new spans hang on `span`; it may be entered again after it was left.
 
     A generator must not yield inside: the block would be left in another context.
     """
 
-    __slots__ = ("_attached", "_set", "_span")
+    __slots__ = ("_attached", "_context", "_set", "_span")
 
     def __init__(self, span: Span) -> None:
         self._span = span
+        self._context: Context | None = None
         self._attached: Token[Context] | None = None
         self._set: Token[Span] | None = None
 
     def __enter__(self) -> None:
         if self._span is not INVALID_SPAN:
-            self._attached = context.attach(trace.set_span_in_context(self._span))
+            if self._context is None:
+                self._context = trace.set_span_in_context(self._span)
+            self._attached = context.attach(self._context)
             self._set = _current_span.set(self._span)
 
     def __exit__(self, *_: object) -> None:

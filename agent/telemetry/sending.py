@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
     MetricExportResult,
@@ -91,13 +91,20 @@ class _Sending:
     """See Sending."""
 
     def __init__(
-        self, spans: Sequence[SpanExporter], metrics: Sequence[MetricExporter], resource: Resource
+        self,
+        spans: Sequence[SpanExporter],
+        metrics: Sequence[MetricExporter],
+        resource: Resource,
+        *,
+        exemplars: bool,
     ) -> None:
         self.processors: Sequence[SpanProcessor] = [BatchSpanProcessor(each) for each in spans]
         self._meters = MeterProvider(
             [PeriodicExportingMetricReader(each) for each in metrics],
             resource,
             shutdown_on_exit=False,
+            # None: as OTEL_METRICS_EXEMPLAR_FILTER says.
+            exemplar_filter=None if exemplars else AlwaysOffExemplarFilter(),
         )
         meter = self._meters.get_meter("agent")
 
@@ -140,4 +147,6 @@ def open_sending(destinations: Destinations, resource: Resource) -> _Sending:
         [_Spans(spans, reach) for spans, _, reach in reached],
         [_Metrics(metrics, reach) for _, metrics, reach in reached],
         resource,
+        # Application Insights takes none.
+        exemplars=bool(destinations.otlp_endpoint),
     )

@@ -4,8 +4,8 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar, Token
 from typing import Final
 
 from opentelemetry import context
@@ -78,6 +78,7 @@ class TurnTelemetry:
         self._operation_id = _operation_id.get()
         self._parent = context.get_current()
         self._span: Span | None = None
+        self._current = _Current(self, INVALID_SPAN)
         self._began_s = 0.0
         self._conversation = ""
         self._usage = Usage()
@@ -93,20 +94,15 @@ class TurnTelemetry:
             self._span = recording.open_span(
                 f"invoke_agent {AGENT}", SpanKind.INTERNAL, _FACTS, self._parent
             )
+            self._current = _Current(self, self._span)
 
     def belongs_to(self, conversation_id: str) -> None:
         """Name its conversation."""
         self._conversation = hashed(conversation_id)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """While the block runs, what is done is done for this turn."""
-        turn = _turn.set(self)
-        try:
-            with recording.current(self._span or INVALID_SPAN):
-                yield
-        finally:
-            _turn.reset(turn)
+    def current(self) -> AbstractContextManager[None]:
+        """While a block of it runs, what is done is done for this turn; blocks do not nest."""
+        return self._current
 
     async def within[T](self, events: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """The same events, each of them made for this turn; whoever closes this closes them."""
@@ -198,6 +194,24 @@ class TurnTelemetry:
         level = logging.WARNING if self._error_code else logging.INFO
         # The detail may have any words, so it is the last.
         logger.log(level, "turn %s%s", line, f" detail={self._detail}" if self._detail else "")
+
+
+class _Current(AbstractContextManager[None]):
+    """See TurnTelemetry.current; a turn enters it for each of its events."""
+
+    def __init__(self, turn: TurnTelemetry, span: Span) -> None:
+        self._turn = turn
+        self._span = recording.current(span)
+        self._set: Token[TurnTelemetry | None] | None = None
+
+    def __enter__(self) -> None:
+        self._set = _turn.set(self._turn)
+        self._span.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._span.__exit__()
+        if self._set is not None:
+            _turn.reset(self._set)
 
 
 def _ms(seconds: float) -> int:
