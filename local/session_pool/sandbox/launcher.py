@@ -9,14 +9,19 @@ import ctypes
 import json
 import os
 import resource
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 32, 4096, 16384
 _MS_PRIVATE = 1 << 18
+# So soon bubblewrap takes its next step, however busy the machine is.
+_GOES_ON_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Launch:
         command: what runs inside.
         uid: throw-away user, None to stay who we are.
         relocated: folders to bind elsewhere first; only with `uid`.
+        users: from `UserNamespace.step`; only with `uid`.
     """
 
     bubblewrap: str
@@ -36,6 +42,7 @@ class Launch:
     command: Sequence[str]
     uid: int | None
     relocated: dict[Path, Path]
+    users: dict[str, Any] | None = None
 
     def start(self, *, inherit: Sequence[int], stdout: int, stderr: int) -> subprocess.Popen[bytes]:
         """Start it; `inherit` are descriptors that it keeps.
@@ -55,6 +62,7 @@ class Launch:
                 "uid": self.uid,
                 "mounts": {str(source): str(target) for source, target in self.relocated.items()},
                 "command": command,
+                "users": self.users,
             }
             command = [sys.executable, "-I", "-S", __file__, json.dumps(step)]
         try:
@@ -109,6 +117,8 @@ def main() -> None:
             os.mkdir(target)
             mount(f"/proc/self/fd/{sources[source]}", target, "", _MS_BIND)
             mount("none", target, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    if step["users"]:
+        _fill_beside(step["users"]["map"], *step["users"]["ends"])
     # What a session may have counts for this user as well, where there is one for all of them.
     for limit in (resource.RLIMIT_NPROC, resource.RLIMIT_SIGPENDING):
         with contextlib.suppress(OSError, ValueError):  # not allowed to root of this container
@@ -117,6 +127,45 @@ def main() -> None:
     os.setresgid(step["uid"], step["uid"], step["uid"])
     os.setresuid(step["uid"], step["uid"], step["uid"])
     os.execve(step["command"][0], step["command"], {})  # noqa: S606 - no shell wanted
+
+
+def _fill_beside(users: str, info: int, said: int, waits: int, go: int) -> None:
+    """Have a child of this process, which becomes bubblewrap, fill the namespace that that makes.
+
+    Not the pool, which may be killed: bubblewrap would end then, and what it had started would wait
+    for it for ever.
+    """
+    if os.fork() != 0:
+        os.close(info)
+        os.close(go)
+        return
+    pidfds = []
+    try:
+        # Whoever still had the pool's sockets would keep others from seeing that they are closed.
+        first, last = sorted((info, go))
+        for begin, end in ((3, first), (first + 1, last), (last + 1, 1 << 20)):
+            os.closerange(begin, end)
+        pidfds.append(os.pidfd_open(os.getppid()))
+        text = b""
+        while part := os.read(info, 4096):
+            text += part
+        if text:  # otherwise it has ended, and says why itself
+            child = json.loads(text)["child-pid"]
+            pidfds.append(os.pidfd_open(child))
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{child}/{name}").write_text(users)
+            os.write(go, b"1")
+            poll = select.poll()
+            poll.register(pidfds[0], select.POLLIN)
+            if poll.poll(_GOES_ON_MS):
+                raise ChildProcessError("bubblewrap was killed")
+    except BaseException as error:
+        os.write(2, f"no users for the sandbox: {error}".encode())
+        for pidfd in reversed(pidfds):
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from local.session_pool.sandbox import bubblewrap, launcher, seccomp
-from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
+from local.session_pool.sandbox.kernel_process import KernelProcess
 from local.session_pool.sandbox.limits import SessionLimits
 from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.throwaway_users import ThrowawayUsers
@@ -52,9 +52,9 @@ class SandboxStarter:
             with contextlib.ExitStack() as resources:
                 given, namespace, filter_descriptor = [*inherit], None, None
                 if nested and self.users is not None:
-                    namespace = UserNamespace(self.users.uid_map)
+                    namespace = UserNamespace.of(self.users.uid_map)
                     resources.callback(namespace.close)
-                    given += namespace.given
+                    given += namespace.ends
                 if not nested:
                     filter_descriptor = os.memfd_create("seccomp", 0)
                     resources.callback(os.close, filter_descriptor)
@@ -70,16 +70,15 @@ class SandboxStarter:
                 )
                 if namespace is not None:
                     options += namespace.options()
-                start = launcher.Launch(self._bubblewrap, options, command, uid, relocated)
-                process = start.start(inherit=given, stdout=stdout, stderr=stderr)
-                if namespace is not None:
-                    try:
-                        namespace.fill()
-                    except (OSError, ValueError) as error:
-                        process.kill()
-                        process.wait()
-                        raise KernelStartError(f"no users for the sandbox: {error}") from error
-                return process
+                start = launcher.Launch(
+                    self._bubblewrap,
+                    options,
+                    command,
+                    uid,
+                    relocated,
+                    None if namespace is None else namespace.step(),
+                )
+                return start.start(inherit=given, stdout=stdout, stderr=stderr)
 
         return await self.in_thread(launch)
 

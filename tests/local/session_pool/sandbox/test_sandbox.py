@@ -248,7 +248,10 @@ async def test_a_plain_session_whose_start_is_given_up_leaves_no_process(
 
 @pytest.mark.parametrize(
     ("way", "ordinary"),
-    [("plain", False), ("plain", True), ("fork server", True), ("control", True)],
+    [
+        *(("plain", False), ("plain", True), ("fork server", False), ("fork server", True)),
+        ("control", True),
+    ],
 )
 def test_a_pool_that_is_killed_at_any_moment_leaves_no_process(way: str, ordinary: bool) -> None:
     # pytest's own folders are closed to other users.
