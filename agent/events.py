@@ -207,6 +207,7 @@ class TurnFinished:
         warnings: what the caller should know.
         messages: what the model must read again in the next turn of a conversation.
         session_guid: the session that ran code last; None if there was none.
+        may_write: whether code that ran there so far may write files.
     """
 
     output: str
@@ -215,6 +216,7 @@ class TurnFinished:
     warnings: tuple[TurnWarning, ...] = ()
     messages: tuple[Message, ...] = field(default=(), repr=False)
     session_guid: str | None = field(default=None, repr=False)
+    may_write: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ class ConversationFiles:
         self._sessions = sessions
         self._identifier = identifier
         self._turn_number = turn_number
-        # Names and sizes, as the store had them last.
-        self._stored: dict[str, int] = {}
+        # Names and sizes, as the store had them last; None before it was asked.
+        self._stored: dict[str, int] | None = None
 
     async def prepare(self, present: Collection[SessionFile], *, deadline: float) -> Prepared:
         """Upload the stored files that the session lacks."""
@@ -92,25 +92,30 @@ class ConversationFiles:
                 moves += [move] if move else []
         return Prepared(len(missing) - len(failed), tuple(moves), tuple(failed))
 
-    def _has_room(self, name: str, size_bytes: int) -> bool:
-        others = sum(self._stored.values()) - self._stored.get(name, 0)
-        count = len(self._stored.keys() | {name})
-        return (
-            size_bytes <= STORED_FILE_MAX_BYTES
-            and others + size_bytes <= FILES_MAX_BYTES
-            and count <= FILES_MAX
-        )
+    async def _sizes(self) -> dict[str, int]:
+        if self._stored is None:
+            stored = await self._store.list_files(self._key.owner, self._key.id)
+            self._stored = {file.name: file.size_bytes for file in stored}
+        return self._stored
+
+    async def _has_room(self, name: str, size_bytes: int) -> bool:
+        if size_bytes > STORED_FILE_MAX_BYTES:
+            return False
+        sizes = await self._sizes()
+        others = sum(sizes.values()) - sizes.get(name, 0)
+        return others + size_bytes <= FILES_MAX_BYTES and len(sizes.keys() | {name}) <= FILES_MAX
 
     async def forget(self, names: Collection[str]) -> None:
         """Remove files that code removed."""
-        for name in self._stored.keys() & set(names):
-            del self._stored[name]
+        sizes = await self._sizes() if names else {}
+        for name in sizes.keys() & set(names):
+            del sizes[name]
             with contextlib.suppress(FileNotStoredError, InvalidRequestError):
                 await self._store.delete_file(self._key.owner, self._key.id, name)
 
     def is_kept(self, name: str) -> bool:
         """See FileSink."""
-        return name in self._stored
+        return name in (self._stored or {})
 
     async def upload(self, name: str, size_bytes: int, *, deadline: float) -> None:
         """Upload one stored file to the session."""
@@ -135,10 +140,10 @@ class ConversationFiles:
 
     async def take_output(self, name: str, media_type: str, content: bytes) -> File | None:
         """Store a figure or a page, if it is not too large."""
-        if not self._has_room(name, len(content)):
+        if not await self._has_room(name, len(content)):
             return None
         await self._store.put_file(self._key.owner, self._key.id, name, in_chunks(content))
-        self._stored[name] = len(content)
+        (await self._sizes())[name] = len(content)
         return File(name, media_type, len(content), self._key.file_url(name))
 
     async def take_file(self, file: SessionFile, *, deadline: float) -> File | None:
@@ -146,7 +151,7 @@ class ConversationFiles:
         reference = File(
             file.name, media_type_of(file.name), file.size_bytes, self._key.file_url(file.name)
         )
-        if not self._has_room(file.name, file.size_bytes):
+        if not await self._has_room(file.name, file.size_bytes):
             # An older content must not come back in its place.
             await self.forget([file.name])
             return reference
@@ -158,7 +163,7 @@ class ConversationFiles:
                 )
             except InvalidRequestError:
                 return reference  # a path that is too long for the store
-        self._stored[stored.name] = stored.size_bytes
+        (await self._sizes())[stored.name] = stored.size_bytes
         return replace(reference, size_bytes=stored.size_bytes)
 
     async def take_content(self, name: str, content: bytes) -> File | None:

@@ -57,6 +57,7 @@ class _NeededTurn:
     files: tuple[File, ...]
     asked_at: datetime
     session_guid: str | None = None
+    may_write: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class _NeededLine:
             usage=Usage(),
             asked_at=self.turn.asked_at,
             session_guid=self.turn.session_guid,
+            may_write=self.turn.may_write,
         )
         return Line(self.number, turn)
 

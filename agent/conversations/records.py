@@ -33,6 +33,7 @@ class Turn:
         warnings: what the caller should know besides.
         tool_calls: the calls of the app's own tools.
         images: names of the pictures that belonged to the question, files of the conversation.
+        may_write: whether code that ran in the session so far may write files.
     """
 
     messages: tuple[Message, ...]
@@ -47,6 +48,7 @@ class Turn:
     warnings: tuple[TurnWarning, ...] = ()
     tool_calls: tuple[ToolUse, ...] = ()
     images: tuple[str, ...] = ()
+    may_write: bool = True
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class Turn:
             warnings=result.warnings,
             tool_calls=result.tool_calls,
             images=tuple(images),
+            may_write=result.may_write,
         )
 
     def __post_init__(self) -> None:
@@ -101,6 +104,22 @@ class Conversation:
     def session_guid(self) -> str | None:
         """The session that ran the conversation's code last."""
         return self.turns[-1].session_guid if self.turns else None
+
+    @property
+    def may_write(self) -> bool:
+        """Whether code that ran there so far may write files.
+
+        That of turns without an answer is not known; nor does the model know what it defined.
+        """
+        return bool(self.turns) and self.turns[-1].may_write
+
+    @property
+    def ran_at(self) -> datetime | None:
+        """When a question was asked last whose answer took a tool."""
+        for turn in reversed(self.turns):
+            if any(message.role == "tool" for message in turn.messages):
+                return turn.asked_at
+        return None
 
 
 @dataclass(frozen=True, slots=True)

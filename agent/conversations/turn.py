@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from sys import getsizeof
 from typing import Final
 
@@ -33,6 +33,8 @@ from agent.turns.turn import TurnRequest, TurnServices, run_turn, with_terminal_
 STORE_RESERVE_S: Final = 5
 STORE_RESERVE_SHARE: Final = 0.1
 READERS_MAX: Final = 4
+# A pool lets an idle session live for 300 s at least.
+SESSION_LIVES: Final = timedelta(seconds=240)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ async def _session_of(
         return None
     identifier = pool_identifier(await store.identifier_key(), key.owner, key.id)
     number = conversation.turn_count + 1
+    ran_at = conversation.ran_at
     files = ConversationFiles(store, key, sessions, identifier, number)
     return TurnSession(
         sessions,
@@ -179,6 +182,8 @@ async def _session_of(
         files,
         guid=conversation.session_guid,
         keeps_files=True,
+        looks=conversation.may_write,
+        is_there=ran_at is not None and datetime.now(UTC) - ran_at < SESSION_LIVES,
         addresses={file.name: file.url for turn in conversation.turns for file in turn.files},
     )
 

@@ -129,6 +129,11 @@ class CodeInterpreter:
         return self._files.session_guid
 
     @property
+    def may_write(self) -> bool:
+        """Whether code that ran in the session so far may write files."""
+        return self._files.looks
+
+    @property
     def warnings(self) -> list[TurnWarning]:
         """What the caller should know; nothing of a session that was warmed and not used."""
         return self._warnings if self.used else []
@@ -160,7 +165,7 @@ class CodeInterpreter:
         """
         async with self._alone:
             try:
-                await self._begin()
+                await self._begin(None)
                 return await self._files.put(call_id, files)
             except AgentError as error:
                 self.failure = error
@@ -214,15 +219,14 @@ class CodeInterpreter:
             self.figures.append(Picture(name, media_type, width, height, content))
             del self.figures[: -self._limits.figures_max]
 
-    async def _begin(self) -> None:
+    async def _begin(self, code: str | None) -> None:
         if self.warming:
             await asyncio.shield(self.warming)
-        if not self.used:
-            await self._files.before_the_first()
+        await self._files.before(code)
         self.used = True
 
     async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
-        await self._begin()
+        await self._begin(code)
         self.abandoned = True
         reply = await self._session.sessions.execute(
             self._session.identifier,

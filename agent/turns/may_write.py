@@ -1,7 +1,9 @@
-"""Whether code may write files: in doubt it may.
+"""Whether code may write files, or use some: in doubt it may.
 
-A session that is new has no files, so a turn without memory need not look for some after code that
-evidently writes none: what it imports is known to write through functions of such names alone.
+A session in which no code could write any has none but those that it was given. So nobody looks for
+some after code that evidently writes none, and code that evidently uses none need not wait until
+the session has those of its conversation. What such code imports is known to read and write files
+through functions of such names alone.
 """
 
 import re
@@ -27,6 +29,10 @@ _WRITES: Final = re.compile(
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+_READS: Final = re.compile(
+    r"\bread_ | imread | load | genfromtxt | fromregex | DataSource | style | font | \bIPython\b",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def may_write(code: str) -> bool:
@@ -43,3 +49,8 @@ def may_write(code: str) -> bool:
         ):
             return True
     return False
+
+
+def may_use_files(code: str) -> bool:
+    """Whether the code of a cell may read or write a file; what it calls likewise."""
+    return may_write(code) or _READS.search(code) is not None

@@ -52,6 +52,7 @@ class TurnResult:
         warnings: what the caller should know.
         messages: what the model must read again in the next turn of a conversation.
         session_guid: the session that ran code last; None if there was none.
+        may_write: whether code that ran there so far may write files.
     """
 
     output: str
@@ -64,6 +65,7 @@ class TurnResult:
     warnings: tuple[TurnWarning, ...]
     messages: tuple[Message, ...]
     session_guid: str | None
+    may_write: bool
 
 
 class TurnRecord:
@@ -109,6 +111,7 @@ class TurnRecord:
             warnings=finished.warnings,
             messages=finished.messages,
             session_guid=finished.session_guid,
+            may_write=finished.may_write,
         )
 
 

@@ -17,7 +17,7 @@ from agent.session_pool.names import plain_name
 from agent.session_pool.survey import SessionFile
 from agent.telemetry import logger
 from agent.turns.files import FileSink, FileWatcher, Look, in_chunks
-from agent.turns.may_write import may_write
+from agent.turns.may_write import may_use_files, may_write
 
 # An allocation takes up to some seconds; what takes longer is left to the execution that needs it.
 WARM_UP_TIMEOUT_S: Final = 30
@@ -49,8 +49,10 @@ class TurnSession:
         identifier: of the session, known to nobody else.
         files: where figures and files go.
         guid: which session the conversation had before this turn; None if it had none.
-        keeps_files: whether files may be there from turns before, so that every execution is
-            followed by a look. A new session is only looked at once code may have written some.
+        keeps_files: whether it should have files, which `files` puts there.
+        looks: whether code of turns before may have written files, so that every execution is
+            followed by a look. Another session is only looked at once code may have written some.
+        is_there: whether it was used so lately that it has not ended by itself.
         addresses: of files that earlier turns made, by name.
     """
 
@@ -59,6 +61,8 @@ class TurnSession:
     files: FileSink
     guid: str | None = None
     keeps_files: bool = False
+    looks: bool = False
+    is_there: bool = False
     addresses: Mapping[str, str] = MappingProxyType({})
 
 
@@ -67,6 +71,7 @@ class SessionFiles:
 
     Attributes:
         session_guid: the session that ran the code last.
+        looks: whether code that ran there so far may write files.
 
     Args:
         session: of the turn.
@@ -88,7 +93,8 @@ class SessionFiles:
         self._session = session
         self._sink = session.files
         self._keeps_files = session.keeps_files
-        self._looks = session.keeps_files
+        self.looks = session.looks
+        self._has_its_files = False
         self._watcher = FileWatcher(session.sessions, session.identifier)
         self._deadline = deadline
         self._tools_deadline = tools_deadline
@@ -100,14 +106,14 @@ class SessionFiles:
         self.session_guid = session.guid
 
     async def warm_up(self) -> None:
-        """Have the session allocated; of a conversation's, see what files it has.
+        """Have the session allocated; see what files it has, where code will wait for that.
 
         It changes nothing in the session or the turn. Where it fails, the execution that needs the
         session will tell.
         """
         deadline = min(self._deadline, asyncio.get_running_loop().time() + WARM_UP_TIMEOUT_S)
         try:
-            if self._keeps_files:
+            if self.looks:
                 self._early_look = await self._look(deadline=deadline)
             else:
                 session = self._session
@@ -115,12 +121,19 @@ class SessionFiles:
         except AgentError as error:
             logger.warning("session not allocated ahead: %s", error.code)
 
-    async def before_the_first(self) -> None:
-        """Give a conversation's session the files that it should have."""
-        if self._keeps_files:
-            look = self._early_look or await self._look()
-            self._is_replaced(look.session_guid)
-            await self._put_back(look)
+    async def before(self, code: str | None) -> None:
+        """Give a session the files that it should have, once that makes a difference.
+
+        Args:
+            code: that will run; None for another use of the session.
+        """
+        makes_none = not self.looks and code is not None and not may_use_files(code)
+        if not self._keeps_files or self._has_its_files or makes_none:
+            return
+        look = self._early_look or await self._look()
+        self._is_replaced(look.session_guid)
+        await self._put_back(look)
+        self._has_its_files = True
 
     async def after(self, execution_id: str, code: str, session_guid: str | None) -> list[str]:
         """Bring what an execution wrote; a file that cannot be had is no reason to fail.
@@ -129,8 +142,9 @@ class SessionFiles:
             What the model is told.
         """
         replaced = self._is_replaced(session_guid)
-        self._looks = self._looks or may_write(code)
-        if self._looks:
+        self._has_its_files &= not replaced
+        self.looks = self.looks or may_write(code)
+        if self.looks:
             try:
                 look = await self._look()
                 replaced = self._is_replaced(look.session_guid) or replaced
@@ -139,6 +153,7 @@ class SessionFiles:
                 await self._sink.forget(look.gone)
                 if replaced and await self._put_back(look):
                     self._notes.append(_PUT_BACK)
+                self._has_its_files = True
             except PoolError as error:
                 logger.warning("files of the session not looked at: %s", error.code)
                 text = "Which files the code wrote is not known: the session pool did not tell."

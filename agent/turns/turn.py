@@ -175,7 +175,7 @@ class TurnOptions:
 
     def warms_up(self, session: TurnSession) -> bool:
         """Whether this session is."""
-        had_one = session.guid is not None
+        had_one = session.guid is not None and (session.looks or not session.is_there)
         return self.warm_up == "always" or (self.warm_up == "conversations" and had_one)
 
 
@@ -447,6 +447,7 @@ class _Turn:
             warnings=self._all_warnings(),
             messages=tuple(self._messages),
             session_guid=self._interpreter.session_guid if self._interpreter else None,
+            may_write=self._interpreter is None or self._interpreter.may_write,
         )
 
     async def _ask(

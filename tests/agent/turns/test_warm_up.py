@@ -1,5 +1,6 @@
 """A session that is allocated while the model thinks: it saves time and loses nothing."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -86,16 +87,27 @@ async def test_the_setting_says_whose_session_is_warmed(
     azure: SharedAzure, open_runtime: OpenRuntime, tmp_path: Path
 ) -> None:
     async with open_runtime(conversations_url=tmp_path.as_uri()) as runtime:
-        with azure.model.script(CallTool(code="1"), Say("One.")):
+        with azure.model.script(CallTool(code="open('a', 'w')"), Say("One.")):
             _, with_a_session = await ask(runtime, None)
+        with azure.model.script(CallTool(code="1"), Say("."), CallTool(code="1"), Say(".")):
+            _, with_one_that_is_there = await ask(runtime, None)
+            _, with_one_that_may_have_ended = await ask(runtime, None)
+    history = tmp_path / ANONYMOUS.folder / with_one_that_may_have_ended / "turns.jsonl"
+    history.write_text(re.sub(r'"asked_at":"\d+', '"asked_at":"2020', history.read_text()))
 
     async def warmed(warm_up: WarmUp) -> list[list[str]]:
-        """The pool's calls of turns without code: stateless, of a new conversation, of that one."""
+        """The pool's calls of turns without code: stateless, of a new conversation, of those."""
         with recorded() as taken:
             async with open_runtime(
                 session_warm_up=warm_up, conversations_url=tmp_path.as_uri()
             ) as runtime:
-                for conversation in (STATELESS, None, with_a_session):
+                for conversation in (
+                    STATELESS,
+                    None,
+                    with_a_session,
+                    with_one_that_is_there,
+                    with_one_that_may_have_ended,
+                ):
                     azure.stack.openai.faults.inject(Slow(before_answer_s=0.05))
                     with azure.model.script(Say("Hello.")):
                         if conversation == STATELESS:
@@ -111,9 +123,9 @@ async def test_the_setting_says_whose_session_is_warmed(
                 names.append(span.name)
         return list(traces.values())
 
-    assert await warmed("never") == [[], [], []]
-    assert await warmed("conversations") == [[], [], [LOOKS]]
-    assert await warmed("always") == [[ALLOCATES], [LOOKS], [LOOKS]]
+    assert await warmed("never") == [[], [], [], [], []]
+    assert await warmed("conversations") == [[], [], [LOOKS], [], [ALLOCATES]]
+    assert await warmed("always") == [[ALLOCATES], [ALLOCATES], [LOOKS], [ALLOCATES], [ALLOCATES]]
 
 
 @pytest.mark.parametrize("allocation_s", [0, ALLOCATION_S])
@@ -175,7 +187,7 @@ async def test_a_lost_session_is_told_of_by_the_turn_that_runs_code_again(
         with faults.model.script(CallTool(code=write), Say("Done.")):
             _, conversation_id = await ask(runtime, None)
         faults.stack.pool.faults.lose_sessions()
-        faults.stack.openai.faults.inject(Slow(before_answer_s=0.2))
+        faults.stack.openai.faults.inject(Slow(before_answer_s=0.5))
         with recorded() as taken, faults.model.script(Say("Hello.")):
             turn, _ = await ask(runtime, conversation_id)
         assert turn.finished.warnings == ()
