@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from local.defaults import DEPLOYMENT
 from tests.support.functions_host import HostProcess
+from tests.support.processes import cpu_s
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -191,7 +192,7 @@ def prober(host: HostProcess) -> Iterator[httpx2.Client]:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_others_are_answered_while_a_hostile_body_is_read(
-    api: httpx2.AsyncClient, prober: httpx2.Client, kind: str
+    api: httpx2.AsyncClient, host: HostProcess, prober: httpx2.Client, kind: str
 ) -> None:
     path, make_body = HOSTILE[kind]
     body = await asyncio.to_thread(make_body)
@@ -200,15 +201,17 @@ async def test_others_are_answered_while_a_hostile_body_is_read(
     def slowest_probe(posting: asyncio.Task[Any]) -> float:
         slowest_s = 0.0
         while not posting.done():
-            began = time.perf_counter()
+            began, used_s = time.perf_counter(), cpu_s(host.process.pid)
             assert prober.get("/health/live").status_code == 200
-            slowest_s = max(slowest_s, time.perf_counter() - began)
+            # While the app has no processor it holds nobody up.
+            took_s = min(time.perf_counter() - began, cpu_s(host.process.pid) - used_s)
+            slowest_s = max(slowest_s, took_s)
         return slowest_s
 
     slowest_s = []
     # Other tests may have the machine for a moment, which probes with nothing beside them show
     # too: what the app does itself it does each time.
-    for _ in range(3):
+    for _ in range(6):
         alone = asyncio.create_task(asyncio.sleep(0.05))
         alone_s = await asyncio.to_thread(slowest_probe, alone)
         posting = asyncio.create_task(api.post(path, content=body, headers=headers))

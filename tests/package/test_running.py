@@ -1,7 +1,6 @@
 """The unpacked package starts on the functions host and answers a question."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from local.stack import LocalStack
 from tests.package.building import SITE_PACKAGES
 from tests.support.functions_host import host_process
+from tests.support.processes import cpu_s
 
 MEBIBYTE = 2**20
 
@@ -34,7 +34,7 @@ async def test_package_answers_a_question(
             async with httpx2.AsyncClient(base_url=host.url, timeout=30) as client:
                 answer = await client.get("/api/chat", params={"input": "What is 17 * 23?"})
             answered_s = time.monotonic() - started_s
-            cpu_s = _cpu_s(host.process.pid)
+            used_s = cpu_s(host.process.pid)
 
     assert answer.status_code == 200, answer.text
     assert "391" in answer.json()["output"]
@@ -45,11 +45,5 @@ async def test_package_answers_a_question(
         print(
             f"\nPackage: {zipped_mib:.0f} MiB zipped, {unpacked_mib:.0f} MiB unpacked. "
             f"Cold start: indexed after {indexed_s:.2f} s, first answer after {answered_s:.2f} s, "
-            f"{cpu_s:.2f} s of CPU."
+            f"{used_s:.2f} s of CPU."
         )
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU time that a process has used, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

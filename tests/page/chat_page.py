@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import ConsoleMessage, Locator, Page, Request
 
-WAIT_MS = 15_000
+WAIT_MS = 60_000
 # What Chromium reports while DOMPurify reads HTML in a document without scripts, and takes it out.
 INERT = ("Executing inline event", "Applying inline style", "Setting the document's base URI")
 

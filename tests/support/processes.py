@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from tests.support import PROJECT
@@ -54,6 +55,12 @@ def end(process: subprocess.Popen[str]) -> None:
             process.wait(10)
     process.kill()
     process.wait()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that a process has used, in user and system mode, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:

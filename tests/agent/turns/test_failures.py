@@ -96,7 +96,7 @@ async def test_a_pool_that_is_down_ends_the_turn_for_the_model_cannot_repair_it(
 ) -> None:
     with azure.model.script(CallTool(code="1")):
         async with open_runtime(
-            pool_management_endpoint=nobody_listens, turn_timeout_seconds=30
+            pool_management_endpoint=nobody_listens, turn_timeout_seconds=5
         ) as runtime:
             turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
     assert turn.error_code == "PoolUnreachable"

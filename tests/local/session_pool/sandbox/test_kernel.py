@@ -75,7 +75,7 @@ async def test_the_kernel_and_its_variables_survive(
     await session.result("kept = 5")
     started_s = time.monotonic()
     answer = await session.execute(code, outputStreamsMaxLength=100_000, **body)
-    assert time.monotonic() - started_s < 4
+    assert time.monotonic() - started_s < 20  # of the 60 that it may take
     assert expected in str(answer["result"]).replace("\\\\", "\\")
     assert (await session.result("kept"))["executionResult"] == 5
 
