@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ async def _get(_: Request) -> Response:
     return Response(await asyncio.to_thread(document, tools), media_type="application/json")
 
 
-@cache
+@lru_cache(maxsize=4)
 def document(tools: tuple[str, ...]) -> bytes:
     """The document, as JSON; made once.
 

@@ -5,7 +5,7 @@ Building it costs a tenth of a millisecond: everything slow is in the service, o
 
 import inspect
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -103,7 +103,7 @@ def _bound(method: Callable[..., Any]) -> KernelFunction:
     return described.model_copy(update={"method": method})
 
 
-@cache
+@lru_cache(maxsize=16)
 def _described(function: Callable[..., Any]) -> KernelFunctionFromMethod:
     """What the model reads of a function, which is the same for all objects that have it."""
     described = KernelFunctionFromMethod(function, plugin_name=PLUGIN)

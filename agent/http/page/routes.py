@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from importlib.resources import files
 from typing import Final
@@ -129,7 +129,7 @@ def _assets() -> dict[str, _Asset]:
     }
 
 
-@cache
+@lru_cache(maxsize=4)
 def _index(texts: PageTexts, *, sign_in: bool) -> _Asset:
     """The page. Where the platform makes callers sign in it must not ask for a key."""
     title, examples = texts
