@@ -5,7 +5,9 @@ in a line: large ones in theirs, small ones in another, so that none waits behin
 """
 
 import asyncio
+import ctypes
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,7 +23,20 @@ FREE_BYTES: Final = 256 * 1024
 SMALL_BYTES: Final = 8 * 1024**2
 FOR_SMALL: Final = 0.25
 WAIT_S: Final = 20
+# Larger than what a connection reads at a time.
+RETURNED_BYTES: Final = 1024**2
+_M_MMAP_THRESHOLD: Final = -3
 RETRY_AFTER_S: Final = 10
+
+
+def return_what_is_freed() -> None:
+    """Give large blocks back to the system when they are freed.
+
+    glibc keeps them once the first one was freed, in a heap for each thread: a worker that has
+    served 20 long histories then takes 180 MB more. https://man7.org/linux/man-pages/man3/mallopt.3.html
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, RETURNED_BYTES)
 
 
 class Memory:

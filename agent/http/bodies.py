@@ -125,12 +125,15 @@ async def read_json[T](
         DeadlineExceededError: the body did not come.
     """
     body = await _read_body(request, share, max_bytes)
-    if len(body) <= _READ_AT_ONCE_BYTES:
-        await check_tokens(body)
+
+    def parsed() -> T:
+        check_tokens(body)
         return read(body)
+
+    if len(body) <= _READ_AT_ONCE_BYTES:
+        return parsed()
     async with share.memory.parsing:
-        await check_tokens(body)
-        return await asyncio.to_thread(read, body)
+        return await asyncio.to_thread(parsed)
 
 
 async def _read_body(request: Request, share: Share, max_bytes: int) -> bytearray:

@@ -5,7 +5,6 @@ four microseconds, so that a body of 16 MB stops the whole worker for 20 s. Coun
 hundredth, and lets others work meanwhile.
 """
 
-import asyncio
 import re
 from typing import Final
 
@@ -18,7 +17,7 @@ TOKENS_MAX: Final = 50_000
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[{\[,]', re.DOTALL)
 
 
-async def check_tokens(body: bytes | bytearray) -> None:
+def check_tokens(body: bytes | bytearray) -> None:
     """Refuse JSON that is made of too many pieces; how long its texts are does not count.
 
     Raises:
@@ -28,7 +27,7 @@ async def check_tokens(body: bytes | bytearray) -> None:
     # two of the marks.
     if sum(body.count(mark) for mark in (b'"', b",", b"[", b"{")) <= TOKENS_MAX:
         return
-    if await asyncio.to_thread(_has_too_many, body):
+    if _has_too_many(body):
         raise PayloadTooLargeError(
             f"The body has more than {TOKENS_MAX:,} texts, objects, lists and entries. "
             "Leave out what the answer does not need, old messages first."

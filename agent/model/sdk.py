@@ -10,7 +10,6 @@ with lean_imports():
     import openai
     from openai import AsyncOpenAI
     from openai._models import FinalRequestOptions
-    from openai._utils._json import openapi_dumps
     from semantic_kernel import Kernel
     from semantic_kernel.connectors.ai.chat_completion_client_base import ChatCompletionClientBase
     from semantic_kernel.connectors.ai.function_calling_utils import (
@@ -54,5 +53,4 @@ __all__ = [
     "kernel_function",
     "kernel_function_metadata_to_function_call_format",
     "openai",
-    "openapi_dumps",
 ]

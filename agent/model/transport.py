@@ -4,6 +4,7 @@ The client brings such a transport too (`DefaultAioHttpClient`), which opens con
 and takes more of each request apart: a twentieth of a turn's CPU time, and of a cold start's.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -14,6 +15,7 @@ from yarl import URL
 # As the client has it. Who waits for an answer has a deadline, and needs no second clock, which
 # would be wound up for each piece.
 _TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=5)
+PIECE_BYTES: Final = 256 * 1024
 # What went wrong in aiohttp's words → in those that the client knows; the most specific first.
 _ERRORS: Final[dict[type[Exception], type[httpx2.TransportError]]] = {
     aiohttp.ServerTimeoutError: httpx2.ConnectTimeout,
@@ -35,13 +37,17 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See AsyncBaseTransport."""
+        content: bytes | AsyncIterator[bytes] = request.content
+        if len(request.content) > PIECE_BYTES:
+            content = _pieces(request.content)
+            request.headers["Content-Length"] = str(len(request.content))
         try:
             reply = await self._http.request(
                 request.method,
                 # Encoded already; yarl would decode what is as good as itself.
                 URL(str(request.url), encoded=True),
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
-                data=request.content or None,
+                data=content or None,
                 # Both are the client's to do, if it wants to.
                 allow_redirects=False,
                 auto_decompress=False,
@@ -50,6 +56,13 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         except (aiohttp.ClientError, OSError) as error:
             raise _in_httpx2(error) from error
         return httpx2.Response(reply.status, headers=reply.raw_headers, stream=_Body(reply))
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    """A long body; encrypted whole, it would hold the loop and be in memory three times."""
+    for start in range(0, len(content), PIECE_BYTES):
+        yield content[start : start + PIECE_BYTES]
+        await asyncio.sleep(0)
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -1,14 +1,15 @@
 """The budget of bytes: who gets in, who waits, who is refused, and that nothing of it is lost."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from agent.errors import AppBusyError
 from agent.memory import BUDGET_BYTES, FOR_SMALL, SMALL_BYTES, Memory, Share
-
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+from tests.support import PROJECT
 
 MEGABYTE = 1024**2
 # As it is in the app: 216 MB for large ones, 72 MB that they leave.
@@ -232,3 +233,32 @@ async def test_whatever_comes_the_budget_holds_and_everybody_gets_in(sizes: Sequ
     await asyncio.gather(*map(request, sizes))
     assert 0 < most <= BUDGET_BYTES
     assert memory.used_bytes == memory.waiting == 0
+
+
+# What a worker does with long histories: large blocks come and go, and something small stays behind
+# each. Prints by how many MB the process has grown when all of them are gone.
+CHURN = """
+import sys
+from agent.memory import return_what_is_freed
+def rss_mb():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1024**2
+if sys.argv[1] == "returned":
+    return_what_is_freed()
+del_me = bytearray(16 * 1024**2)
+del del_me
+before, large, small = rss_mb(), [], []
+for _ in range(20):
+    large.append(bytearray(b"x") * 4 * 1024**2)
+    small.append(bytearray(100_000))
+large.clear()
+print(round(rss_mb() - before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator, and /proc")
+@pytest.mark.parametrize(("how", "grown_mb"), [("returned", range(8)), ("kept", range(60, 100))])
+def test_large_blocks_go_back_to_the_system(how: str, grown_mb: range) -> None:
+    command = [sys.executable, "-c", CHURN, how]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) in grown_mb

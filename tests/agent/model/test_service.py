@@ -117,9 +117,9 @@ async def test_a_call_whose_token_was_refused_is_sent_once_more() -> None:
     deployment = service.Deployment("https://model.example", "a", "2024-10-21")
     client = service.chat_service(deployment, Tokens(), httpx2.MockTransport(answer)).client
     with pytest.raises(openai.AuthenticationError):
-        await client.complete({"messages": []})
+        await client.complete(b'{"messages":[]}')
     assert sent == {"Bearer 0": 1, "Bearer 1": 1}
     accepted = "Bearer 1"
     # The next one has the new token, and no third one is asked for.
-    assert (await client.complete({"messages": []})).status_code == 200
+    assert (await client.complete(b'{"messages":[]}')).status_code == 200
     assert sent == {"Bearer 0": 1, "Bearer 1": 2}

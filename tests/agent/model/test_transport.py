@@ -5,6 +5,7 @@ import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
 import aiohttp
 import httpx2
@@ -14,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from agent.model.transport import AiohttpTransport
+from agent.model.transport import PIECE_BYTES, AiohttpTransport
 from local.serving import serve
+from tests.support.loops import loop_turns
 
 
 @asynccontextmanager
@@ -96,6 +98,21 @@ async def test_requests_and_answers_arrive_as_they_are() -> None:
         "body": '{"d": "é"}',
         "twice": ["1", "2"],
     }
+
+
+async def test_a_long_body_arrives_whole_and_of_known_length_and_lets_others_work() -> None:
+    async def measure(request: Request) -> Response:
+        body = await request.body()
+        answer = {"length": request.headers.get("content-length"), "sha": sha256(body).hexdigest()}
+        return JSONResponse(answer)
+
+    body = bytes(range(256)) * (20 * PIECE_BYTES // 256) + b"end"
+    app = Starlette(routes=[Route("/", measure, methods=["POST"])])
+    async with serve(app) as url, client() as http:
+        turns = await loop_turns(http.post(url, content=body))
+        answer = await http.post(url, content=body)
+    assert answer.json() == {"length": str(len(body)), "sha": sha256(body).hexdigest()}
+    assert turns >= 20
 
 
 async def test_a_redirect_is_not_followed() -> None:
