@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,9 +37,15 @@ WORDS = 1_000
 UPLOADS = 2
 UPLOAD_BYTES = 128 * MEGABYTE
 HISTORIES = 50
+SENDERS = 50
 HISTORY_BYTES = 16 * MEGABYTE
 FIGURES = 100
 FIGURE_BYTES = 100_000
+# What the model reads of a conversation at most, by an app setting; and what a client may send of
+# one: characters of four bytes, in as many messages.
+READ_CHARS = 4_000_000
+SENT_CHARS = 3_900_000
+SENT_MESSAGES = 39
 HELD_MAX_MS = 200
 MEMORY_MAX_MB = 600
 QUESTION = {"input": "What time is it?"}
@@ -66,6 +72,19 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Histories:
+    """Ids of conversations with histories of HISTORY_BYTES.
+
+    Attributes:
+        printed: most of each is what code printed, which the model does not read again.
+        said: most of each is what was said, which it reads.
+    """
+
+    printed: list[str]
+    said: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A running app, and what to put it under pressure with."""
 
@@ -73,7 +92,7 @@ class Scene:
     client: httpx2.AsyncClient
     control: Control
     report: Path
-    histories: list[str]
+    histories: "Histories"
 
     async def delays(self, **what: float) -> None:
         """See Control.set."""
@@ -106,13 +125,39 @@ async def turns(scene: Scene) -> None:
     """A turn of each of many conversations with long histories."""
     await scene.delays(model_s=0.2, pool_s=0.1)
     await asyncio.gather(
-        *(_ask(scene, QUESTION | {"conversation_id": id_}) for id_ in scene.histories)
+        *(_ask(scene, QUESTION | {"conversation_id": id_}) for id_ in scene.histories.printed)
+    )
+
+
+async def rereading(scene: Scene) -> None:
+    """A turn of each of many conversations, whose model reads all that it may."""
+    await scene.delays(model_s=0.2, pool_s=0.1)
+    await asyncio.gather(
+        *(_ask(scene, QUESTION | {"conversation_id": id_}) for id_ in scene.histories.said)
+    )
+
+
+async def senders(scene: Scene) -> None:
+    """Clients that send their conversations themselves, in both protocols."""
+    await scene.delays(model_s=0.2, pool_s=0.1)
+    said = "\N{SLIGHTLY SMILING FACE}" * (SENT_CHARS // SENT_MESSAGES)
+    before = [{"role": "assistant", "content": said}] * SENT_MESSAGES
+    messages = [*before, {"role": "user", "content": QUESTION["input"]}]
+    run = {"threadId": "t", "runId": "r", "tools": [], "context": []}
+    numbered = [{"id": str(n), **message} for n, message in enumerate(messages)]
+    bodies = {
+        "/agui": run | {"state": {}, "forwardedProps": {}, "messages": numbered},
+        "/v1/chat/completions": {"model": "fake", "messages": messages},
+    }
+    sent = {path: json.dumps(body, ensure_ascii=False).encode() for path, body in bodies.items()}
+    await asyncio.gather(
+        *(_send(scene, path, sent[path]) for _ in range(SENDERS // len(sent)) for path in sent)
     )
 
 
 async def readers(scene: Scene) -> None:
     """The histories themselves."""
-    await asyncio.gather(*(_get(scene, id_) for id_ in scene.histories))
+    await asyncio.gather(*(_get(scene, id_) for id_ in scene.histories.printed))
 
 
 async def figures(scene: Scene) -> None:
@@ -126,6 +171,8 @@ SCENARIOS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
     f"{STREAMS} streams at once": streams,
     f"{UPLOADS} uploads of {UPLOAD_BYTES // MEGABYTE} MB": uploads,
     f"turns of {HISTORIES} conversations with {HISTORY_BYTES // MEGABYTE} MB": turns,
+    f"{HISTORIES} turns that read {READ_CHARS:,} characters again": rereading,
+    f"{SENDERS} clients that send {4 * SENT_CHARS // MEGABYTE} MB": senders,
     f"{HISTORIES} histories of {HISTORY_BYTES // MEGABYTE} MB read": readers,
     f"3 documents of {FIGURES} figures": figures,
 }
@@ -165,10 +212,14 @@ def main() -> int:
 
 def _measure(folder: Path, only: str) -> dict[str, Seen]:
     kept, report = folder / "kept", folder / "lags.json"
-    histories = asyncio.run(_long_histories(kept))
+    histories = Histories(
+        asyncio.run(_long_histories(kept, _turn_that_printed())),
+        asyncio.run(_long_histories(kept, _turn_that_said())),
+    )
     with fake_azure(folder) as azure:
         settings = {
             "CONVERSATIONS_URL": kept.as_uri(),
+            "CONVERSATION_MAX_CHARS": str(READ_CHARS),
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(150 * MEGABYTE),
             LOOP_LAG_FILE: str(report),
         }
@@ -192,7 +243,7 @@ async def _play(
     app: RunningApp,
     control: Control,
     report: Path,
-    histories: list[str],
+    histories: Histories,
 ) -> Seen:
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(timeout=300, limits=limits) as client:
@@ -204,7 +255,20 @@ async def _play(
 
 
 async def _ask(scene: Scene, body: Mapping[str, str]) -> None:
-    (await scene.client.post(scene.app.url, json=body)).raise_for_status()
+    await _send(scene, "/chat", json.dumps(body).encode())
+
+
+async def _send(scene: Scene, path: str, body: bytes) -> None:
+    """Ask, and come again where the app has no memory left and says when it will have some."""
+    url = scene.app.url.removesuffix("/chat") + path
+    while True:
+        answer = await scene.client.post(
+            url, content=body, headers={"content-type": "application/json"}
+        )
+        if answer.status_code != httpx2.codes.SERVICE_UNAVAILABLE:
+            answer.raise_for_status()
+            return
+        await asyncio.sleep(int(answer.headers["retry-after"]))
 
 
 async def _stream(scene: Scene, body: Mapping[str, str]) -> None:
@@ -244,14 +308,14 @@ async def _upload(scene: Scene) -> None:
     (await scene.client.post(url, content=form(), headers=headers)).raise_for_status()
 
 
-async def _long_histories(root: Path) -> list[str]:
+async def _long_histories(root: Path, turn: Turn) -> list[str]:
     """Conversations whose histories have HISTORY_BYTES each; their ids."""
     store = FolderStore(root)
     async with store.start(ANONYMOUS) as held:
         while (root / ANONYMOUS.folder).exists() and _history(root, held.conversation.id) < (
             HISTORY_BYTES
         ):
-            await held.append(_long_turn())
+            await held.append(turn)
     first = root / ANONYMOUS.folder / held.conversation.id
     ids = [secrets.token_hex(16) for _ in range(HISTORIES - 1)]
     for id_ in ids:
@@ -264,7 +328,19 @@ def _history(root: Path, conversation_id: str) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _long_turn() -> Turn:
+def _turn_that_said() -> Turn:
+    """A turn of many words, all of which the model reads again."""
+    said = "It is what it was. " * 10_000
+    turn = _turn_that_printed()
+    return replace(
+        turn,
+        messages=(Message("user", turn.input), Message("assistant", said)),
+        output="Numbers.",
+        executions=(),
+    )
+
+
+def _turn_that_printed() -> Turn:
     """A turn whose code printed much: the caller has all of it, the model read the ends."""
     code = "print(table)"
     printed = "".join(f"{row};{row * 7919 % 1000};{row * row}\n" for row in range(28_000))

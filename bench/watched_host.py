@@ -1,9 +1,10 @@
 """`python -m bench.watched_host`: the functions host, with a watchdog on its event loop.
 
 SIGUSR1 writes what the watchdog saw since the last one to the file that LOOP_LAG_FILE names, in
-JSON: `lags_ms`, how late the loop was each time it was to wake up; `worked_ms`, CPU that it took
-meanwhile, which other work on the machine hardly changes; and `held`, for each time that something
-held it for longer than HELD_S, the functions that did.
+JSON: `lags_ms`, how late the loop was each time it was to wake up; `worked_ms`, how much of that
+the process worked, in whatever thread, for one that has Python's lock holds the loop too: other
+work on the machine hardly changes it; and `held`, for each time that something held it for longer
+than HELD_S, the functions that did.
 """
 
 import asyncio
@@ -46,10 +47,11 @@ class Watchdog:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._write)
         threading.Thread(target=self._look_at_the_loop, daemon=True).start()
         while True:
-            self._woke_s, cpu_s = time.monotonic(), time.thread_time()
+            self._woke_s, cpu_s = time.monotonic(), time.process_time()
             await asyncio.sleep(PERIOD_S)
-            self._worked_ms.append((time.thread_time() - cpu_s) * 1e3)
-            self._lags_ms.append((time.monotonic() - self._woke_s - PERIOD_S) * 1e3)
+            late_s = time.monotonic() - self._woke_s - PERIOD_S
+            self._lags_ms.append(late_s * 1e3)
+            self._worked_ms.append(min(late_s, time.process_time() - cpu_s) * 1e3)
 
     def _look_at_the_loop(self) -> None:
         seen_s = 0.0
