@@ -11,6 +11,8 @@ from local.session_pool.sandbox.limits import MASKED, SessionLimits
 from local.session_pool.sandbox.runtime import GuestRuntime
 
 ETC = Path(__file__).with_name("etc")
+# A folder inside, to cover others with.
+EMPTY = "/opt/empty"
 # Files of the host's /etc that say nothing about the host but how programs run on it.
 _SHOWN_OF_ETC = ("ld.so.cache", "fonts", "localtime", "alternatives")
 # Debian keeps the database of the dynamic linker and of fonts there.
@@ -68,6 +70,8 @@ def arguments(
     for folder in _above(*shown, *(target for _, target in runtime.binds), *limits.tmpfs()):
         # bubblewrap would close them to all but its own user.
         options += ["--dir", folder]
+    if nested:
+        options += ["--dir", EMPTY]
     for folder in shown:
         options += ["--ro-bind-try", folder, folder]
     for folder in ("bin", "lib", "lib64"):
@@ -83,7 +87,9 @@ def arguments(
     # Zeros are read from it just so; but shared memory out of /dev/zero is seen by no limit.
     options += ["--dev-bind", "/dev/full", "/dev/zero"]
     for path in MASKED:
-        if not nested and Path(path).exists():
+        if not nested and Path(path).is_dir():
+            options += ["--tmpfs", path, "--remount-ro", path]
+        elif not nested and Path(path).exists():
             options += ["--ro-bind", "/dev/null", path]
     for folder, size in limits.tmpfs().items():
         options += ["--size", str(size["bytes"]), "--perms", size["mode"], "--tmpfs", folder]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 
+from local.session_pool.sandbox.bubblewrap import EMPTY
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.limits import MASKED
 from local.session_pool.sandbox.output import OutputStream
@@ -57,6 +58,7 @@ class ForkServerKernels:
             "preload": self._preload,
             "limits": self._starter.limits.rlimits(),
             "masked": MASKED,
+            "empty": EMPTY,
             "tmpfs": self._starter.limits.tmpfs(),
             "terminals": self._starter.limits.terminals,
             "seccomp": base64.b64encode(self._starter.seccomp_program).decode(),

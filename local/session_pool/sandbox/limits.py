@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 MIB = 1 << 20
-# Files of /proc that tell about the machine and not about the session.
+# Files and folders of /proc that tell about the machine and not about the session.
 MASKED = tuple(
     f"/proc/{name}"
     for name in (
         *("kcore", "keys", "key-users", "kallsyms", "sched_debug", "timer_list", "modules"),
         *("cmdline", "diskstats", "locks", "partitions", "swaps", "sys/kernel/random/boot_id"),
         # Which devices there are; and when somebody types, or a disk is written.
-        *("interrupts", "iomem", "ioports", "mdstat"),
+        *("interrupts", "softirqs", "iomem", "ioports", "mdstat", "dma", "devices", "misc"),
+        # The names of disks, and of what is on the buses and plugged in.
+        *("consoles", "acpi", "asound", "bus", "driver", "fs", "irq", "scsi"),
     )
 )
 

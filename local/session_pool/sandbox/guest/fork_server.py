@@ -109,7 +109,10 @@ def _run_kernel(
     shell: Shell,
 ) -> None:
     isolation.mount_own_tree(
-        configuration["tmpfs"], configuration["masked"], configuration["terminals"]
+        configuration["tmpfs"],
+        configuration["masked"],
+        configuration["empty"],
+        configuration["terminals"],
     )
     isolation.finish_namespaces()
     plain.seed_font_cache()

@@ -79,19 +79,23 @@ def unshare_namespaces() -> None:
     _write("/proc/self/gid_map", f"{_SANDBOX_UID} {gid} 1")
 
 
-def mount_own_tree(tmpfs: dict[str, dict[str, Any]], masked: list[str], terminals: int) -> None:
+def mount_own_tree(
+    tmpfs: dict[str, dict[str, Any]], masked: list[str], empty: str, terminals: int
+) -> None:
     """Cover what sessions must not share: /proc, /dev/pts and every writable folder.
 
     Args:
         tmpfs: for each folder `bytes`, `inodes` and `mode`.
-        masked: files that become empty.
+        masked: files and folders that become empty.
+        empty: an empty folder.
         terminals: how many pseudo terminals there can be.
     """
     _mount(b"none", b"/", b"", _MS_REC_PRIVATE, b"")
     _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"")
     for path in masked:
         if os.path.exists(path):
-            _mount(b"/dev/null", path.encode(), b"", _MS_BIND, b"")
+            source = empty if os.path.isdir(path) else "/dev/null"
+            _mount(source.encode(), path.encode(), b"", _MS_BIND, b"")
     for folder, size in tmpfs.items():
         options = f"size={size['bytes']},nr_inodes={size['inodes']},mode={size['mode']}"
         _mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode())

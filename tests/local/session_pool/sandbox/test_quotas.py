@@ -1,5 +1,6 @@
 """What Linux counts by user one session cannot use up for another."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest_asyncio
 from local.session_pool import PoolOptions
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.sandbox.attacks.quotas import QUOTAS
+from tests.local.session_pool.sandbox.test_limits import processes_in
 from tests.support.pool_client import PoolClient
 
 PROJECT = Path(__file__).parents[4]
@@ -47,6 +49,25 @@ async def test_one_session_leaves_others_theirs(pool: PoolClient, quota: str) ->
     assert (await holding.result(f"{second}\nwon"))["executionResult"] is True
     for session in (holding, other):
         await session.request("DELETE", "session")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_each_session_is_another_user_for_the_machine(pool: PoolClient) -> None:
+    # So all that Linux counts by user it counts for one session, places in epoll too.
+    users = []
+    for session in (pool.of(), pool.of()):
+        named = await session.result("import os; os.readlink('/proc/self/ns/pid')")
+        found = await asyncio.to_thread(processes_in, named["executionResult"])
+        users.append({status_uid(pid) for pid in found})
+        await session.request("DELETE", "session")
+    assert [len(each) for each in users] == [1, 1]
+    assert len(users[0] | users[1]) == 2
+    assert 0 not in users[0] | users[1]
+
+
+def status_uid(pid: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("Uid:\t")[2].split()[0])
 
 
 def test_outside_it_leaves_others_nothing() -> None:

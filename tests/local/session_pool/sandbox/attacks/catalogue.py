@@ -104,6 +104,15 @@ ATTACKS = (
         )
     ),
     Attack(
+        "read the names of disks and devices, and when they are used",
+        "import os\nwon = False\n"
+        "for name in ('softirqs', 'devices', 'misc', 'dma', 'consoles'):\n"
+        "    try:\n        won = won or bool(open(f'/proc/{name}').read())\n"
+        "    except OSError:\n        pass\n"
+        "for name in ('acpi', 'asound', 'bus', 'driver', 'fs', 'irq', 'scsi'):\n"
+        "    won = won or (os.path.isdir(f'/proc/{name}') and bool(os.listdir(f'/proc/{name}')))",
+    ),
+    Attack(
         "connect to a port of the host",
         "import socket\nwon = socket.socket().connect_ex(('127.0.0.1', target['port'])) == 0",
     ),

@@ -57,10 +57,21 @@ import ctypes, os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [40])
 won = ctypes.CDLL(None).sigqueue(os.getpid(), 40, None) != 0
 """
+_TIMERS = """
+import ctypes
+libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+while libc.timer_create(1, None, ctypes.byref(timer)) == 0:
+    pass
+"""
+_TIMER = """
+import ctypes
+won = ctypes.CDLL(None).timer_create(1, None, ctypes.byref(ctypes.c_void_p())) != 0
+"""
 QUOTAS = {
     "descriptors under way": (_IN_FLIGHT, _SENDS),
     "pages of pipes": (_PIPES, _PIPE),
     "queued signals": (_SIGNALS, _SIGNAL),
+    "timers": (_TIMERS, _TIMER),
 }
 
 
