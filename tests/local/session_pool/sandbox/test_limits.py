@@ -1,14 +1,10 @@
 """What a session may take, and that taking more harms nobody else."""
 
 import asyncio
-import functools
 import gc
-import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,12 +14,11 @@ from local.session_pool import PoolOptions, SessionLimits
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.sandbox import fair_shares
+from tests.local.session_pool.sandbox.programs import report_of
 from tests.support.pool_client import PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PROJECT = Path(__file__).parents[4]
-AS_USER = Path(__file__).parent / "attacks" / "as_user.py"
 MIB = 1 << 20
 FORK_BOMB = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
 
@@ -231,17 +226,8 @@ async def test_one_session_with_descriptors_under_way_does_not_stop_new_ones(
 
 
 async def test_without_a_control_group_many_processes_get_the_processor_of_one() -> None:
-    command = [sys.executable, "-m", fair_shares.__name__]
-    if os.getuid() == 0:
-        command = [sys.executable, str(AS_USER), "12345", *command]
-    run = functools.partial(
-        subprocess.run, cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False
-    )
-    result = await asyncio.to_thread(run, command)
-    assert result.returncode == 0, result.stderr
-    answer = json.loads(result.stdout.splitlines()[-1])
-    assert answer["user"] != 0
-    for found in answer["found"]:
+    report = await asyncio.to_thread(report_of, fair_shares, ordinary=True)
+    for found in report["found"]:
         assert found["kernels"].endswith("memory held by watchdog")
         # One against eight, and one against what weighs as one.
         assert found["without"] < 0.2

@@ -27,10 +27,10 @@ from local.session_pool.sandbox.runtime import GuestRuntime
 from local.session_pool.sandbox.self_test import SandboxNotEnforcedError, prove
 from local.session_pool.sandbox.start import SandboxStarter
 from local.session_pool.sandbox.throwaway_users import ThrowawayUsers, pick
-from tests.local.session_pool.sandbox import killed_pools
+from tests.local.session_pool.sandbox import early_code, killed_pools
+from tests.local.session_pool.sandbox.programs import report_of
 
 PROJECT = Path(__file__).parents[4]
-AS_USER = Path(__file__).parent / "attacks" / "as_user.py"
 
 
 class TestSystemCallFilter:
@@ -248,27 +248,25 @@ async def test_a_plain_session_whose_start_is_given_up_leaves_no_process(
 
 @pytest.mark.parametrize(
     ("way", "ordinary"),
-    [
-        *(("plain", False), ("plain", True), ("fork server", False), ("fork server", True)),
-        ("control", True),
-    ],
+    [("plain", False), ("plain", True), ("fork server", False), ("control", True)],
 )
 def test_a_pool_that_is_killed_at_any_moment_leaves_no_process(way: str, ordinary: bool) -> None:
     # pytest's own folders are closed to other users.
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         killed_pools.write_slow_bubblewrap(Path(folder))
-        command = [sys.executable, "-m", killed_pools.__name__, way, folder]
-        if ordinary and os.getuid() == 0:
-            command = [sys.executable, str(AS_USER), "12345", *command]
-        result = subprocess.run(
-            command, cwd=PROJECT, capture_output=True, text=True, timeout=100, check=False
-        )
-    assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert (found["user"] == 0) == (not ordinary and os.getuid() == 0)
+        found = report_of(killed_pools, way, folder, ordinary=ordinary)
     # What bubblewrap promises by itself comes too late for these.
     assert found["left"] == (found["kills"] if way == "control" else 0)
+
+
+@pytest.mark.parametrize(
+    ("case", "ordinary"), [("race", False), ("race", True), ("slow", True), ("control", True)]
+)
+def test_no_code_runs_before_pid_1_is_locked_in(case: str, ordinary: bool) -> None:
+    won = report_of(early_code, case, ordinary=ordinary)["won"]
+    assert list(won) == ["fork server", "plain"]
+    assert {bool(what) for what in won.values()} == {case == "control"}
 
 
 class _NoVerifier:
