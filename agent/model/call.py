@@ -24,6 +24,7 @@ from agent.model.sdk import (
 )
 from agent.model.service import ChatService, ModelSettings
 from agent.model.wire import Answer
+from agent.telemetry.calls import ModelAttempt, annotate_streaming
 
 # An answer that takes longer is slow. One that is not there so long before the deadline is asked
 # for again as a stream, of which there is something to show when time is up. Whole answers cost
@@ -70,6 +71,8 @@ async def ask(
             yield answer.text
             return
         settings.fill(answer, stream=True)
+        if not stream:
+            annotate_streaming()
         pieces = call.in_pieces(deadline) if stream else call.gathered(answer, deadline)
         async with aclosing(pieces) as texts:
             async for text in texts:
@@ -100,11 +103,13 @@ class _Call:
         if self.service.is_slow or began + SLOW_S > until:
             return False
         self.settings.fill(answer, stream=False)
+        attempt = ModelAttempt()
         try:
             async with asyncio.timeout_at(until):
                 await self._complete()
         except TimeoutError:
             self.service.found_slow()
+            attempt.failed(self.service.host, "timeout")
             # A server that streams whatever it is asked for has begun to answer.
             answer.clear()
             return False

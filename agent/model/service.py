@@ -28,7 +28,7 @@ from agent.model.sdk import (
     StreamingChatMessageContent,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion, whole_characters
-from agent.telemetry.calls import count_retry
+from agent.telemetry.calls import ModelAttempt, count_retry
 from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
 
@@ -245,13 +245,25 @@ class _Client(AsyncOpenAI):
         a request is of no use to this one. Whoever answers with another address would get the
         conversation sent there.
         """
-        response = await self._transport.handle_async_request(request)
+        response = await self._attempt(request)
         refused = request.headers["Authorization"].removeprefix("Bearer ")
         if response.status_code == HTTPStatus.UNAUTHORIZED and await self._tokens.renew(refused):
             await response.aclose()
             request.headers["Authorization"] = f"Bearer {await self._tokens()}"
-            response = await self._transport.handle_async_request(request)
+            response = await self._attempt(request)
         response.request = request
+        return response
+
+    async def _attempt(self, request: httpx2.Request) -> httpx2.Response:
+        attempt = ModelAttempt()
+        try:
+            response = await self._transport.handle_async_request(request)
+        except httpx2.TransportError as error:
+            attempt.failed(request.url.host, type(error).__name__)
+            raise
+        if response.is_error:
+            status = response.status_code
+            attempt.failed(request.url.host, str(status), status=status)
         return response
 
     def platform_headers(self) -> dict[str, str]:
@@ -262,10 +274,11 @@ class _Client(AsyncOpenAI):
         # The client itself would sit out two minutes, twice.
         if (retry_after_s(response.headers) or 0) > RETRY_WAIT_MAX_S:
             return False
-        retries = super()._should_retry(response)
-        if retries:
-            count_retry("model")
-        return retries
+        return super()._should_retry(response)
+
+    async def _sleep_for_retry(self, **why: Any) -> None:
+        count_retry("model")
+        await super()._sleep_for_retry(**why)
 
 
 class ChatService(ChatCompletionClientBase):

@@ -175,6 +175,39 @@ class ModelSpan(_CallSpan):
             self._turn.model_calls += 1
 
 
+class ModelAttempt:
+    """One attempt of a model call, from now; it has a span of its own if it fails.
+
+    Of one that succeeds, `chat {model}` says all there is.
+    """
+
+    def __init__(self) -> None:
+        self._began_ns = time.time_ns()
+
+    def failed(self, server: str, error_type: str, *, status: int | None = None) -> None:
+        """It gave no answer: span `POST chat/completions` below the model call.
+
+        Args:
+            server: host that was called.
+            error_type: as the conventions have it for HTTP: the status, the name of the exception.
+            status: of HTTP, if there is one.
+        """
+        attributes = _http_attributes("POST", "chat/completions", server)
+        attributes["error.type"] = error_type
+        if status is not None:
+            attributes["http.response.status_code"] = status
+        span = recording.open_span(
+            "POST chat/completions", SpanKind.CLIENT, attributes, began_ns=self._began_ns
+        )
+        span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+
+def annotate_streaming() -> None:
+    """Say on the current span, the model's, that its answer comes as a stream after all."""
+    recording.annotate(lambda: {"gen_ai.request.stream": True})
+
+
 class ToolSpan(_CurrentSpan):
     """A call of a tool: span `execute_tool {name}`; it is current in the block.
 
@@ -243,13 +276,7 @@ class HttpSpan(_CurrentSpan):
         *,
         attempt: int = 1,
     ) -> None:
-        attributes: dict[str, Attribute] = {
-            "http.request.method": method,
-            "url.template": template,
-            # Without what the template leaves out: Azure Monitor names a call by its path.
-            "url.full": f"https://{server}/{template.lstrip('/')}",
-            "server.address": server,
-        }
+        attributes = _http_attributes(method, template, server)
         if attempt > 1:
             attributes["http.request.resend_count"] = attempt - 1
         super().__init__(f"{method} {template}", SpanKind.CLIENT, attributes)
@@ -262,6 +289,16 @@ class HttpSpan(_CurrentSpan):
     def _ended(self, error: Attributes) -> None:
         if self._turn and self._service == "pool":
             self._turn.pool_s += self.took_s
+
+
+def _http_attributes(method: str, template: str, server: str) -> dict[str, Attribute]:
+    return {
+        "http.request.method": method,
+        "url.template": template,
+        # Without what the template leaves out.
+        "url.full": f"https://{server}/{template.lstrip('/')}",
+        "server.address": server,
+    }
 
 
 def count_retry(service: Literal["model", "pool", "store"]) -> None:

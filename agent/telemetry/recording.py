@@ -56,7 +56,11 @@ def stop() -> None:
 
 
 def open_span(
-    name: str, kind: SpanKind, attributes: Attributes, parent: Context | None = None
+    name: str,
+    kind: SpanKind,
+    attributes: Attributes,
+    parent: Context | None = None,
+    began_ns: int | None = None,
 ) -> Span:
     """A span that the caller ends; one that does nothing where nothing is recorded.
 
@@ -65,10 +69,11 @@ def open_span(
         kind: of the span.
         attributes: known from the start, so that a sampler can see them.
         parent: where it hangs, if not on the current span.
+        began_ns: since the epoch, if not now.
     """
     if _recording is None:
         return INVALID_SPAN
-    return _recording.tracer.start_span(name, parent, kind, attributes)
+    return _recording.tracer.start_span(name, parent, kind, attributes, start_time=began_ns)
 
 
 class current:

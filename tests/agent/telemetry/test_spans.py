@@ -17,8 +17,9 @@ from agent.runtime import Runtime
 from agent.telemetry import metrics
 from agent.telemetry.turns import hashed, request_context
 from agent.turns.turn import TurnRequest, stateless_turn
-from local.azure_openai import CallTool, Say, Throttled
+from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
+from tests.support.raw_server import raw_server, response
 from tests.support.telemetry import Recorded, attributes_of, recorded
 from tests.support.turns import collect
 
@@ -34,15 +35,23 @@ async def runtime(open_runtime: OpenRuntime, tmp_path: Path) -> AsyncIterator[Ru
         yield opened
 
 
+class Seen(httpx2.AsyncBaseTransport):
+    """Keeps the trace header of each request that it passes on."""
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self.traceparents: list[str | None] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.traceparents.append(request.headers.get("traceparent"))
+        return await self._transport.handle_async_request(request)
+
+
 def model_traceparents(runtime: Runtime) -> list[str | None]:
     """The header of each request to the model, from now on."""
-    sent: list[str | None] = []
-
-    async def see(request: httpx2.Request) -> None:
-        sent.append(request.headers.get("traceparent"))
-
-    runtime.turns.model.client._client.event_hooks = {"request": [see]}
-    return sent
+    client = runtime.turns.model.client
+    client._transport = seen = Seen(client._transport)
+    return seen.traceparents
 
 
 async def ended(taken: Recorded, name: str) -> None:
@@ -221,8 +230,31 @@ async def test_metrics_add_a_turn_up(azure: SharedAzure, runtime: Runtime) -> No
     assert {name for name, _, _ in taken.measurements} <= set(metrics.METRICS)
 
 
-async def test_retries_are_counted_by_service(azure: SharedAzure, runtime: Runtime) -> None:
-    azure.stack.openai.faults.inject(Throttled(retry_after_s=0))
-    with recorded() as taken, azure.model.script(Say("Hello.")):
-        await collect(stateless_turn(runtime.turns, TurnRequest("Hi")))
+@pytest.mark.parametrize(
+    ("answer", "error_type", "status"),
+    [
+        (response({}, "retry-after-ms: 1", status=429), "429", 429),
+        (response({}, "retry-after-ms: 1", status=503), "503", 503),
+        (b"", "ReadError", None),
+    ],
+    ids=["throttled", "down", "no answer"],
+)
+async def test_an_attempt_of_the_model_that_fails_is_below_its_call_and_counted(
+    open_runtime: OpenRuntime, answer: bytes, error_type: str, status: int | None
+) -> None:
+    said = {"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]}
+    async with (
+        raw_server(answer, response(said)) as server,
+        open_runtime(azure_openai_endpoint=server.url) as runtime,
+    ):
+        with recorded() as taken:
+            await collect(stateless_turn(runtime.turns, TurnRequest("Hi")))
+    (chat,) = (span for span in taken.spans if span.name.startswith("chat "))
+    (attempt,) = taken.named("POST chat/completions")
+    assert attempt.parent == chat.context
+    assert attempt.kind is SpanKind.CLIENT
+    assert attempt.status.status_code is StatusCode.ERROR
+    assert attributes_of(attempt)["error.type"] == error_type
+    assert attributes_of(attempt).get("http.response.status_code") == status
+    assert "error.type" not in attributes_of(chat)
     assert (metrics.RETRIES, 1, {"code_interpreter.service": "model"}) in taken.measurements

@@ -16,6 +16,7 @@ from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, ChatRequest, Say, Slow, Step
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.raw_server import events, raw_server, response
+from tests.support.telemetry import attributes_of, recorded
 from tests.support.turns import CollectedTurn, collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -83,7 +84,8 @@ async def test_a_whole_answer_that_takes_too_long_is_asked_for_as_a_stream(
         async with open_runtime(
             azure_openai_endpoint=server.url, turn_timeout_seconds=5
         ) as runtime:
-            turn = await collect(stateless_turn(runtime.turns, TurnRequest("1 + 1?")))
+            with recorded() as taken:
+                turn = await collect(stateless_turn(runtime.turns, TurnRequest("1 + 1?")))
             server.hold.set()
             again = await collect(stateless_turn(runtime.turns, TurnRequest("1 + 1?")))
     assert (turn.finished.output, turn.finished.finish_reason) == ("Two.", "stop")
@@ -92,6 +94,15 @@ async def test_a_whole_answer_that_takes_too_long_is_asked_for_as_a_stream(
     # The first is not there at all where the machine is so slow that it was not even sent.
     assert asked[-2:] == [True, True]
     assert sum(asked) == 2
+    # The trace tells of both, and how the call was answered.
+    (chat,) = (span for span in taken.spans if span.name.startswith("chat "))
+    assert attributes_of(chat)["gen_ai.request.stream"]
+    given_up = taken.named("POST chat/completions")
+    assert len(given_up) == 1 or False not in asked
+    for span in given_up:
+        assert span.parent == chat.context
+        assert attributes_of(span)["error.type"] == "timeout"
+        assert (span.end_time or 0) - (span.start_time or 0) > 10_000_000
 
 
 async def test_a_model_that_said_nothing_until_the_deadline_has_not_answered(
