@@ -85,7 +85,7 @@ async def test_sockets_that_linux_lists_no_more_count_too(pool: PoolClient) -> N
     code = (
         "import fcntl, os, socket, struct\n"
         "server, kept = socket.create_server(('127.0.0.1', 0)), []\n"
-        "for _ in range(10):\n"
+        "for _ in range(4):\n"
         "    one = socket.create_connection(server.getsockname()); other, _ = server.accept()\n"
         "    one.setblocking(False); other.setblocking(False); kept.append(one); moved = 0\n"
         "    while moved < 20 << 20:  # its buffer grows\n"
@@ -109,7 +109,7 @@ async def test_sockets_that_linux_lists_no_more_count_too(pool: PoolClient) -> N
         at_first, beyond = usage.sockets_bytes(pid)
         counted = at_first + usage.tcp_bytes(pid, at_first, beyond)
     await client.request("DELETE", "session")
-    assert held > 5 << 20
+    assert held > 3 << 20
     assert counted > held
 
 

@@ -21,11 +21,7 @@ from tests.support.pool_client import PoolClient
 PROJECT = Path(__file__).parents[4]
 AS_USER = Path(__file__).parent / "attacks" / "as_user.py"
 ORDINARY_UID = 12_346
-WAYS: dict[str, dict[str, Any]] = {
-    "fork server and control group": {},
-    "fork server": {"control_groups": False},
-    "plain": {"fork_server": False},
-}
+WAYS: dict[str, dict[str, Any]] = {"fork server": {}, "plain": {"fork_server": False}}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=WAYS)
