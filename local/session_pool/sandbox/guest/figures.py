@@ -1,5 +1,6 @@
 """matplotlib's figures are shown inline, in every cell."""
 
+import contextlib
 import sys
 
 INLINE = "module://matplotlib_inline.backend_inline"
@@ -17,3 +18,14 @@ def show_inline_again() -> None:
             matplotlib.use(INLINE)
     except Exception:
         return  # code may have put anything in its place
+
+
+def close_fonts() -> None:
+    """Close the font files that matplotlib keeps open.
+
+    It does so in each fork, and writes to a hundred pages of memory then.
+    """
+    fonts = sys.modules.get("matplotlib.font_manager")
+    if fonts is not None:
+        with contextlib.suppress(AttributeError):  # another version
+            fonts._get_font.cache_clear()

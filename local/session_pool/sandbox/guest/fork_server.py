@@ -6,16 +6,16 @@ itself in (see `isolation`) before it becomes a kernel.
 
 import array
 import contextlib
+import fcntl
 import gc
 import json
 import os
-import random
 import signal
 import socket
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-from . import frames, init, isolation, kernel, plain
+from . import figures, frames, init, isolation, kernel, plain
 from .shell import Shell
 
 
@@ -26,7 +26,11 @@ def main(control_descriptor: int) -> None:
     session, null for this one, and carries its descriptors: the socket for its hello, its ends of
     the pipes, stdout and stderr.
     """
-    control = socket.socket(fileno=control_descriptor)
+    control = socket.socket(fileno=fcntl.fcntl(control_descriptor, fcntl.F_DUPFD_CLOEXEC, 100))
+    os.close(control_descriptor)
+    for taken in (frames.REPLIES, frames.REQUESTS):
+        # Or a library could have them for a file that it closes in each fork, as matplotlib does.
+        os.dup2(0, taken, inheritable=False)
     configuration = json.loads(control.recv(1 << 16))
     configuration["seccomp"] = isolation.SystemCallFilter(configuration["seccomp"])
     program = init.make_program()
@@ -34,6 +38,7 @@ def main(control_descriptor: int) -> None:
     plain.seed_font_cache()
     shell = Shell()
     shell.warm(configuration["preload"])
+    figures.close_fonts()
     gc.collect()
     # The collector would write to every object it looks at, and so copy the shared pages.
     gc.freeze()
@@ -44,9 +49,12 @@ def main(control_descriptor: int) -> None:
         if not message:
             return
         descriptors = _descriptors(ancillary)
-        if os.fork() == 0:
+        try:
             uid = json.loads(message)["uid"]
-            _become_session(control, configuration, descriptors, uid, program, shell)
+            if _fork(uid) == 0:
+                _become_session(control, configuration, descriptors, uid, program, shell)
+        except OSError as error:
+            _say(descriptors[-1], error)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -59,6 +67,20 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return list(received)
 
 
+def _fork(uid: int | None) -> int:
+    """Fork into new namespaces, which belong to the user `uid`; the value is as `os.fork`'s."""
+    if uid is None:
+        return init.fork(isolation.NAMESPACES)
+    own, child = os.getuid(), None
+    isolation.become(uid)
+    try:
+        child = init.fork(isolation.NAMESPACES)
+    finally:
+        if child != 0:
+            isolation.become(own)
+    return child
+
+
 def _become_session(
     control: socket.socket,
     configuration: dict[str, Any],
@@ -66,48 +88,37 @@ def _become_session(
     uid: int | None,
     program: int | None,
     shell: Shell,
-) -> None:
-    """Never returns. An error reaches the host as text on the session's stderr."""
+) -> NoReturn:
+    """Start the kernel, and stay as pid 1. An error reaches the host as text on stderr.
+
+    What the kernel need not do itself pid 1 does, at the same time: its memory is not kept.
+    """
     try:
-        hello, requests, replies, stdout, stderr = descriptors
+        limits = configuration["limits"]
+        *channel, stdout, stderr = descriptors
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         control.close()
-        greeting = kernel.place(hello, requests, replies)
-        os.setsid()
         kernel.end_before_others()
-        if uid is not None:
-            isolation.become(uid)
-        isolation.unshare_namespaces()
+        isolation.map_user(uid)
         ready, said_ready = os.pipe()
-        first = init.fork()
-        if first == 0:
-            init.become(
-                said_ready, lambda: _lock_in(configuration, configuration["limits"]), program
-            )
-        os.close(said_ready)
-        init_pidfd = os.pidfd_open(first)
         if os.fork() != 0:
-            os._exit(0)
-        _run_kernel(configuration, greeting, init_pidfd, ready, shell)
+            _isolate(configuration)
+            init.become(said_ready, lambda: _lock_in(configuration, limits), program)
+        os.close(said_ready)
+        _run_kernel(configuration, channel, ready, shell)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.write(2, f"{type(error).__name__}: {error}".encode())
+        _say(2, error)
     finally:
         os._exit(70)
 
 
-def _lock_in(configuration: dict[str, Any], limits: dict[str, int]) -> None:
-    isolation.drop_privileges(limits, configuration["seccomp"])
+def _say(descriptor: int, error: BaseException) -> None:
+    with contextlib.suppress(OSError):
+        os.write(descriptor, f"{type(error).__name__}: {error}".encode())
 
 
-def _run_kernel(
-    configuration: dict[str, Any],
-    hello: socket.socket,
-    init_pidfd: int,
-    ready: int,
-    shell: Shell,
-) -> None:
+def _isolate(configuration: dict[str, Any]) -> None:
     isolation.mount_own_tree(
         configuration["tmpfs"],
         configuration["masked"],
@@ -116,13 +127,24 @@ def _run_kernel(
     )
     isolation.finish_namespaces()
     plain.seed_font_cache()
-    random.seed()
+
+
+def _lock_in(configuration: dict[str, Any], limits: dict[str, int]) -> None:
+    isolation.drop_privileges(limits, configuration["seccomp"])
+
+
+def _run_kernel(
+    configuration: dict[str, Any], channel: list[int], ready: int, shell: Shell
+) -> None:
+    limits = configuration["limits"]
+    os.setsid()
+    hello = kernel.place(*channel)
     if "numpy" in sys.modules:
-        # Every session would draw the same numbers otherwise.
-        sys.modules["numpy"].random.seed()
-    _lock_in(configuration, kernel.before_hello(configuration["limits"]))
+        # Every session would draw the same numbers otherwise; Python's own `random` sees to that.
+        sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4)))
+    _lock_in(configuration, kernel.before_hello(limits))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     init.wait_until_ready(ready)
-    kernel.say_hello(hello, init_pidfd, configuration["limits"])
+    kernel.say_hello(hello, limits)
     os.closerange(frames.REQUESTS + 1, 1024)
     kernel.serve(shell)

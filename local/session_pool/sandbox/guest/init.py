@@ -38,15 +38,16 @@ _CODE = {
 }
 
 
-def fork() -> int:
-    """Fork as `os.fork` does, without what Python and libraries do then.
+def fork(namespaces: int) -> int:
+    """Fork as `os.fork` does, without what Python and libraries do then, into new namespaces.
 
     Nothing of them is used in pid 1, and each page that they touch is one more per session.
     """
     number = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
-    child = int(_libc.syscall(number, _SIGCHLD, 0, 0, 0, 0))
+    child = int(_libc.syscall(number, _SIGCHLD | namespaces, 0, 0, 0, 0))
     if child < 0:
-        raise OSError(ctypes.get_errno(), "clone")
+        code = ctypes.get_errno()
+        raise OSError(code, f"clone: {os.strerror(code)}")
     return child
 
 

@@ -70,13 +70,11 @@ def become(uid: int) -> None:
     _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
 
 
-def unshare_namespaces() -> None:
-    """Enter new namespaces; children of this process live in the new pid namespace."""
-    uid, gid = os.getuid(), os.getgid()
-    os.unshare(NAMESPACES)
+def map_user(uid: int | None) -> None:
+    """Be the sandbox's user in this new user namespace, for `uid` outside; None is its namesake."""
     _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{_SANDBOX_UID} {uid} 1")
-    _write("/proc/self/gid_map", f"{_SANDBOX_UID} {gid} 1")
+    for name in ("uid_map", "gid_map"):
+        _write(f"/proc/self/{name}", f"{_SANDBOX_UID} {uid or _SANDBOX_UID} 1")
 
 
 def mount_own_tree(

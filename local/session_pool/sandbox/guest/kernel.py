@@ -55,13 +55,13 @@ def place(hello: int, requests: int, replies: int) -> socket.socket:
     return socket.socket(fileno=spare[0])
 
 
-def say_hello(hello: socket.socket, init_pidfd: int, limits: dict[str, int]) -> None:
+def say_hello(hello: socket.socket, limits: dict[str, int]) -> None:
     """Hand the host what it needs to kill, interrupt and look into this session.
 
     Before any code of the guest has run, so that none of these can be something else; then the
     socket is closed, and all limits hold.
     """
-    descriptors = [init_pidfd, os.pidfd_open(os.getpid())]
+    descriptors = [os.pidfd_open(1), os.pidfd_open(os.getpid())]
     for directory in DIRECTORIES:
         descriptors.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     socket.send_fds(hello, [b"hello"], descriptors)

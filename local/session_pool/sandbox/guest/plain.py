@@ -38,7 +38,7 @@ def main(hello_descriptor: int, requests: int, replies: int, program: int | None
     shell = Shell()
     shell.warm(configuration["preload"])
     init.wait_until_ready(ready)
-    kernel.say_hello(hello, os.pidfd_open(1), configuration["limits"])
+    kernel.say_hello(hello, configuration["limits"])
     kernel.serve(shell)
 
 

@@ -186,6 +186,8 @@ class Shell:
         with self._shell.builtin_trap:
             for module in preload:
                 importlib.import_module(module)
+        with contextlib.closing(asyncio.new_event_loop()):
+            pass
         self._shell.run_cell("print(end='')", store_history=False)
         if "matplotlib.pyplot" in sys.modules:
             self._shell.run_cell(
