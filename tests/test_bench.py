@@ -2,6 +2,7 @@
 
 import itertools
 import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -9,7 +10,17 @@ from starlette.testclient import TestClient
 
 from agent.session_pool.survey import Errand, read_survey, survey_code
 from bench.fake_azure import FakeAzure
-from bench.judging import MET, MISSED, NOT_JUDGED, OtherWork, Target, busy_s, judge, own_s
+from bench.judging import (
+    MET,
+    MISSED,
+    NOT_JUDGED,
+    OtherWork,
+    OwnWork,
+    Target,
+    busy_s,
+    judge,
+    waited_s,
+)
 from bench.layers import import_times, layer_of, module_layer
 from bench.page import PAGE, parts_of, with_table
 from tests.support import PROJECT
@@ -49,13 +60,35 @@ def test_other_work_is_what_neither_this_process_nor_its_children_did() -> None:
     assert OtherWork(lambda: next(counts), lambda: 1.0, lambda: next(counts)).cores() == 0
 
 
+_WORK = "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done"
+
+
 def test_own_work_has_that_of_children_that_ended() -> None:
-    before, machine_before = own_s(), busy_s()
-    subprocess.run(
-        ["/bin/sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done"], check=True
-    )
-    assert own_s() > before
+    own, machine_before = OwnWork(), busy_s()
+    subprocess.run(["/bin/sh", "-c", _WORK], check=True)
+    assert own() > 0
     assert busy_s() > machine_before
+
+
+def test_own_work_has_that_of_processes_that_nobody_waits_for() -> None:
+    own, before_s = OwnWork(), waited_s()
+    if not own.counts_all:
+        pytest.skip("Linux lets this user count nothing (kernel.perf_event_paranoid)")
+    # As in a sandbox: Linux reaps the child of who ignores its end. `os.wait` says only that.
+    program = (
+        "import contextlib, os, signal, time\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n"
+        "    while time.process_time() < 0.2: pass\n"
+        "    os._exit(0)\n"
+        "with contextlib.suppress(ChildProcessError): os.wait()"
+    )
+    subprocess.run([sys.executable, "-S", "-c", program], check=True)
+    assert waited_s() - before_s < 0.2 < own()
+
+
+def test_other_work_is_measured_by_itself() -> None:
+    assert 0 <= OtherWork().cores() < 1000
 
 
 def test_the_fake_pool_answers_a_survey_as_a_session_without_files() -> None:
