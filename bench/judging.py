@@ -90,8 +90,8 @@ def _open_cpu_counter() -> int | None:
     attributes = struct.pack(
         "IIQQQQQIIQ", software, size, task_clock, 0, 0, 0, inherit | exclude_kernel, 0, 0, 0
     )
-    call = ctypes.CDLL(None).syscall
-    descriptor: int = call(number, attributes, 0, -1, -1, close_on_exec)
+    libc = ctypes.CDLL(None)
+    descriptor = int(libc.syscall(number, attributes, 0, -1, -1, close_on_exec))
     return descriptor if descriptor >= 0 else None
 
 

@@ -1,6 +1,6 @@
-"""`python -m bench.page [PART …]`: run parts of `make bench`, put their tables into the page.
+"""`python -m bench.page [PART …]`: run parts of `make bench`, put their tables into their pages.
 
-docs/performance.md has a place for each part, from `<!-- bench.streaming -->` to `<!-- end -->`.
+A page has a place for each part, from `<!-- bench.streaming -->` to `<!-- end -->`.
 What was measured while the machine did something else is printed and not put there.
 """
 
@@ -13,13 +13,14 @@ from typing import Final
 from bench.app_process import ROOT
 from bench.judging import NOT_JUDGED
 
-PAGE: Final = ROOT / "docs/performance.md"
+PAGES: Final = (ROOT / "docs/performance.md", ROOT / "docs/session-pool.md")
+_TABLE: Final = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 _PLACE: Final = re.compile(r"(<!-- (bench[\w.]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(words: list[str]) -> int:
     """Run and write; the exit code is the highest of the parts'."""
-    parts = parts_of(PAGE.read_text())
+    parts = [part for page in PAGES for part in parts_of(page.read_text())]
     parser = argparse.ArgumentParser(prog="python -m bench.page")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(parts)}")
     statuses = [_measure(part) for part in parser.parse_args(words).parts or parts]
@@ -32,16 +33,16 @@ def parts_of(page: str) -> list[str]:
 
 
 def with_table(page: str, part: str, printed: str) -> str:
-    """The page with the table that a part printed in its place.
+    """The page with the tables that a part printed in their place.
 
     Raises:
         ValueError: it has no place.
     """
     if part not in parts_of(page):
-        raise ValueError(f"{PAGE.name} has no place for {part}")
-    table = "".join(line for line in printed.splitlines(keepends=True) if line.startswith("|"))
+        raise ValueError(f"there is no place for {part}")
+    tables = "\n".join(_TABLE.findall(printed))
     return _PLACE.sub(
-        lambda place: f"{place[1]}{table}{place[3]}" if place[2] == part else place[0], page
+        lambda place: f"{place[1]}{tables}{place[3]}" if place[2] == part else place[0], page
     )
 
 
@@ -51,7 +52,8 @@ def _measure(part: str) -> int:
     )
     print(done.stdout)
     if done.returncode != NOT_JUDGED:
-        PAGE.write_text(with_table(PAGE.read_text(), part, done.stdout))
+        page = next(page for page in PAGES if part in parts_of(page.read_text()))
+        page.write_text(with_table(page.read_text(), part, done.stdout))
     return done.returncode
 
 

@@ -254,11 +254,11 @@ def _p95(values: list[float]) -> float:
 
 
 def _print_figures(figures: list[Figure]) -> None:
-    print(f"\n{'session pool':<44}{'measured':>10}{'target':>10}")
+    print("\n| session pool | measured | target |\n|---|---|---|")
     for figure in figures:
-        target = f"<= {figure.at_most:g}" if figure.at_most is not None else ""
-        mark = "" if figure.holds else "  MISSED"
-        print(f"{figure.name:<44}{figure.value:>10.2f}{target:>10}{mark}")
+        target = f"≤ {figure.at_most:g}" if figure.at_most is not None else ""
+        mark = "" if figure.holds else ", MISSED"
+        print(f"| {figure.name} | {figure.value:.2f} | {target}{mark} |")
 
 
 def _print_peers(peers: list[Peer], ours: dict[str, float]) -> None:
@@ -272,13 +272,11 @@ def _print_peers(peers: list[Peer], ours: dict[str, float]) -> None:
         ),
         *peers,
     ]
-    print(f"\n{'ms (median)':<26}{'first print':>12}{'warm print':>12}{'first plot':>12}  notes")
+    print("\n| ms (median) | first print | warm print | first plot | |\n|---|---|---|---|---|")
     for row in rows:
-        cells = "".join(
-            f"{'-' if value is None else f'{value:.1f}':>12}"
-            for value in (row.first_print_ms, row.warm_print_ms, row.first_plot_ms)
-        )
-        print(f"{row.name:<26}{cells}  {row.note}")
+        values = (row.first_print_ms, row.warm_print_ms, row.first_plot_ms)
+        cells = " | ".join("" if value is None else f"{value:.1f}" for value in values)
+        print(f"| {row.name} | {cells} | {row.note} |")
 
 
 if __name__ == "__main__":
