@@ -32,6 +32,7 @@ API_VERSION: Final = "2025-11-05"
 OPERATION_TIMEOUT_S: Final = 30
 ATTEMPTS: Final = 3
 FIRST_BACKOFF_S: Final = 1
+_METADATA: Final = "x-ms-meta-"
 _SHORT_BYTES: Final = 256 * 1024
 _TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=10, sock_read=20)
 # https://learn.microsoft.com/azure/architecture/best-practices/retry-service-specific
@@ -55,11 +56,10 @@ class Reply:
     @property
     def metadata(self) -> dict[str, str]:
         """Of the blob that was asked for."""
-        prefix = "x-ms-meta-"
         return {
-            name[len(prefix) :]: value
+            name.removeprefix(_METADATA): value
             for header, value in self.headers.items()
-            if (name := header.lower()).startswith(prefix)
+            if (name := header.lower()).startswith(_METADATA)
         }
 
 
@@ -68,11 +68,13 @@ class Part:
     """Some bytes of a blob.
 
     Attributes:
+        blob: its name.
         content: as many as were asked for, or as there are.
         size_bytes: of the whole blob.
         reply: with the blob's properties.
     """
 
+    blob: str
     content: bytes
     size_bytes: int
     reply: Reply
@@ -232,18 +234,14 @@ class Container:
         if reply.status < 300:
             # The length of the blob, not of the range: "bytes 0-9/100".
             size = reply.headers.get("content-range", "").rpartition("/")[2]
-            return Part(reply.body, int(size or len(reply.body)), reply)
+            return Part(blob, reply.body, int(size or len(reply.body)), reply)
         # There is none of these bytes: an empty blob has no range.
         reply = await self.request("HEAD", blob, missing=missing)
-        return Part(b"", int(reply.headers.get("content-length", 0)), reply)
+        return Part(blob, b"", int(reply.headers.get("content-length", 0)), reply)
 
-    async def put(
-        self, blob: str, kind: str, content: bytes = b"", headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Make a blob of a kind (`BlockBlob`, `AppendBlob`), in place of one of that name."""
-        await self.request(
-            "PUT", blob, headers={**(headers or {}), "x-ms-blob-type": kind}, body=content
-        )
+    async def put(self, blob: str, kind: str, headers: Mapping[str, str]) -> Reply:
+        """Make an empty blob (`BlockBlob`, `AppendBlob`), in place of one of that name."""
+        return await self.request("PUT", blob, headers={**headers, "x-ms-blob-type": kind})
 
     async def list_blobs(
         self,
@@ -281,6 +279,11 @@ class Container:
             if not marker:
                 break
         return found
+
+
+def as_headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata as they are sent."""
+    return {f"{_METADATA}{name}": text for name, text in metadata.items()}
 
 
 def _listed(blob: ET.Element) -> ListedBlob:

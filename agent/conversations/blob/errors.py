@@ -8,7 +8,6 @@ from typing import Final
 from agent.conversations.store import conversation_busy, no_such_conversation
 from agent.errors import (
     AgentError,
-    HoldLostError,
     StoreAccessError,
     StoreError,
     StoreNotFoundError,
@@ -16,18 +15,6 @@ from agent.errors import (
 from agent.telemetry import logger
 
 ROLE: Final = "Storage Blob Data Contributor"
-
-_BUSY: Final = frozenset({"LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"})
-_LEASE_LOST_CODES: Final = frozenset(
-    {
-        "AppendPositionConditionNotMet",
-        "LeaseIdMismatchWithBlobOperation",
-        "LeaseIdMismatchWithLeaseOperation",
-        "LeaseLost",
-        "LeaseNotPresentWithBlobOperation",
-        "LeaseNotPresentWithLeaseOperation",
-    }
-)
 
 
 def error_of(
@@ -41,10 +28,9 @@ def error_of(
         missing: what it means that there is no such blob; without it, no such conversation.
         retry_after_s: when the service said that it can.
     """
-    if code in _BUSY:
+    if code == "LeaseIdMissing":
+        # Of a worker with an earlier version of this app.
         return conversation_busy()
-    if code in _LEASE_LOST_CODES:
-        return HoldLostError("Another turn continued the conversation. Ask again.")
     if code == "ContainerNotFound":
         return StoreNotFoundError("The container that CONVERSATIONS_URL names does not exist.")
     if status == 404:

@@ -15,7 +15,7 @@ import binascii
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from agent.conversations.blob.container import Container, ListedBlob
+from agent.conversations.blob.container import Container, ListedBlob, as_headers
 from agent.conversations.owner import ANONYMOUS, Owner
 from agent.conversations.records import ConversationPage, ConversationSummary
 from agent.conversations.store import unknown_cursor
@@ -52,15 +52,15 @@ class RecentConversations:
         if owner == ANONYMOUS:
             return
         metadata = {
-            "x-ms-meta-title": _encoded(conversation.title),
-            "x-ms-meta-created_at": conversation.created_at.isoformat(),
-            "x-ms-meta-turns": str(conversation.turn_count),
+            "title": _encoded(conversation.title),
+            "created_at": conversation.created_at.isoformat(),
+            "turns": str(conversation.turn_count),
         }
         entry = self._entry(owner, conversation.id, conversation.updated_at)
 
         async def upload() -> None:
             try:
-                await self._container.put(entry, "BlockBlob", headers=metadata)
+                await self._container.put(entry, "BlockBlob", as_headers(metadata))
             except AgentError as error:
                 logger.warning("conversation not listed: %s", error.code)
 

@@ -5,11 +5,8 @@
     <owner>/<conversation id>/turns.jsonl     append blob: one block, one line per turn
                              /files/<name>    block blob
 
-A turn is one append block: it is there wholly or not at all. What runs is held by a lease on the
-history, which Azure ends if nobody renews it, and every append names the lease and the length
-that the history must have: whoever lost the hold cannot write, whatever they still believe.
-https://learn.microsoft.com/rest/api/storageservices/lease-blob
-https://learn.microsoft.com/rest/api/storageservices/append-block
+A turn is one append block: it is there wholly or not at all. What runs is held, and only who holds
+a conversation can add to it (hold.py).
 """
 
 import base64
@@ -24,7 +21,7 @@ from typing import Final
 import aiohttp
 
 from agent.conversations.blob.container import Container, Part
-from agent.conversations.blob.lease import LEASE_S, append, leased
+from agent.conversations.blob.hold import HOLD_S, Hold
 from agent.conversations.blob.recent import RecentConversations
 from agent.conversations.file_names import checked_name, name_of_stored, stored_name
 from agent.conversations.jsonl import (
@@ -86,32 +83,28 @@ class _History:
     Attributes:
         created_at: when the conversation was made.
         lines: the newest ones.
-        size_bytes: of all of it.
-        start: its first bytes.
     """
 
     created_at: datetime
     lines: tuple[Line, ...]
-    size_bytes: int
-    start: bytes
 
 
 class BlobStore:
     """Conversations in one container, which exists."""
 
     def __init__(
-        self, container: Container, limits: Limits | None = None, *, lease_s: int = LEASE_S
+        self, container: Container, limits: Limits | None = None, *, hold_s: float = HOLD_S
     ) -> None:
         """Prepare; nothing is sent.
 
         Args:
             container: where they are.
             limits: others than the default ones.
-            lease_s: how long a conversation stays held by a worker that died; Azure takes 15 to 60.
+            hold_s: how long a conversation stays held by a worker that died.
         """
         self._container = container
         self._recent = RecentConversations(container)
-        self._lease_s = lease_s
+        self._hold_s = hold_s
         self._decoder = Decoder()
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
@@ -129,22 +122,14 @@ class BlobStore:
         """See ConversationStore."""
         identifier_key_of(await self._read_or_make_key())
 
-    async def _create(self, owner: Owner) -> Conversation:
-        conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
-        metadata = {"format": FORMAT, "created_at": conversation.created_at.isoformat()}
-        headers = {f"x-ms-meta-{name}": value for name, value in metadata.items()}
-        headers["x-ms-blob-content-type"] = "application/jsonl"
-        blob = self._history(owner, conversation.id)
-        await self._container.put(blob, "AppendBlob", headers=headers)
-        return conversation
-
     @contextlib.asynccontextmanager
     async def start(self, owner: Owner) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
-        conversation = await self._create(owner)
-        blob = self._history(owner, conversation.id)
-        async with leased(self._container, blob, self._lease_s) as lease:
-            with self._held(blob, lease, conversation, 0) as held:
+        conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
+        metadata = {"format": FORMAT, "created_at": conversation.created_at.isoformat()}
+        hold = self._hold(self._history(owner, conversation.id), metadata, 0)
+        async with hold.kept(hold.make("application/jsonl")):
+            with self._held(hold, conversation, 0) as held:
                 try:
                     yield held
                 finally:
@@ -153,8 +138,8 @@ class BlobStore:
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
-        blob = self._history(owner, conversation_id)
-        read = await self._read(blob, self._limits.get_max_bytes)
+        first = await self._read_first(owner, conversation_id)
+        read = await self._read(first, self._limits.get_max_bytes)
         return conversation_of(conversation_id, owner, read.created_at, read.lines)
 
     @contextlib.asynccontextmanager
@@ -162,23 +147,28 @@ class BlobStore:
         self, owner: Owner, conversation_id: str, share: Share | None = None
     ) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
-        blob = self._history(owner, conversation_id)
-        async with leased(self._container, blob, self._lease_s) as lease:
-            read = await self._read(blob, self._limits.hold_max_bytes, share=share, whole=False)
+        first = await self._read_first(owner, conversation_id)
+        hold = self._hold(first.blob, first.reply.metadata, first.size_bytes)
+        async with hold.kept(hold.take(first.reply)):
+            read = await self._read(first, self._limits.hold_max_bytes, share=share, whole=False)
             before = conversation_of(conversation_id, owner, read.created_at, read.lines)
             check_room(before, self._limits)
-            with self._held(blob, lease, before, read.size_bytes) as held:
+            with self._held(hold, before, first.size_bytes) as held:
                 try:
                     yield held
                 finally:
-                    now = _summary(held.conversation, read.start)
+                    now = _summary(held.conversation, first.content)
                     if now.turn_count > before.turn_count:
                         await shielded(self._recent.put(owner, now, _updated_at(before)))
 
+    async def _read_first(self, owner: Owner, conversation_id: str) -> Part:
+        return await self._container.read(
+            self._history(owner, conversation_id), 0, _FIRST_READ_BYTES
+        )
+
     async def _read(
-        self, blob: str, max_bytes: int, *, share: Share | None = None, whole: bool = True
+        self, first: Part, max_bytes: int, *, share: Share | None = None, whole: bool = True
     ) -> _History:
-        first = await self._container.read(blob, 0, _FIRST_READ_BYTES)
         if first.reply.headers.get("x-ms-blob-type") != "AppendBlob":
             raise unreadable("it is not an append blob")
 
@@ -187,26 +177,28 @@ class BlobStore:
             if start + len(beginning) == end:
                 return beginning
             rest_start = start + len(beginning)
-            rest = await self._container.read(blob, rest_start, end - rest_start)
+            rest = await self._container.read(first.blob, rest_start, end - rest_start)
             return beginning + rest.content
 
         await make_room(share, first.size_bytes, max_bytes)
         newest_lines = await read_newest(read, first.size_bytes, max_bytes)
         lines = await self._decoder.decode(newest_lines, whole=whole)
-        return _History(_created_at(first.reply.metadata), lines, first.size_bytes, first.content)
+        return _History(_created_at(first.reply.metadata), lines)
 
-    def _held(
-        self, blob: str, lease: str, conversation: Conversation, size_bytes: int
-    ) -> ConversationWriter:
+    def _hold(self, blob: str, metadata: Mapping[str, str], size_bytes: int) -> Hold:
+        return Hold(self._container, blob, metadata, size_bytes, self._hold_s)
+
+    def _held(self, hold: Hold, conversation: Conversation, size_bytes: int) -> ConversationWriter:
         async def write(_: Turn, data: bytes, at: int) -> None:
-            await shielded(append(self._container, blob, lease, data, at))
+            await shielded(hold.append(data, at))
 
         return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
-        blob = self._history(owner, conversation_id)
-        async with leased(self._container, blob, self._lease_s) as lease:
+        first = await self._read_first(owner, conversation_id)
+        hold = self._hold(first.blob, first.reply.metadata, first.size_bytes)
+        async with hold.kept(hold.take(first.reply)):
             # The files first: if this breaks off, the conversation is there to be deleted again.
             for file in await self.list_files(owner, conversation_id):
                 with contextlib.suppress(FileNotStoredError):
@@ -214,10 +206,10 @@ class BlobStore:
                     await self._container.request("DELETE", path, missing=file_not_stored())
             # Whatever is there can be deleted, also what is no conversation.
             with contextlib.suppress(ConversationUnreadableError):
-                read = await self._read(blob, self._limits.hold_max_bytes)
+                read = await self._read(first, self._limits.hold_max_bytes)
                 listed = conversation_of(conversation_id, owner, read.created_at, read.lines)
                 await self._recent.remove(owner, conversation_id, _updated_at(listed))
-            await self._container.request("DELETE", blob, headers={"x-ms-lease-id": lease})
+            await hold.delete()
 
     async def list_conversations(
         self, owner: Owner, limit: int, cursor: str | None = None
