@@ -13,6 +13,7 @@ from azure.core.pipeline.transport import AsyncioRequestsTransport
 from agent.deferred_imports import deferred_imports
 from agent.errors import IdentityError
 from agent.telemetry import logger
+from agent.telemetry.calls import token_span
 
 # Of use to whoever signs in with a certificate: a tenth of what importing the agent takes.
 with deferred_imports("cryptography.x509"):
@@ -77,7 +78,8 @@ class Tokens:
 
     async def _asked(self) -> str:
         try:
-            return await self._provider()
+            with token_span(self._scope):
+                return await self._provider()
         except ClientAuthenticationError as error:
             logger.warning("no token for %s: %s", self._scope, error.message)
             raise IdentityError(

@@ -18,7 +18,7 @@ from local.serving import PortInUseError
 from local.session_pool import SessionPoolError
 from local.session_pool import __main__ as session_pool
 from local.stack import LocalStack, Ports
-from local.tracing import tracing
+from local.tracing import FILE, tracing
 
 _environment = os.environ  # noqa: TID251 - a command line of local/
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one:
@@ -191,10 +191,17 @@ async def _check(model: OpenModel) -> None:
     _print(*await model.check())
 
 
-def _traces(
+@contextlib.asynccontextmanager
+async def _traces(
     stack: LocalStack, arguments: argparse.Namespace
-) -> contextlib.AbstractAsyncContextManager[dict[str, str]]:
-    return tracing(stack.identity, _print) if arguments.trace else contextlib.nullcontext({})
+) -> AsyncIterator[dict[str, str]]:
+    if not arguments.trace:
+        yield {}
+        return
+    async with tracing(stack.identity, _print) as settings:
+        file = FILE.relative_to(PROJECT)
+        _print(f"Each turn is shown as a tree of spans; {file} has all that is sent.", "")
+        yield settings
 
 
 async def _serve(

@@ -30,7 +30,9 @@ async def tracing(
     async with serve(monitor.app) as url:
         yield {
             "APPLICATIONINSIGHTS_CONNECTION_STRING": monitor.connection_string(url),
-            # As in infra/: the exporter talks to nobody else.
+            # As in infra/: turns belong to the trace of their invocation, by whose id a problem
+            # names them; the exporter talks to nobody else.
+            "PYTHON_ENABLE_OPENTELEMETRY": "true",
             "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
             "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
             # A developer waits for the tree.

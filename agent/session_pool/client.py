@@ -199,6 +199,7 @@ class SessionsClient:
         deadline: float,
         *,
         once: bool = True,
+        purpose: str = "",
     ) -> aiohttp.ClientResponse:
         return await self._calls.request(
             "POST",
@@ -210,6 +211,7 @@ class SessionsClient:
             headers={"operation-id": secrets.token_hex(16)},
             # Code has no key by which the service could know it again.
             once=once,
+            purpose=purpose,
         )
 
     def _outputs(self, value: JsonValue, *, jupyter: bool) -> CellOutputs:
@@ -274,7 +276,7 @@ class SessionsClient:
             try:
                 # It may be done twice.
                 reply = await self._execution(
-                    identifier, body, SURVEY_TIMEOUT_S, deadline, once=False
+                    identifier, body, SURVEY_TIMEOUT_S, deadline, once=False, purpose="survey"
                 )
                 break
             except PoolNotFoundError:

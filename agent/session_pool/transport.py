@@ -85,6 +85,7 @@ class PoolCalls:
         parameters: Mapping[str, str] | None = None,
         stream: bool = False,
         once: bool = False,
+        purpose: str = "",
     ) -> aiohttp.ClientResponse:
         """The answer, which has status 2xx.
 
@@ -100,6 +101,7 @@ class PoolCalls:
             parameters: of the query, besides version and session.
             stream: leave the answer's body to be read by the caller, who closes it.
             once: the pool must not take it twice: only what it surely did not take is sent again.
+            purpose: for its span; see HttpSpan.
 
         Raises:
             PoolAnswerLostError: `once`, and the pool may have done it.
@@ -114,7 +116,12 @@ class PoolCalls:
                     token = await self._token()
                     authorization = {"Authorization": f"Bearer {token}"}
                     span = HttpSpan(
-                        "pool", method, _template(path), url.host or "", attempt=attempt
+                        "pool",
+                        method,
+                        _template(path),
+                        url.host or "",
+                        attempt=attempt,
+                        purpose=purpose,
                     )
                     try:
                         with span:

@@ -5,7 +5,7 @@ Each is used in `with`, where the error that ends the call becomes its `error.ty
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -265,6 +265,7 @@ class HttpSpan(_CurrentSpan):
         template: the path without what it names: no file, no identifier.
         server: host that is called.
         attempt: which one it is, from 1.
+        purpose: tells apart calls that look the same.
     """
 
     def __init__(
@@ -275,10 +276,13 @@ class HttpSpan(_CurrentSpan):
         server: str,
         *,
         attempt: int = 1,
+        purpose: str = "",
     ) -> None:
         attributes = _http_attributes(method, template, server)
         if attempt > 1:
             attributes["http.request.resend_count"] = attempt - 1
+        if purpose:
+            attributes["code_interpreter.purpose"] = purpose
         super().__init__(f"{method} {template}", SpanKind.CLIENT, attributes)
         self._service = service
 
@@ -289,6 +293,13 @@ class HttpSpan(_CurrentSpan):
     def _ended(self, error: Attributes) -> None:
         if self._turn and self._service == "pool":
             self._turn.pool_s += self.took_s
+
+
+def token_span(scope: str) -> AbstractContextManager[object]:
+    """While the block runs, a turn waits for a token of its identity: span `get token`."""
+    if current_turn() is None:
+        return nullcontext()
+    return _CallSpan("get token", SpanKind.INTERNAL, {"code_interpreter.token.scope": scope})
 
 
 def _http_attributes(method: str, template: str, server: str) -> dict[str, Attribute]:

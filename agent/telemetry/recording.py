@@ -137,6 +137,12 @@ def outgoing_headers() -> dict[str, str]:
     return headers
 
 
+def current_trace_id() -> str:
+    """Of the trace that somebody has attached; empty without one."""
+    span_context = trace.get_current_span().get_span_context()
+    return f"{span_context.trace_id:032x}" if span_context.is_valid else ""
+
+
 def parent_of(headers: Mapping[str, str]) -> Context | None:
     """The context of an incoming request, where nobody has attached it already.
 

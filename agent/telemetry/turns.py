@@ -160,6 +160,9 @@ class TurnTelemetry:
             "gen_ai.usage.input_tokens": self._usage.prompt_tokens,
             "gen_ai.usage.output_tokens": self._usage.completion_tokens,
         }
+        if self.store_s:
+            # A folder's calls are no spans.
+            attributes["code_interpreter.store_ms"] = _ms(self.store_s)
         if self._conversation:
             attributes["gen_ai.conversation.id"] = self._conversation
         if self._error_code:

@@ -18,8 +18,10 @@ _FACTS: Final = {
     "error": "error.type",
     "tokens in": "gen_ai.usage.input_tokens",
     "out": "gen_ai.usage.output_tokens",
+    "store ms": "code_interpreter.store_ms",
     "status": "code_interpreter.execution.status",
     "retry": "http.request.resend_count",
+    "for": "code_interpreter.purpose",
 }
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import secrets
 import sys
 import traceback
 import uuid
@@ -103,7 +104,8 @@ class Worker:
                     )
                 ],
                 trace_context=messages.RpcTraceContext(
-                    trace_parent=headers.get("traceparent", ""),
+                    # Azure's host too has a trace for each invocation, the caller's or its own.
+                    trace_parent=headers.get("traceparent") or _new_trace(),
                     trace_state=headers.get("tracestate", ""),
                     attributes={},
                 ),
@@ -161,6 +163,10 @@ class Worker:
 
 def _failed(answer: Any) -> bool:
     return bool(answer.result.status != messages.StatusResult.Success)
+
+
+def _new_trace() -> str:
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _with_invocation_id(scope: Scope, invocation_id: str) -> Scope:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from local.azure_openai import CallTool, Say
+from local.azure_openai import CallTool, Failed, Say
 from local.tracing import tracing
 from tests.conftest import SharedAzure
 from tests.support import PROJECT
@@ -36,21 +36,31 @@ async def test_a_turn_is_shown_as_a_tree_when_the_app_is_told_to_stop(
                     params={"input": "private-question"},
                     headers={"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"},
                 )
-            assert reply.json()["output"] == "It is 42."
+                assert reply.json()["output"] == "It is 42."
+                azure.stack.openai.faults.inject(Failed(status=404))
+                problem = (await client.get("/api/chat", params={"input": "Hi"})).json()
             assert await asyncio.to_thread(host.stop) == 0
         tree = await asyncio.wait_for(shown.get(), 10)
+        failed = await asyncio.wait_for(shown.get(), 10)
     lines = [
         re.sub(r"\s+\d+\.\d ms|tokens in .*| retry \d", "", line).rstrip()
         for line in tree.splitlines()
     ]
     model = azure.stack.openai.deployment
-    assert lines[:5] == [
+    assert lines[:7] == [
         f"trace {trace_id}",
         "invoke_agent code-interpreter  outcome stop,",
         f"├─ chat {model}",
+        "│  └─ get token",
         "├─ execute_tool execute_python  status Succeeded",
+        "│  ├─ get token",
         "│  └─ POST executions  HTTP 200",
     ]
+    # What the caller was told finds the trace.
+    assert failed.splitlines()[0] == f"trace {problem['operation_id']}"
+    assert f"outcome failed, error {problem['code']}" in failed.splitlines()[1]
+    assert failed.splitlines()[-1].strip().startswith("└─ POST chat/completions")
+    assert "error 404, HTTP 404" in failed
     sent = file.read_text()
     assert "private-question" not in sent
     assert all(json.loads(line)["iKey"] for line in sent.splitlines())

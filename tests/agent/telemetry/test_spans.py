@@ -71,7 +71,9 @@ async def test_a_turn_is_a_tree_of_its_calls(azure: SharedAzure, runtime: Runtim
     assert taken.tree() == [
         "invoke_agent code-interpreter",
         f"  chat {deployment}",
+        "    get token",
         "  execute_tool execute_python",
+        "    get token",
         "    POST executions",
         f"  chat {deployment}",
         "  DELETE session",
@@ -181,6 +183,7 @@ async def test_a_conversation_is_named_by_a_hash(azure: SharedAzure, runtime: Ru
         await collect(aiter(turn))
     (span,) = taken.named("invoke_agent code-interpreter")
     assert attributes_of(span)["gen_ai.conversation.id"] == hashed(turn.conversation_id)
+    assert attributes_of(span)["code_interpreter.store_ms"] > 0
     assert len(hashed(turn.conversation_id)) == 16
     assert hashed(turn.conversation_id) not in turn.conversation_id
 
