@@ -6,6 +6,9 @@ WORKERS := $(shell expr 2 \* $$(nproc))
 LOCK := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python-version 3.13 --python-platform x86_64-manylinux_2_28
 
+# Where it is set, each of the many processes of a run compiles anew what the last one compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench page verify-azure lock setup clean
 

@@ -15,9 +15,9 @@ from tests.support.functions_host import HostProcess, host_process
 from tests.support.turns import SwitchableModel
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> LongestFirst:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFirst:
     """Asked by pytest-xdist how to share the tests out."""
-    return LongestFirst(config)
+    return LongestFirst(config, log)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class Process:
 def test_what_takes_longest_starts_first_and_a_folder_stays_in_one_process() -> None:
     collection = [
         *(f"tests/test_many.py::test_{number}" for number in range(9)),
-        *("tests/page/test_a.py::test_it", "tests/page/test_b.py::test_it"),
-        *(f"{FIRST[1]}::test_{number}" for number in range(4)),
+        *(f"{FIRST[0]}test_a.py::test_it", f"{FIRST[0]}test_b.py::test_it"),
+        *(f"{FIRST[1]}test_a.py::test_{number}" for number in range(4)),
     ]
     option = SimpleNamespace(loadscopereorder=True)
     config: Any = SimpleNamespace(getvalue=lambda name: ["2*popen"], option=option)
@@ -35,12 +35,11 @@ def test_what_takes_longest_starts_first_and_a_folder_stays_in_one_process() -> 
         scheduler.add_node(process)
         scheduler.add_node_collection(process, collection)
     scheduler.schedule()
-    page, command_line = ([collection[index] for index in process.told] for process in processes)
-    assert page[:2] == collection[9:11]
-    assert command_line == collection[11:]
-    assert FIRST[0] == "tests/page/"
+    first, second = ([collection[index] for index in process.told] for process in processes)
+    assert first[:2] == collection[9:11]
+    assert second == collection[11:]
     # Two tests are few: the next unit waits behind them.
-    assert page[2:] == collection[:9]
+    assert first[2:] == collection[:9]
 
 
 def test_each_unit_exists() -> None:
