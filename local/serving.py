@@ -122,6 +122,9 @@ async def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=grace_s,
+        # Longer than clients keep connections (httpx 5 s, aiohttp 15 s): who sends in the moment in
+        # which the server closes one gets no answer.
+        timeout_keep_alive=75,
         ssl_certfile=tls_files[0] if tls_files else None,
         ssl_keyfile=tls_files[1] if tls_files else None,
     )

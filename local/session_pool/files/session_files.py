@@ -222,7 +222,8 @@ class SessionFiles:
 
         The session may end meanwhile, and its descriptor become that of another session.
         """
-        duplicate = os.dup(root)
+        with missing_is_ours("/mnt/data"):
+            duplicate = os.dup(root)
 
         def hold() -> T:
             try:

@@ -246,4 +246,4 @@ def full_is_ours(name: str) -> Iterator[None]:
 
 
 def _failed(name: str, error: OSError) -> FileFailedError:
-    return FileFailedError(f"{name}: {os.strerror(error.errno or 0)}.")
+    return FileFailedError(f"{name or 'The folder'}: {os.strerror(error.errno or 0)}.")

@@ -120,7 +120,7 @@ def main() -> None:
     if step["users"]:
         _fill_beside(step["users"]["map"], *step["users"]["ends"])
     # What a session may have counts for this user as well, where there is one for all of them.
-    for limit in (resource.RLIMIT_NPROC, resource.RLIMIT_SIGPENDING):
+    for limit in (resource.RLIMIT_NPROC, resource.RLIMIT_SIGPENDING, resource.RLIMIT_CORE):
         with contextlib.suppress(OSError, ValueError):  # not allowed to root of this container
             resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     os.setgroups([])

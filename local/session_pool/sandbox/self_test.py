@@ -61,6 +61,11 @@ _REMEDIES = (
         "root of this container may not make namespaces: start it with `--cap-add SYS_ADMIN"
         " --security-opt seccomp=unconfined --security-opt apparmor=unconfined`",
     ),
+    (
+        "not allowed to raise maximum limit",
+        "the size of core files is limited to 0 for this user, where Linux starts a program of this"
+        " machine for every crash: start the pool where `ulimit -Hc` is at least 1",
+    ),
     ("Unknown option", "this bubblewrap is too old: 0.8 or later is needed"),
 )
 

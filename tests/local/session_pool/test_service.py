@@ -278,3 +278,23 @@ async def test_a_pool_that_may_open_too_few_files_for_a_session_does_not_start(
     with pytest.raises(SessionPoolError, match="ulimit -n"):
         async with open_pool(PoolOptions(preload=())):
             pass
+
+
+@pytest.mark.parametrize("way", [[], ["--plain"]], ids=["fork server", "plain"])
+def test_a_pool_with_fewer_open_files_than_a_session_may_have_works(way: list[str]) -> None:
+    program = 'ulimit -n 256; exec "$@"'
+    command = [sys.executable, "-m", "local.session_pool", "--port", "0", "--identity-port", "0"]
+    with subprocess.Popen(
+        ["/bin/sh", "-c", program, "-", *command, *way],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(2)]
+        finally:
+            process.terminate()
+    assert "is 256: 9 of 100 sessions can be alive at once" in said[0]
+    assert "Session pool ready" in said[1]

@@ -74,7 +74,7 @@ def make_program() -> int | None:
     seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     # Out of the way of the descriptors that `kernel.place` gives their numbers.
-    program = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 200)
+    program = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(file)
     return program
 
@@ -95,12 +95,13 @@ def become(ready: int, lock: Callable[[], None], program: int | None = None) -> 
         for number in _SIGNALS:
             _libc.signal(number, _SIG_IGN)
         if program is not None:
-            spare = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 300) for each in (ready, program)]
-            os.dup2(spare[0], _READY)
+            spare = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, 10)
+            os.dup2(ready, _READY)
             os.set_inheritable(frames.REQUESTS, True)
             os.closerange(0, _READY)
-            os.closerange(frames.REQUESTS + 1, spare[0])
-            os.execve(spare[1], ["init"], {})  # noqa: S606 - no shell wanted
+            os.closerange(frames.REQUESTS + 1, spare)
+            os.closerange(spare + 1, 1 << 20)
+            os.execve(spare, ["init"], {})  # noqa: S606 - no shell wanted
         os.write(ready, b"1")
         os.closerange(0, frames.REQUESTS)
         os.closerange(frames.REQUESTS + 1, 1024)

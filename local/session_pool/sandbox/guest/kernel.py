@@ -22,10 +22,15 @@ DIRECTORIES = ("/mnt/data", "/tmp", "/dev/shm", "/home/sandbox")  # noqa: S108 -
 def apply_limits(limits: dict[str, int]) -> None:
     """Set hard resource limits, by the names of `resource.RLIMIT_*` without the prefix.
 
-    Inside the user namespace, or NPROC would count the processes of the host's user.
+    Inside the user namespace, or NPROC would count the processes of the host's user. A limit that
+    is lower here already stays; that of cores has to be what it is, see `SessionLimits.rlimits`.
     """
     for name, value in limits.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+        number = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(number)
+        is_lower = name != "CORE" and hard != resource.RLIM_INFINITY and hard < value
+        limit = hard if is_lower else value
+        resource.setrlimit(number, (limit, limit))
 
 
 def end_before_others() -> None:
@@ -46,7 +51,7 @@ def place(hello: int, requests: int, replies: int) -> socket.socket:
     """Move the ends of the pipes to where `serve` has them; return the socket for `say_hello`."""
     # First out of the way of 3 and 4, which any of them may be.
     given = (hello, requests, replies)
-    spare = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 100) for each in given]
+    spare = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 10) for each in given]
     for descriptor in given:
         os.close(descriptor)
     for descriptor, target in zip(spare[1:], (frames.REQUESTS, frames.REPLIES), strict=True):

@@ -41,6 +41,8 @@ from local.session_pool.sandbox.self_test import explain
             "os.unshare(os.CLONE_NEWNS)\nPermissionError: [Errno 1] Operation not permitted",
             "--cap-add SYS_ADMIN",
         ),
+        # a user whose hard limit of core files is 0
+        ("pid 1: ValueError: not allowed to raise maximum limit", "`ulimit -Hc` is at least 1"),
     ],
 )
 def test_what_a_container_forbids_is_answered_with_the_option_that_allows_it(
