@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from local.session_pool.sandbox.cgroups import ControlGroups, SessionGroup
@@ -32,6 +33,7 @@ class GuardedKernels:
             limits,
             memory=self._groups is None,
             processor=self._groups is None or not self._groups.share_processor,
+            one_user=os.geteuid() != 0,
         )
         # Moving a process between groups may wait for the whole kernel: never on the event loop.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="control-groups")

@@ -31,6 +31,8 @@ class SessionLimits:
         open_files: descriptors of one process. A user can have this many and 253 under way in
             sockets (`unix(7)`, ETOOMANYREFS): where all sessions are one, that leaves the usual
             1024 to its other programs.
+        under_way: descriptors that wait in sockets, where all sessions are one user.
+        pipes: pipes, likewise; a user has 64 MiB for all, and each takes 64 KiB.
         queued_signals: signals that wait, and timers.
         locks: on ranges of files.
         terminals: pseudo terminals; all sandboxes of the machine have 3072.
@@ -42,6 +44,8 @@ class SessionLimits:
     scratch_bytes: int = 256 * MIB
     inodes: int = 65536
     open_files: int = 512
+    under_way: int = 256
+    pipes: int = 512
     queued_signals: int = 128
     locks: int = 1024
     terminals: int = 64

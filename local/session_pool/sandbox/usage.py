@@ -54,7 +54,7 @@ def processes_of(roots: tuple[int, ...]) -> list[int]:
         if pid in found:
             continue
         found[pid] = None
-        for task in _threads_of(pid):
+        for task in threads_of(pid):
             with contextlib.suppress(*GONE):  # the others are not
                 children = Path(f"/proc/{pid}/task/{task}/children").read_bytes()
                 pending.extend(map(int, children.split()))
@@ -70,7 +70,7 @@ def share_processor(pids: list[int], roots: tuple[int, ...]) -> None:
     Blocks for a tenth of a second for each such group: an ordinary user has to wait so long.
     """
     tasks = [
-        task for pid in pids for task in _threads_of(pid) if task not in roots and pid != roots[0]
+        task for pid in pids for task in threads_of(pid) if task not in roots and pid != roots[0]
     ]
     if len(tasks) <= _FREE_TASKS:
         return
@@ -200,7 +200,8 @@ def terminals_count(shm: int) -> int:
         os.close(folder)
 
 
-def _threads_of(pid: int) -> list[int]:
+def threads_of(pid: int) -> list[int]:
+    """Return the threads of a process; none when it has ended."""
     try:
         return [*map(int, os.listdir(f"/proc/{pid}/task"))]
     except GONE:
@@ -240,7 +241,7 @@ class _Memory:
 
 def _memory_of(pid: int) -> _Memory:
     # Where the first thread has ended, what it shared with the others is found at those.
-    for folder in (f"/proc/{pid}", *(f"/proc/{pid}/task/{task}" for task in _threads_of(pid))):
+    for folder in (f"/proc/{pid}", *(f"/proc/{pid}/task/{task}" for task in threads_of(pid))):
         values = _values_of(f"{folder}/status")
         if b"RssAnon" in values:
             pages = sum(values.get(name, 0) for name in (b"RssAnon", b"RssFile", b"VmSwap"))

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from local.session_pool.sandbox import usage
 from local.session_pool.sandbox.kernel_process import MAX_BLIND_S, KernelProcess
 from local.session_pool.sandbox.limits import SessionLimits
+from local.session_pool.sandbox.shared_user import SharedUser
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S = 0.05
@@ -29,12 +30,16 @@ class Watchdog:
         limits: of each session.
         memory: whether it watches all memory; False where a control group does.
         processor: whether it shares the processor among sessions; as for memory.
+        one_user: whether all sessions are one user for the machine.
     """
 
-    def __init__(self, limits: SessionLimits, *, memory: bool, processor: bool) -> None:
+    def __init__(
+        self, limits: SessionLimits, *, memory: bool, processor: bool, one_user: bool
+    ) -> None:
         self._limits = limits
         self._memory = memory
         self._processor = processor
+        self._shared_user = SharedUser(limits) if one_user else None
         self._watched: set[KernelProcess] = set()
         self._blind_since_s: dict[KernelProcess, float] = {}
         # Whose share of the processor is just being made smaller, which takes a while.
@@ -65,6 +70,8 @@ class Watchdog:
             self._watched = {kernel for kernel in self._watched if not kernel.died.is_set()}
             for kernel in self._blind_since_s.keys() - self._watched:
                 del self._blind_since_s[kernel]
+            if self._shared_user is not None:
+                self._shared_user.forget_all_but({kernel.pids for kernel in self._watched})
             started_s = loop.time()
             look_at_idle = round_number % _IDLE_ROUNDS == 0
             for kernel in [*self._watched]:
@@ -129,6 +136,8 @@ class Watchdog:
         if usage.terminals_count(folders["shm"]) > limits.terminals:
             return True
         if usage.locks_count(pids) > limits.locks:
+            return True
+        if self._shared_user is not None and self._shared_user.takes_too_much(roots, pids):
             return True
 
         def is_too_much_with(waiting: int) -> bool:

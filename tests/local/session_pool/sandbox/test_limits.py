@@ -208,23 +208,6 @@ async def test_a_kernel_lost_while_nothing_ran_says_so_once(session: PoolClient)
     assert "Kernel restarted" not in (await session.result("1"))["stderr"]
 
 
-async def test_one_session_with_descriptors_under_way_does_not_stop_new_ones(
-    session: PoolClient,
-) -> None:
-    code = (
-        "import socket\nkept, sent = [], 0\n"
-        "try:\n    while sent < 2000:\n        kept.append(socket.socketpair())\n"
-        "        for _ in range(4):\n"
-        "            socket.send_fds(kept[-1][0], [b'x'], [0] * 200); sent += 200\n"
-        "except OSError as error:\n    print(error.strerror)\n"
-        "sent"
-    )
-    result = await session.result(code)
-    assert result["stdout"] == "Too many references: cannot splice\n"
-    assert result["executionResult"] < 1024
-    assert (await session.of().result("1"))["executionResult"] == 1
-
-
 async def test_without_a_control_group_many_processes_get_the_processor_of_one() -> None:
     report = await asyncio.to_thread(report_of, fair_shares, ordinary=True)
     for found in report["found"]:

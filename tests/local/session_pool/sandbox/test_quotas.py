@@ -1,10 +1,7 @@
 """What Linux counts by user one session cannot use up for another."""
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,22 +11,21 @@ import pytest_asyncio
 
 from local.session_pool import PoolOptions
 from tests.local.session_pool.conftest import OpenPool
-from tests.local.session_pool.sandbox.attacks.quotas import QUOTAS
+from tests.local.session_pool.sandbox.attacks import quotas
+from tests.local.session_pool.sandbox.attacks.quotas import HIDDEN, QUOTAS, SHARED
+from tests.local.session_pool.sandbox.programs import report_of
 from tests.local.session_pool.sandbox.test_limits import processes_in
 from tests.support.pool_client import PoolClient
 
-PROJECT = Path(__file__).parents[4]
-AS_USER = Path(__file__).parent / "attacks" / "as_user.py"
-ORDINARY_UID = 12_346
+# What these tests use up is for all sessions of a user: not those of other tests.
+ANOTHER_UID = 12_346
 WAYS: dict[str, dict[str, Any]] = {"fork server": {}, "plain": {"fork_server": False}}
-
-
-# What only a user of its own keeps apart; the rest Linux counts by user namespace too.
-SHARED = ("descriptors under way", "pages of pipes")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=WAYS)
 async def pool(request: pytest.FixtureRequest, open_pool: OpenPool) -> AsyncIterator[PoolClient]:
+    if os.getuid() != 0:
+        pytest.skip("only root has a user for each session")
     async with open_pool(
         PoolOptions(preload=(), ready_sessions=2, **WAYS[request.param])
     ) as client:
@@ -39,8 +35,6 @@ async def pool(request: pytest.FixtureRequest, open_pool: OpenPool) -> AsyncIter
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("quota", QUOTAS)
 async def test_one_session_leaves_others_theirs(pool: PoolClient, quota: str) -> None:
-    if os.getuid() != 0 and quota in SHARED:
-        pytest.skip("the sessions of an ordinary user share it")
     first, second = QUOTAS[quota]
     holding, other = pool.of(), pool.of()
     await holding.result(first)
@@ -51,7 +45,6 @@ async def test_one_session_leaves_others_theirs(pool: PoolClient, quota: str) ->
         await session.request("DELETE", "session")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root has a user for each session")
 @pytest.mark.asyncio(loop_scope="session")
 async def test_each_session_is_another_user_for_the_machine(pool: PoolClient) -> None:
     # So all that Linux counts by user it counts for one session, places in epoll too.
@@ -71,10 +64,13 @@ def status_uid(pid: str) -> int:
     return int(status.partition("Uid:\t")[2].split()[0])
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_an_ordinary_users_session_that_takes_what_is_for_all_is_ended(way: str) -> None:
+    found = report_of(quotas, way, ordinary=True, uid=ANOTHER_UID)["found"]
+    # By name: whether others have none for long, and whether the one who took it was ended.
+    assert found == {name: [False, name in SHARED] for name in QUOTAS | HIDDEN}
+
+
 def test_outside_it_leaves_others_nothing() -> None:
-    command = [sys.executable, "-m", "tests.local.session_pool.sandbox.attacks.quotas"]
-    if os.getuid() == 0:
-        command = [sys.executable, str(AS_USER), str(ORDINARY_UID), *command]
-    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == dict.fromkeys(QUOTAS, True)
+    found = report_of(quotas, "outside", ordinary=True, uid=ANOTHER_UID)["found"]
+    assert found == dict.fromkeys(QUOTAS | HIDDEN, True)

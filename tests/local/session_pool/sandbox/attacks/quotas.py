@@ -1,14 +1,23 @@
 """What Linux counts for a user: one session uses it up, and another one tries to have some.
 
 Each pair are two programs; the second sets `won` to whether the first has left it nothing. Run as a
-program it tries the pairs outside of any session and prints what won, as JSON: for an ordinary
-user, since root may have more.
+program by an ordinary user it tries the pairs in sessions (`plain`: without a fork server) or
+`outside` of any, and prints what won, as JSON.
 """
 
+import asyncio
 import json
+import os
 import resource
 import subprocess
 import sys
+
+import httpx2
+
+from local.managed_identity import ManagedIdentity
+from local.serving import serve
+from local.session_pool import PoolOptions, SessionPool
+from tests.support.pool_client import AUDIENCE, PoolClient
 
 _IN_FLIGHT = """
 import socket
@@ -73,6 +82,37 @@ QUOTAS = {
     "queued signals": (_SIGNALS, _SIGNAL),
     "timers": (_TIMERS, _TIMER),
 }
+_UNDER_WAY = """
+import socket
+outer, many = socket.socketpair(), 200
+while many:
+    inner = socket.socketpair()
+    try:
+        socket.send_fds(inner[0], [b'x'], [0] * many)
+        socket.send_fds(outer[0], [b'x'], [end.fileno() for end in inner])
+    except OSError:
+        many //= 2
+    for end in inner:
+        end.close()
+"""
+_NOT_ACCEPTED = """
+import socket
+server = socket.socket(socket.AF_UNIX); server.bind('\\0server'); server.listen(10)
+client = socket.socket(socket.AF_UNIX); client.connect('\\0server')
+try:
+    while True:
+        socket.send_fds(client, [b'x'], [0] * 200)
+except OSError:
+    pass
+client.close()
+"""
+# Where nobody sees them.
+HIDDEN = {
+    "descriptors in sockets under way": (_UNDER_WAY, _SENDS),
+    "descriptors for who has not accepted": (_NOT_ACCEPTED, _SENDS),
+}
+# What only a user of its own keeps apart; the rest Linux counts by user namespace too.
+SHARED = {"descriptors under way", "pages of pipes"} | HIDDEN.keys()
 
 
 def outside(first: str, second: str) -> bool:
@@ -93,5 +133,41 @@ def outside(first: str, second: str) -> bool:
     return tried.stdout == b"True\n"
 
 
+async def inside(*, fork_server: bool) -> dict[str, tuple[bool, bool]]:
+    """Try the pairs in sessions.
+
+    Returns:
+        Whether the first left the other nothing for long, and whether it was ended for it.
+    """
+    options = PoolOptions(preload=(), ready_sessions=1, fork_server=fork_server)
+    identity = ManagedIdentity()
+    tried = {}
+    async with (
+        SessionPool(identity.verifier(AUDIENCE), options) as pool,
+        serve(pool.app) as base_url,
+        httpx2.AsyncClient(base_url=base_url, timeout=60) as http,
+    ):
+        for name, (first, second) in (QUOTAS | HIDDEN).items():
+            # The other one starts when the first has all that it can have.
+            holding, other = (PoolClient(pool, http, identity) for _ in range(2))
+            # While it executes it is looked at often; then now and then.
+            wait = "import time; time.sleep(0.5)" if name in SHARED else ""
+            said = (await holding.execute(f"{first}\n{wait}"))["result"]["stderr"]
+            left = 100
+            while left and (await other.result(f"{second}\nwon"))["executionResult"]:
+                left -= 1
+                await asyncio.sleep(0.1)
+            said = said or (await holding.result("1"))["stderr"]
+            tried[name] = (left == 0, "Kernel restarted" in said)
+            for session in (holding, other):
+                await session.request("DELETE", "session")
+    return tried
+
+
 if __name__ == "__main__":
-    print(json.dumps({name: outside(*pair) for name, pair in QUOTAS.items()}))
+    found: object
+    if "outside" in sys.argv:
+        found = {name: outside(*pair) for name, pair in (QUOTAS | HIDDEN).items()}
+    else:
+        found = asyncio.run(inside(fork_server="plain" not in sys.argv))
+    print(json.dumps({"user": os.getuid(), "found": found}))
