@@ -483,3 +483,16 @@ class DeadlineExceededError(AgentError):
     status = 504
     title = "The turn took too long."
     mend = "Ask for less at once, or raise TURN_TIMEOUT_SECONDS (up to 225)."
+
+
+def let_go_of_frames(error: BaseException) -> None:
+    """Keep of an error what it says, not the calls that it passed.
+
+    A task holds its error, the error its calls, and these their task: with all that a caller sent,
+    until somebody collects garbage.
+    """
+    errors: list[BaseException | None] = [error]
+    while errors:
+        if each := errors.pop():
+            each.__traceback__ = None
+            errors += [each.__cause__, each.__context__]

@@ -10,7 +10,6 @@ Importing this costs 85 ms of CPU and 5 MB, so it is loaded when the first calle
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
@@ -49,7 +48,7 @@ from pydantic import JsonValue, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.errors import ConversationNotFoundError, InvalidRequestError
+from agent.errors import ConversationNotFoundError, InvalidRequestError, let_go_of_frames
 from agent.events import (
     Event,
     Execution,
@@ -123,10 +122,12 @@ async def _answer(request: Request, runtime: Runtime, run: Run, share: Share) ->
     run = replace(run, request=await fetched(run.request, runtime.fetch_picture))
     if runtime.keeps_conversations:
         # A thread that is a conversation of ours goes on with it; a front end's own id is none.
-        with suppress(ConversationNotFoundError):
+        try:
             stateful = replace(run.request, history=(), earlier_pictures=())
             events = await start_conversation_turn(request, runtime, run.thread_id, stateful, share)
             return event_stream(request, events, share, run.thread_id, run.run_id, run.thread_id)
+        except ConversationNotFoundError as error:
+            let_go_of_frames(error)
     for file in run.request.looks_at:
         raise InvalidRequestError(
             f"`{file.field}` is a file of a conversation that is not the caller's: send the "

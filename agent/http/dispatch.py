@@ -15,7 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from agent.conversations.owner import owner_of
-from agent.errors import AgentError, CrossSiteRequestError, MethodNotAllowedError
+from agent.errors import (
+    AgentError,
+    CrossSiteRequestError,
+    MethodNotAllowedError,
+    let_go_of_frames,
+)
 from agent.http.disconnect import DisconnectedError
 from agent.http.problems import ErrorBody, error_response, operation_id, problem_body
 from agent.telemetry import logger
@@ -104,6 +109,7 @@ async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Res
         with request_context(request.headers, operation_id(request)):
             return await handler(request)
     except AgentError as error:
+        let_go_of_frames(error)
         return _failed(request, route, error)
     except (DisconnectedError, ClientDisconnect):  # while it waited, or while it sent its body
         logger.info("the caller disconnected")

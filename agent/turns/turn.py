@@ -13,7 +13,12 @@ from importlib.resources import files
 from sys import getsizeof
 from typing import Literal
 
-from agent.errors import AgentError, DeadlineExceededError, ModelParameterError
+from agent.errors import (
+    AgentError,
+    DeadlineExceededError,
+    ModelParameterError,
+    let_go_of_frames,
+)
 from agent.events import (
     Event,
     FileCreated,
@@ -246,6 +251,7 @@ async def _with_terminal_event(
                     telemetry.add(event)
                     yield event
             except AgentError as error:
+                let_go_of_frames(error)
                 failed = TurnFailed(error)
             except Exception:
                 logger.exception("turn failed")

@@ -1,8 +1,9 @@
 """What requests with long bodies and long histories hold, counted in bytes, from first to last."""
 
 import asyncio
+import gc
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,11 @@ from starlette.requests import Request
 from agent.conversations.owner import ANONYMOUS
 from agent.http.dispatch import dispatch
 from agent.memory import BUDGET_BYTES, FREE_BYTES, Memory
+from agent.messages import Message
 from agent.runtime import Runtime, close_runtime, get_runtime
-from local.azure_openai import ChatRequest, Say, Step
+from agent.turns.turn import TurnRequest
+from local.azure_openai import CallTool, ChatRequest, Say, Step
+from local.azure_openai.faults import PromptFiltered
 from local.defaults import DEPLOYMENT
 from tests.agent.conversations.samples import turn
 from tests.conftest import SharedAzure
@@ -213,3 +217,52 @@ async def test_a_caller_that_leaves_during_its_turn_gives_its_share_back(
         await asking.ask()
     assert model.seen[0][0] >= len(LONG)
     assert runtime.memory.used_bytes == runtime.memory.waiting == 0
+
+
+async def _succeeds(azure: SharedAzure, asking: Caller) -> None:
+    with azure.model.script(CallTool(code="1 + 1"), Say("Now.")):
+        await asking.ask()
+
+
+async def _fails_at_the_model(azure: SharedAzure, asking: Caller) -> None:
+    azure.stack.openai.faults.inject(PromptFiltered())
+    await asking.ask()
+
+
+async def _fails_at_the_pool(azure: SharedAzure, asking: Caller) -> None:
+    azure.stack.pool.faults.revoke_role()
+    with azure.model.script(CallTool(code="1 + 1")):
+        await asking.ask()
+    azure.stack.pool.faults.grant_role()
+
+
+async def _finds_no_room(azure: SharedAzure, asking: Caller) -> None:
+    with almost_full((await get_runtime()).memory, wait_s=0.01):
+        await asking.ask()
+
+
+@pytest.mark.parametrize(
+    "how", [_succeeds, _fails_at_the_model, _fails_at_the_pool, _finds_no_room]
+)
+@pytest.mark.parametrize("case", ASKED)
+async def test_what_was_sent_is_gone_with_the_answer_and_not_with_the_next_garbage_collection(
+    azure: SharedAzure,
+    conversation: str,
+    case: str,
+    how: Callable[[SharedAzure, Caller], Awaitable[None]],
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await how(azure, caller(case, conversation))
+        for _ in range(500):
+            if not held_texts():
+                break
+            await asyncio.sleep(0.01)  # something goes on in the background
+        assert held_texts() == []
+    finally:
+        gc.enable()
+
+
+def held_texts() -> list[object]:
+    return [each for each in gc.get_objects() if isinstance(each, TurnRequest | Message)]
