@@ -1,8 +1,8 @@
 """`python -m bench.soak`: what 20,000 requests leave in memory.
 
-Turns, events, OpenAI's completions, lists, probes and requests that are refused, ten at a time,
-against the fake Azure. The worker library keeps 2.2 KB of each request by itself
-(agent/http/worker_references.py): 44 MB would be the price.
+Turns, of conversations too, events, OpenAI's completions, long ones too, lists, probes and requests
+that are refused, ten at a time, against the fake Azure. The worker library keeps 2.2 KB of each
+request by itself (agent/http/worker_references.py): 44 MB would be the price.
 """
 
 import argparse
@@ -71,6 +71,9 @@ def _kinds(model: str) -> Iterator[tuple[str, str, object, str]]:
     completion = {"model": model, "messages": _MESSAGES}
     yield "POST", "/v1/chat/completions", completion, "application/json"
     yield "POST", "/v1/chat/completions", completion | {"stream": True}, "application/json"
+    long = [{"role": "assistant", "content": "It is long. " * 25_000}, *_MESSAGES]
+    yield "POST", "/v1/chat/completions", completion | {"messages": long}, "application/json"
+    yield "POST", "/chat", _QUESTION | {"conversation_id": "new"}, "application/json"
     yield "GET", "/health/live", None, "application/json"
     yield "GET", "/v1/models", None, "application/json"
     yield "GET", f"/conversations/{'0' * 32}", None, "application/json"
