@@ -96,6 +96,7 @@ def _become_session(
     try:
         limits = configuration["limits"]
         *channel, stdout, stderr = descriptors
+        hello = kernel.place(*channel)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         control.close()
@@ -106,7 +107,7 @@ def _become_session(
             _isolate(configuration)
             init.become(said_ready, lambda: _lock_in(configuration, limits), program)
         os.close(said_ready)
-        _run_kernel(configuration, channel, ready, shell)
+        _run_kernel(configuration, hello, ready, shell)
     except BaseException as error:
         _say(2, error)
     finally:
@@ -134,11 +135,10 @@ def _lock_in(configuration: dict[str, Any], limits: dict[str, int]) -> None:
 
 
 def _run_kernel(
-    configuration: dict[str, Any], channel: list[int], ready: int, shell: Shell
+    configuration: dict[str, Any], hello: socket.socket, ready: int, shell: Shell
 ) -> None:
     limits = configuration["limits"]
     os.setsid()
-    hello = kernel.place(*channel)
     if "numpy" in sys.modules:
         # Every session would draw the same numbers otherwise; Python's own `random` sees to that.
         sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4)))

@@ -1,10 +1,13 @@
 """The mechanisms of the sandbox, one by one."""
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import json
 import os
+import select
+import signal
 import stat
 import subprocess
 import sys
@@ -19,7 +22,8 @@ from local.session_pool import PoolOptions, SessionPool, SessionPoolError
 from local.session_pool.files.safe_open import open_beneath, open_by_components
 from local.session_pool.image import find_session_image, prepare_session_image
 from local.session_pool.sandbox import bubblewrap, seccomp
-from local.session_pool.sandbox.guest import probe
+from local.session_pool.sandbox.fork_server import ForkServerKernels
+from local.session_pool.sandbox.guest import frames, probe
 from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStartError
 from local.session_pool.sandbox.limits import SessionLimits
 from local.session_pool.sandbox.plain import PlainKernels
@@ -258,6 +262,31 @@ def test_a_pool_that_is_killed_at_any_moment_leaves_no_process(way: str, ordinar
         found = report_of(killed_pools, way, folder, ordinary=ordinary)
     # What bubblewrap promises by itself comes too late for these.
     assert found["left"] == (found["kills"] if way == "control" else 0)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("way", ["fork server", "plain"])
+async def test_a_session_ends_with_the_pools_pipe_whatever_its_kernel_does(way: str) -> None:
+    image = await asyncio.to_thread(prepare_session_image)
+    starter = SandboxStarter(GuestRuntime.of_this_interpreter(image), SessionLimits())
+    source = PlainKernels(starter) if way == "plain" else ForkServerKernels(starter, ())
+    await source.start()
+    kernel = await source.spawn()
+    init, stopped = map(os.pidfd_open, kernel.pids)
+    signal.pidfd_send_signal(stopped, signal.SIGSTOP)
+    requests = os.readlink(f"/proc/{kernel.pids[1]}/fd/{frames.REQUESTS}")
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"/proc/self/fd/{number}") == requests:
+                os.dup2(init, int(number))  # which closes what was there
+    ending = select.poll()
+    ending.register(init, select.POLLIN)
+    assert await asyncio.to_thread(ending.poll, 10_000)
+    kernel.close()
+    await source.close()
+    starter.close()
+    os.close(init)
+    os.close(stopped)
 
 
 @pytest.mark.parametrize(
