@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 
 
-async def shielded[T](work: Coroutine[object, object, T]) -> T:
+async def shielded[T](work: Coroutine[object, object, T] | asyncio.Future[T]) -> T:
     """Await `work`; a cancellation is passed on only after `work` has ended.
 
     Otherwise a hold could be given up while a thread still writes what it protects.
@@ -24,4 +24,5 @@ async def shielded[T](work: Coroutine[object, object, T]) -> T:
 
 async def in_thread[T](work: Callable[[], T]) -> T:
     """Call a blocking function in a thread, to its end."""
-    return await shielded(asyncio.to_thread(work))
+    # Without a task and a context of its own, as asyncio.to_thread has them: it needs neither.
+    return await shielded(asyncio.get_running_loop().run_in_executor(None, work))

@@ -139,9 +139,14 @@ class TimedStore:
             yield held
         finally:
             held.give_back(keeping)
-            if not keeping.done():
-                self._in_background(_end(keeping))
-                await asyncio.wait({keeping}, timeout=self._left_s())
+            try:
+                if not keeping.done():
+                    await asyncio.wait({keeping}, timeout=self._left_s())
+            finally:
+                if keeping.done():
+                    _tell_of(keeping)
+                else:
+                    self._in_background(_end(keeping))
 
     def _left_s(self) -> float:
         return max(0, self._deadline - asyncio.get_running_loop().time())
@@ -202,6 +207,10 @@ class _Held:
 
 async def _end(work: asyncio.Future[Any]) -> None:
     await asyncio.wait({work})
+    _tell_of(work)
+
+
+def _tell_of(work: asyncio.Future[Any]) -> None:
     if not work.cancelled() and (error := work.exception()):
         code = error.code if isinstance(error, AgentError) else type(error).__name__
         logger.warning("store: a call that took too long failed: %s", code)

@@ -39,6 +39,7 @@ LONG_BYTES: Final = 1024**2
 DRAIN_TIMEOUT_S: Final = 0.1
 # Where a message keeps its pictures, as they are sent.
 PARTS: Final = "parts"
+_WIRE: Final = "wire"
 
 
 class ModelSettings(PromptExecutionSettings):
@@ -367,14 +368,19 @@ def _ours(settings: PromptExecutionSettings) -> ModelSettings:
 def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
     """A message as it is sent: in whole characters, and with the text beside a tool call.
 
-    Semantic Kernel leaves that out; pictures stand behind the text.
+    Semantic Kernel leaves that out; pictures stand behind the text. It is made once: each call of a
+    turn sends all messages again.
     """
+    made: dict[str, Any] | None = message.metadata.get(_WIRE)
+    if made is not None:
+        return made
     fields = message.to_dict()
     content = message.content if "tool_calls" in fields else fields["content"]
     if isinstance(content, str) and (content or "tool_calls" not in fields):
         fields["content"] = whole_characters(content)
     if pictures := message.metadata.get(PARTS):
         fields["content"] = [{"type": "text", "text": fields["content"]}, *pictures]
+    message.metadata[_WIRE] = fields
     return fields
 
 

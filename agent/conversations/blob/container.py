@@ -32,7 +32,7 @@ API_VERSION: Final = "2025-11-05"
 OPERATION_TIMEOUT_S: Final = 30
 ATTEMPTS: Final = 3
 FIRST_BACKOFF_S: Final = 1
-_METADATA: Final = "x-ms-meta-"
+METADATA: Final = "x-ms-meta-"
 _SHORT_BYTES: Final = 256 * 1024
 _TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=10, sock_read=20)
 # https://learn.microsoft.com/azure/architecture/best-practices/retry-service-specific
@@ -57,9 +57,9 @@ class Reply:
     def metadata(self) -> dict[str, str]:
         """Of the blob that was asked for."""
         return {
-            name.removeprefix(_METADATA): value
+            name.removeprefix(METADATA): value
             for header, value in self.headers.items()
-            if (name := header.lower()).startswith(_METADATA)
+            if (name := header.lower()).startswith(METADATA)
         }
 
 
@@ -283,7 +283,7 @@ class Container:
 
 def as_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     """Metadata as they are sent."""
-    return {f"{_METADATA}{name}": text for name, text in metadata.items()}
+    return {f"{METADATA}{name}": text for name, text in metadata.items()}
 
 
 def _listed(blob: ET.Element) -> ListedBlob:

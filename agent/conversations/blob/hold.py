@@ -19,7 +19,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from agent.conversations.blob.container import Container, Reply, as_headers
+from agent.conversations.blob.container import METADATA, Container, Reply, as_headers
 from agent.conversations.shielding import shielded
 from agent.conversations.store import conversation_busy
 from agent.errors import AgentError, HoldLostError
@@ -59,21 +59,26 @@ class Hold:
         self._hold_s = hold_s
         self._etag = ""
         self._is_ours = False
+        self._renew_every_s = hold_s / _RENEWALS_PER_HOLD
+        self._renewal: asyncio.Task[None] | None = None
         # A renewal and a turn that is added: each names the ETag that the other left.
         self._alone = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def kept(self, taking: Coroutine[object, object, None]) -> AsyncIterator[None]:
         """Take the hold by `make` or `take`, and renew it until the block ends."""
-        renewal: asyncio.Task[None] | None = None
+        timer: asyncio.TimerHandle | None = None
         try:
             await shielded(taking)
-            renewal = asyncio.create_task(self._renew())
+            # Most turns end before a task is needed.
+            timer = asyncio.get_running_loop().call_later(self._renew_every_s, self._begin_to_renew)
             yield
         finally:
-            if renewal is not None:
-                renewal.cancel()
-                await asyncio.wait({renewal})
+            if timer is not None:
+                timer.cancel()
+            if self._renewal is not None:
+                self._renewal.cancel()
+                await asyncio.wait({self._renewal})
             if self._is_ours:
                 await shielded(self._give_back())
 
@@ -89,7 +94,7 @@ class Hold:
         Raises:
             ConversationBusyError: somebody else has it, or has changed the history meanwhile.
         """
-        _, _, length = found.metadata.get(_HOLDER, "").partition("-")
+        _, _, length = found.headers.get(f"{METADATA}{_HOLDER}", "").partition("-")
         if length == str(self._size_bytes) and _age(found) <= timedelta(seconds=self._hold_s):
             raise conversation_busy()
         self._etag = found.headers["etag"]
@@ -156,9 +161,11 @@ class Hold:
         is_same = now.metadata.get(_HOLDER) == self._held[_HOLDER]
         return is_same and size_bytes == self._size_bytes and self._etag != before
 
+    def _begin_to_renew(self) -> None:
+        self._renewal = asyncio.create_task(self._renew())
+
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self._hold_s / _RENEWALS_PER_HOLD)
             try:
                 async with self._alone:
                     # Where it is lost, the turn that is added will be told.
@@ -168,6 +175,7 @@ class Hold:
                 logger.warning("hold not renewed: %s", error.code)
                 if not error.retryable:
                     return
+            await asyncio.sleep(self._renew_every_s)
 
     async def _give_back(self) -> None:
         try:

@@ -93,8 +93,9 @@ class ConversationFolder:
             draft._files.mkdir()
             draft._arriving.mkdir()
             _write(draft._manifest, manifest)
-            _write(draft._turns, b"")
-            _write(draft.lock_path, b"")
+            # Empty: all that they are is their names, which the folder keeps.
+            draft._turns.touch(0o600)
+            draft.lock_path.touch(0o600)
             _flush_folder(draft.path)
             draft.path.rename(self.path)
             _flush_folder(self.path.parent)
