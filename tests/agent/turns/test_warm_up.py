@@ -58,7 +58,7 @@ async def test_allocation_runs_beside_the_first_call_of_the_model(
         async with open_runtime(session_warm_up="always") as runtime:
             turn = await collect(stateless_turn(runtime.turns, request()))
     chat = f"chat {faults.stack.openai.deployment}"
-    assert taken.tree() == [
+    assert [line for line in taken.tree() if line.strip() != "get token"] == [
         "invoke_agent code-interpreter",
         f"  {chat}",
         f"  {ALLOCATES}",
