@@ -32,6 +32,7 @@ def main(control_descriptor: int) -> None:
         # Or a library could have them for a file that it closes in each fork, as matplotlib does.
         os.dup2(0, taken, inheritable=False)
     configuration = json.loads(control.recv(1 << 16))
+    configuration["covered"] = isolation.covers(configuration["masked"], configuration["empty"])
     configuration["seccomp"] = isolation.SystemCallFilter(configuration["seccomp"])
     program = init.make_program()
     plain.prepare_streams()
@@ -121,10 +122,7 @@ def _say(descriptor: int, error: BaseException) -> None:
 
 def _isolate(configuration: dict[str, Any]) -> None:
     isolation.mount_own_tree(
-        configuration["tmpfs"],
-        configuration["masked"],
-        configuration["empty"],
-        configuration["terminals"],
+        configuration["tmpfs"], configuration["covered"], configuration["terminals"]
     )
     isolation.finish_namespaces()
     plain.seed_font_cache()

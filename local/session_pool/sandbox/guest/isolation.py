@@ -72,28 +72,36 @@ def become(uid: int) -> None:
 
 def map_user(uid: int | None) -> None:
     """Be the sandbox's user in this new user namespace, for `uid` outside; None is its namesake."""
-    _write("/proc/self/setgroups", "deny")
+    kernel.write("/proc/self/setgroups", "deny")
     for name in ("uid_map", "gid_map"):
-        _write(f"/proc/self/{name}", f"{_SANDBOX_UID} {uid or _SANDBOX_UID} 1")
+        kernel.write(f"/proc/self/{name}", f"{_SANDBOX_UID} {uid or _SANDBOX_UID} 1")
+
+
+def covers(masked: list[str], empty: str) -> list[tuple[bytes, bytes]]:
+    """Return what covers what, for `mount_own_tree`: files and folders that become empty.
+
+    Args:
+        masked: paths; not each has to exist.
+        empty: an empty folder.
+    """
+    found = [(empty if os.path.isdir(path) else "/dev/null", path) for path in masked]
+    return [(cover.encode(), path.encode()) for cover, path in found if os.path.exists(path)]
 
 
 def mount_own_tree(
-    tmpfs: dict[str, dict[str, Any]], masked: list[str], empty: str, terminals: int
+    tmpfs: dict[str, dict[str, Any]], covered: list[tuple[bytes, bytes]], terminals: int
 ) -> None:
     """Cover what sessions must not share: /proc, /dev/pts and every writable folder.
 
     Args:
         tmpfs: for each folder `bytes`, `inodes` and `mode`.
-        masked: files and folders that become empty.
-        empty: an empty folder.
+        covered: see `covers`.
         terminals: how many pseudo terminals there can be.
     """
     _mount(b"none", b"/", b"", _MS_REC_PRIVATE, b"")
     _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"")
-    for path in masked:
-        if os.path.exists(path):
-            source = empty if os.path.isdir(path) else "/dev/null"
-            _mount(source.encode(), path.encode(), b"", _MS_BIND, b"")
+    for cover, path in covered:
+        _mount(cover, path, b"", _MS_BIND, b"")
     for folder, size in tmpfs.items():
         options = f"size={size['bytes']},nr_inodes={size['inodes']},mode={size['mode']}"
         _mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options.encode())
@@ -103,7 +111,7 @@ def mount_own_tree(
 
 def finish_namespaces() -> None:
     """No further user namespaces, a host name, and a loopback interface that is up."""
-    _write("/proc/sys/user/max_user_namespaces", "0")
+    kernel.write("/proc/sys/user/max_user_namespaces", "0")
     _check(_libc.sethostname(b"sandbox", 7), "sethostname")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
         fcntl.ioctl(interface, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", _IFF_UP, b""))
@@ -124,11 +132,6 @@ def drop_privileges(limits: dict[str, int], system_calls: SystemCallFilter) -> N
 
 def _mount(source: bytes, target: bytes, kind: bytes, flags: int, options: bytes) -> None:
     _check(_libc.mount(source, target, kind, flags, options), f"mount {target.decode()}")
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
 
 
 def _check(result: int, what: str) -> None:

@@ -35,8 +35,14 @@ def apply_limits(limits: dict[str, int]) -> None:
 
 def end_before_others() -> None:
     """Where the machine runs out of memory, this process and its children are ended first."""
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    write("/proc/self/oom_score_adj", "1000")
+
+
+def write(path: str, text: str) -> None:
+    """Write to a file of /proc; what `open` gives touches five times as many pages of memory."""
+    file = os.open(path, os.O_WRONLY)
+    os.write(file, text.encode())
+    os.close(file)
 
 
 def before_hello(limits: dict[str, int]) -> dict[str, int]:

@@ -173,6 +173,7 @@ class Shell:
         # pandas shows frames for a terminal unless there is one.
         self._shell.kernel = types.SimpleNamespace(shell=self._shell)
         self._modules = {"synchronous": main}
+        self._streams = (1, 2)
         self._context = contextvars.copy_context()
         builtins.input = _no_input
         getpass.getpass = _no_input  # type: ignore[assignment]  # refuses whatever the arguments
@@ -186,18 +187,16 @@ class Shell:
         with self._shell.builtin_trap:
             for module in preload:
                 importlib.import_module(module)
-        with contextlib.closing(asyncio.new_event_loop()):
-            pass
-        self._shell.run_cell("print(end='')", store_history=False)
+        cells = ["print(end='')", "1"]
         if "matplotlib.pyplot" in sys.modules:
-            self._shell.run_cell(
-                "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('x')\nplt.show()",
-                store_history=False,
-                silent=True,
+            cells.append(
+                "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.title('x')\nplt.show()"
             )
-        self._shell.reset(new_session=False)
-        _Collected.results = ResultCollector()
-        _Collected.begin()
+        with contextlib.closing(asyncio.new_event_loop()) as self._loop:
+            for cell in cells:
+                self.run(cell, "synchronous", "")[1].frame(every_output=False)
+        self._shell.reset()
+        self._context = contextvars.copy_context()
 
     def begin(self) -> None:
         """Make what belongs to this process alone; a fork of it must not share an event loop.
