@@ -101,6 +101,8 @@ def _become_session(
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         control.close()
+        # Before the fork: pid 1 ends when the pipe of the requests is closed, and needs it too.
+        hello = kernel.place(*channel)
         kernel.end_before_others()
         isolation.map_user(uid)
         ready, said_ready = os.pipe()

@@ -1,6 +1,8 @@
 """The fork server: what a session of it takes, and what it says when it cannot make one."""
 
 import asyncio
+import os
+import select
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -50,6 +52,17 @@ async def test_an_idle_session_has_less_than_three_mib_of_its_own(
 
 async def test_each_process_of_a_session_is_seen_once(kernel: KernelProcess) -> None:
     assert sorted(usage.processes_of(kernel.pids)) == sorted(kernel.pids)
+
+
+async def test_pid_1_ends_with_the_pipe_of_its_pool(kernel: KernelProcess) -> None:
+    pid_1 = os.pidfd_open(kernel.pids[0])
+    ended = select.poll()
+    ended.register(pid_1, select.POLLIN)
+    assert ended.poll(100) == []
+    asyncio.get_running_loop().remove_reader(kernel._replies)  # nobody sees that the kernel ends
+    os.dup2(pid_1, kernel._requests)  # so the pipe has no other end
+    assert await asyncio.to_thread(ended.poll, 20_000) != []
+    os.close(pid_1)
 
 
 async def test_a_session_without_namespaces_does_not_start_and_says_why(
