@@ -7,16 +7,25 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import aiohttp
 from azure.core.exceptions import ClientAuthenticationError
-from azure.core.pipeline.transport import AsyncioRequestsTransport
+from azure.core.pipeline.transport import AioHttpTransport
 
-from agent.deferred_imports import deferred_imports
+from agent.deferred_imports import deferred_imports, unread_annotations
 from agent.errors import IdentityError
+from agent.lazy_reexports import lazy_reexports
 from agent.telemetry import logger
 from agent.telemetry.calls import token_span
 
-# Of use to whoever signs in with a certificate: a tenth of what importing the agent takes.
-with deferred_imports("cryptography.x509"):
+# What only other ways to sign in need is loaded by them, a fifth of what importing the agent takes:
+# X.509 by a certificate, requests by msal's own clients, of which the one for managed identities is
+# named in the annotations of a module that every credential imports.
+with (
+    deferred_imports("cryptography.x509"),
+    lazy_reexports("msal"),
+    unread_annotations("azure.identity._internal.msal_managed_identity_client"),
+):
+    import azure.identity._internal.msal_managed_identity_client  # noqa: F401 - loaded this way
     from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 
 MODEL_SCOPE = "https://cognitiveservices.azure.com/.default"
@@ -29,14 +38,14 @@ RENEWAL_PAUSE_S: Final = 60
 MEMORY_S: Final = 30
 
 
-def open_credential(client_id: str | None) -> DefaultAzureCredential:
+def open_credential(client_id: str | None, http: aiohttp.ClientSession) -> DefaultAzureCredential:
     """A credential to be closed by the caller; no request is made yet.
 
     Args:
         client_id: of the user-assigned managed identity, None for the system-assigned one.
+        http: an open client that outlives this.
     """
-    # requests comes with msal anyway; aiohttp would take one more client and its TLS context.
-    transport = AsyncioRequestsTransport()
+    transport = AioHttpTransport(session=http, session_owner=False)
     if client_id is None:
         return DefaultAzureCredential(transport=transport)
     return DefaultAzureCredential(transport=transport, managed_identity_client_id=client_id)

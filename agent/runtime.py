@@ -198,15 +198,6 @@ class Runtime:
 
     async def _open(self, opening: AsyncExitStack) -> _Clients:
         settings = self._settings
-        credential = open_credential(settings.azure_client_id)
-        await opening.enter_async_context(credential)
-
-        def tokens_for(scope: str) -> Tokens:
-            tokens = Tokens(credential, scope, lambda: open_credential(settings.azure_client_id))
-            opening.push_async_callback(tokens.aclose)
-            return tokens
-
-        model_tokens, pool_tokens = tokens_for(MODEL_SCOPE), tokens_for(POOL_SCOPE)
         # One TLS context for all connections: each takes 20 ms of CPU to make.
         tls = httpx2.create_ssl_context()
 
@@ -221,6 +212,17 @@ class Runtime:
             return session
 
         http = http_client()
+        credential = open_credential(settings.azure_client_id, http)
+        await opening.enter_async_context(credential)
+
+        def tokens_for(scope: str) -> Tokens:
+            tokens = Tokens(
+                credential, scope, lambda: open_credential(settings.azure_client_id, http)
+            )
+            opening.push_async_callback(tokens.aclose)
+            return tokens
+
+        model_tokens, pool_tokens = tokens_for(MODEL_SCOPE), tokens_for(POOL_SCOPE)
         if settings.open_data_hosts:
             try:
                 self.fetch_picture = import_module(_DOWNLOAD).fetcher(

@@ -2,7 +2,7 @@
 
 Imported as they are, they are two thirds of the CPU time of a cold start: Semantic Kernel
 compiles a Handlebars grammar and loads WebRTC audio, openai loads the models of all its APIs. An
-import inside `lean_imports()` loads only what it names (agent/model/lazy_reexports.py), and finds
+import inside `lean_imports()` loads only what it names (agent/lazy_reexports.py), and finds
 stand-ins for the packages below; a stand-in that is used after all raises.
 tests/agent/model/test_lean_imports.py proves that a turn uses none.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from agent.model.lazy_reexports import lazy_reexports
+from agent.lazy_reexports import lazy_reexports
 
 UNUSED = {
     "jinja2": ("BaseLoader", "TemplateError"),

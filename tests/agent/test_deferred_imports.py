@@ -63,3 +63,24 @@ def test_the_agent_loads_what_certificates_need_for_them_alone(tmp_path: Path) -
     )
     assert lines[:2] == ["[]", "CertificateCredential"]
     assert "cryptography.x509.base" in lines[2]
+
+
+def test_a_managed_identity_is_opened_without_requests_and_msals_own_client_loads_it() -> None:
+    lines = run(
+        "import asyncio, os, sys\n"
+        "import agent.http.chat, agent.http.dispatch, aiohttp\n"
+        "from agent.credentials import open_credential\n"
+        "os.environ |= {'IDENTITY_ENDPOINT': 'http://127.0.0.1:1', 'IDENTITY_HEADER': 'a'}\n"
+        "async def open_and_close():\n"
+        "    async with aiohttp.ClientSession() as http, open_credential('id', http):\n"
+        "        print('msal' in sys.modules, 'requests' in sys.modules)\n"
+        "asyncio.run(open_and_close())\n"
+        "from typing import get_type_hints\n"
+        "from azure.identity._internal.msal_managed_identity_client import (\n"
+        "    MsalManagedIdentityClient as Client)\n"
+        "print(get_type_hints(Client.get_managed_identity)['return'])\n"
+        "print('requests' in sys.modules)\n"
+    )
+    assert lines[0] == "True False"
+    assert "msal.managed_identity.UserAssignedManagedIdentity" in lines[1]
+    assert lines[2] == "True"

@@ -367,8 +367,8 @@ async def test_the_managed_identity_opens_the_container(
     async with serve(identity.app) as endpoint, connections(azurite.ca_file) as http:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint}{identity.path}")
         monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)
-        async with open_credential(None) as credential:
-            tokens = Tokens(credential, STORE_SCOPE, lambda: open_credential(None))
+        async with open_credential(None, http) as credential:
+            tokens = Tokens(credential, STORE_SCOPE, lambda: open_credential(None, http))
             store = await open_store(container.url, http, tokens)
             conversation = await new_conversation(store)
             async with store.hold(ALICE, conversation.id) as held:
@@ -384,8 +384,8 @@ async def test_an_identity_without_token_is_told_from_a_refused_one(
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint}{identity.path}")
         monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)
         monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
-        async with open_credential(None) as credential:
-            tokens = Tokens(credential, STORE_SCOPE, lambda: open_credential(None))
+        async with open_credential(None, http) as credential:
+            tokens = Tokens(credential, STORE_SCOPE, lambda: open_credential(None, http))
             with pytest.raises(IdentityError):
                 await new_conversation(await open_store(container.url, http, tokens))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 type RunPython = Callable[[str], str]
 
@@ -33,7 +33,7 @@ def run_python(tmp_path: Path) -> RunPython:
 
     def run(code: str) -> str:
         head = (
-            "import sys\nfrom agent.model.lazy_reexports import lazy_reexports\n"
+            "import sys\nfrom agent.lazy_reexports import lazy_reexports\n"
             "def loaded(): return sorted(n for n in sys.modules if n.startswith('shop'))\n"
         )
         finished = subprocess.run(
