@@ -1,10 +1,10 @@
 """One call of the model: the history in, typed pieces of its message out, in our errors."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -63,14 +63,13 @@ async def ask(
     settings = ModelSettings(extension_data=parameters.as_fields())
     # Not by Semantic Kernel's function choice, which reads the kernel again for each call: the turn
     # calls the tools itself, with its own budget.
-    settings.offer(offers(kernel) if tools else [])
-    call = _Call(service, history, settings)
+    call = _Call(service, history, settings, offers(kernel) if tools else ())
     yielded = 0
     try:
         if not stream and await call.whole(answer, deadline):
             yield answer.text
             return
-        settings.fill(answer, stream=True)
+        settings.want(answer, stream=True, tools=call.tools)
         if not stream:
             annotate_streaming()
         pieces = call.in_pieces(deadline) if stream else call.gathered(answer, deadline)
@@ -95,6 +94,7 @@ class _Call:
     service: ChatService
     history: ChatHistory
     settings: ModelSettings
+    tools: Sequence[dict[str, Any]]
 
     async def whole(self, answer: Answer, deadline: float) -> bool:
         """Ask for all at once, if there is time; tells whether the answer is there."""
@@ -102,7 +102,7 @@ class _Call:
         began, until = loop.time(), deadline - STREAM_LAST_S
         if self.service.is_slow or began + SLOW_S > until:
             return False
-        self.settings.fill(answer, stream=False)
+        self.settings.want(answer, stream=False, tools=self.tools)
         attempt = ModelAttempt()
         try:
             async with asyncio.timeout_at(until):

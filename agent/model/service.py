@@ -48,10 +48,9 @@ class ModelSettings(PromptExecutionSettings):
     What is asked for besides messages and tools is in `extension_data`, as it is on the wire.
     """
 
-    # No factory for it: pydantic would look up its signature for each call.
-    _answer: Answer | None = PrivateAttr(default=None)
-    _streams: bool = PrivateAttr(default=False)
-    _tools: Sequence[dict[str, Any]] = PrivateAttr(default=())
+    # One for all: pydantic comes to a private attribute by way of an error. Without a factory,
+    # whose signature it would look up for each call.
+    _wanted: "Wanted | None" = PrivateAttr(default=None)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Semantic Kernel copies settings before it changes them. These are made for one call and
@@ -59,28 +58,39 @@ class ModelSettings(PromptExecutionSettings):
         return self
 
     @property
-    def answer(self) -> Answer:
-        """What the call fills."""
-        assert self._answer is not None, "fill() comes first"  # noqa: S101 - a bug of ours
-        return self._answer
+    def wanted(self) -> "Wanted":
+        """What the call is for."""
+        assert self._wanted is not None, "want() comes first"  # noqa: S101 - a bug of ours
+        return self._wanted
 
-    def fill(self, answer: Answer, *, stream: bool) -> None:
-        """Let the call fill this one, by a stream or whole."""
-        self._answer = answer
-        self._streams = stream
-
-    def offer(self, tools: Sequence[dict[str, Any]]) -> None:
-        """Let the model call these."""
-        self._tools = tools
+    def want(self, answer: Answer, *, stream: bool, tools: Sequence[dict[str, Any]]) -> None:
+        """Let the call fill this answer, by a stream or whole, and the model call these tools."""
+        self._wanted = Wanted(answer, stream, tools)
 
     def body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """The request as it is sent, but for the model's name."""
-        body = {"messages": messages, "stream": self._streams, **self.extension_data}
-        if self._streams:
+        wanted = self.wanted
+        body = {"messages": messages, "stream": wanted.stream, **self.extension_data}
+        if wanted.stream:
             body["stream_options"] = {"include_usage": True}
-        if self._tools:
-            body |= {"tools": self._tools, "tool_choice": "auto"}
+        if wanted.tools:
+            body |= {"tools": wanted.tools, "tool_choice": "auto"}
         return body
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one call of the model is for.
+
+    Attributes:
+        answer: is filled.
+        stream: whether by a stream.
+        tools: that the model may call, as they are sent.
+    """
+
+    answer: Answer
+    stream: bool
+    tools: Sequence[dict[str, Any]]
 
 
 async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterator[None]:
@@ -233,7 +243,9 @@ class _Client(AsyncOpenAI):
         url, headers, extensions = self._kept
         body = httpx2.ByteStream(options.json_data)  # type: ignore[arg-type]  # see `complete`
         request = httpx2.Request("POST", url, headers=headers, stream=body, extensions=extensions)
-        request.headers |= {name: text for name, text in own.items() if isinstance(text, str)}
+        for name, text in own.items():
+            if isinstance(text, str):
+                request.headers[name] = text
         request.read()
         return request
 
@@ -247,11 +259,12 @@ class _Client(AsyncOpenAI):
         conversation sent there.
         """
         response = await self._attempt(request)
-        refused = request.headers["Authorization"].removeprefix("Bearer ")
-        if response.status_code == HTTPStatus.UNAUTHORIZED and await self._tokens.renew(refused):
-            await response.aclose()
-            request.headers["Authorization"] = f"Bearer {await self._tokens()}"
-            response = await self._attempt(request)
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            refused = request.headers["Authorization"].removeprefix("Bearer ")
+            if await self._tokens.renew(refused):
+                await response.aclose()
+                request.headers["Authorization"] = f"Bearer {await self._tokens()}"
+                response = await self._attempt(request)
         response.request = request
         return response
 
@@ -319,10 +332,11 @@ class ChatService(ChatCompletionClientBase):
     ) -> list[ChatMessageContent]:
         """The message, when all of it is there; errors are the client's and ours."""
         settings = _ours(settings)
+        answer = settings.wanted.answer
         async with aclosing(await self._ask(chat_history, settings)) as response:
-            async for _ in read_answer(response, settings.answer):
+            async for _ in read_answer(response, answer):
                 pass
-        return [ChatMessageContent(role=AuthorRole.ASSISTANT, content=settings.answer.text)]
+        return [ChatMessageContent(role=AuthorRole.ASSISTANT, content=answer.text)]
 
     async def _inner_get_streaming_chat_message_contents(
         self,
@@ -332,9 +346,10 @@ class ChatService(ChatCompletionClientBase):
     ) -> AsyncGenerator[list[StreamingChatMessageContent]]:
         """Its text, in the pieces in which it comes; dropping these closes the connection."""
         settings = _ours(settings)
+        answer = settings.wanted.answer
         async with aclosing(await self._ask(chat_history, settings)) as response:
-            async for _ in read_answer(response, settings.answer):
-                if text := settings.answer.take():
+            async for _ in read_answer(response, answer):
+                if text := answer.take():
                     yield [
                         StreamingChatMessageContent(
                             role=AuthorRole.ASSISTANT, choice_index=0, content=text
