@@ -4,6 +4,7 @@ The map holds by equality: an import that is not in it fails, and so does an ent
 """
 
 import ast
+import functools
 import graphlib
 import re
 from collections.abc import Iterator, Mapping
@@ -109,11 +110,17 @@ SESSION_POOL: Mapping[str, set[str]] = {
 }
 
 
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of a file's syntax tree."""
+    return tuple(ast.walk(ast.parse(path.read_text(), str(path))))
+
+
 def imported(path: Path, *, dynamic: bool = True) -> Iterator[str]:
     """Yield the full name of all that a file imports; also what it imports by a text."""
     package = path.relative_to(PROJECT).parent.parts
     by_text, literals = False, []
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in nodes(path):
         match node:
             case ast.Import():
                 yield from (alias.name for alias in node.names)
@@ -200,7 +207,7 @@ def test_imports_stand_at_the_top() -> None:
     late = {
         path
         for path in AGENT_FILES
-        for function in ast.walk(ast.parse(path.read_text()))
+        for function in nodes(path)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
@@ -274,7 +281,7 @@ def reads_the_environment(path: Path) -> bool:
     names = {"environ", "environb", "getenv", "getenvb", "putenv"}
     if any(name in {f"os.{name}" for name in names} for name in imported(path)):
         return True
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         match node:
             case ast.Attribute(value=ast.Name("os"), attr=attribute) if attribute in names:
                 return True

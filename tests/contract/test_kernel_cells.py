@@ -44,8 +44,8 @@ DIFFERENT = {
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_every_cell_shows_what_ipykernel_shows(tmp_path: Path) -> None:
-    theirs = await asyncio.to_thread(of_ipykernel, tmp_path)
-    ours = await of_the_pool()
+    ipykernel = asyncio.to_thread(of_ipykernel, tmp_path)
+    theirs, ours = await asyncio.gather(ipykernel, of_the_pool())
     different = {
         name: (real, answered)
         for name, real, answered in zip(CELLS, theirs, ours, strict=True)
