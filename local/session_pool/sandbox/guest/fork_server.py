@@ -97,7 +97,6 @@ def _become_session(
     try:
         limits = configuration["limits"]
         *channel, stdout, stderr = descriptors
-        hello = kernel.place(*channel)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         control.close()
