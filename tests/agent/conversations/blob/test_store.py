@@ -52,7 +52,7 @@ async def metadata_of(blob: BlobClient) -> dict[str, str]:
 async def test_the_hold_of_a_dead_worker_ends_and_that_of_a_living_one_does_not(
     container: Container,
 ) -> None:
-    hold_s = 2
+    hold_s = 3
     store = BlobStore(container.open(), hold_s=hold_s)
     first, second = await new_conversation(store), await new_conversation(store)
     async with store.hold(ALICE, second.id) as held:
