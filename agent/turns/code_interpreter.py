@@ -183,7 +183,7 @@ class CodeInterpreter:
             reply = await self._execute(code, min(timeout_s, EXECUTION_TIMEOUT_CEILING_S))
             taken = await self._taker.take(execution_id, reply.outputs)
             notes = self._cut_notes(reply)
-            notes += await self._files.after(execution_id, code, reply.session_guid)
+            notes += await self._files.after(execution_id, reply.session_guid)
         except PoolAnswerLostError as error:
             if self._lost_an_answer:
                 self.failure = error
@@ -227,6 +227,7 @@ class CodeInterpreter:
 
     async def _execute(self, code: str, timeout_s: int) -> SessionExecution:
         await self._begin(code)
+        self._files.runs(code)
         self.abandoned = True
         reply = await self._session.sessions.execute(
             self._session.identifier,

@@ -135,7 +135,11 @@ class SessionFiles:
         await self._put_back(look)
         self._has_its_files = True
 
-    async def after(self, execution_id: str, code: str, session_guid: str | None) -> list[str]:
+    def runs(self, code: str) -> None:
+        """Take note of code that is sent to the session: it may run although no answer says so."""
+        self.looks = self.looks or may_write(code)
+
+    async def after(self, execution_id: str, session_guid: str | None) -> list[str]:
         """Bring what an execution wrote; a file that cannot be had is no reason to fail.
 
         Returns:
@@ -143,7 +147,6 @@ class SessionFiles:
         """
         replaced = self._is_replaced(session_guid)
         self._has_its_files &= not replaced
-        self.looks = self.looks or may_write(code)
         if self.looks:
             try:
                 look = await self._look()

@@ -7,6 +7,7 @@ import pytest
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
+from tests.support.telemetry import recorded
 from tests.support.turns import collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,3 +38,22 @@ async def test_a_pool_that_loses_one_answer_after_another_ends_the_turn(
         async with open_runtime() as runtime:
             turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
     assert turn.error_code == "PoolAnswerLost"
+
+
+@pytest.mark.parametrize(
+    ("lost", "calls"),
+    [("open('a.txt', 'w').write('a')", 3), ("6 * 7", 2)],
+    ids=["it may have written a file", "it cannot have written one"],
+)
+async def test_files_of_code_whose_answer_was_lost_are_looked_for_after_the_next(
+    faults: SharedAzure, open_runtime: OpenRuntime, lost: str, calls: int
+) -> None:
+    faults.stack.pool.faults.fail(1)
+    with (
+        recorded() as taken,
+        faults.model.script(CallTool(code=lost), CallTool(code="1 + 1"), Say("2")),
+    ):
+        async with open_runtime() as runtime:
+            turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
+    assert turn.finished.warnings
+    assert len(taken.named("POST executions")) == calls
