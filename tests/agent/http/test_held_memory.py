@@ -61,6 +61,7 @@ class Caller:
         headers: of the answer.
         body: of the answer.
         taken: how many bytes of the request's body the app took.
+        stalls_after: so many bytes of it are sent, and no more.
     """
 
     route: str
@@ -71,6 +72,7 @@ class Caller:
     headers: dict[str, str] = field(default_factory=dict)
     answer: bytes = b""
     taken: int = 0
+    stalls_after: int = 2**63
 
     async def ask(self) -> None:
         headers = {
@@ -90,7 +92,7 @@ class Caller:
         await response(scope, self._receive, self._send)
 
     async def _receive(self) -> dict[str, Any]:
-        if self.taken < len(self.body):
+        if self.taken < min(len(self.body), self.stalls_after):
             piece = self.body[self.taken : self.taken + 64 * 1024]
             self.taken += len(piece)
             return {"type": "http.request", "body": piece, "more_body": self.taken < len(self.body)}
@@ -266,3 +268,16 @@ async def test_what_was_sent_is_gone_with_the_answer_and_not_with_the_next_garba
 
 def held_texts() -> list[object]:
     return [each for each in gc.get_objects() if isinstance(each, TurnRequest | Message)]
+
+
+async def test_a_body_that_does_not_come_holds_no_share_for_long(
+    runtime: Runtime, conversation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.http.bodies._BODY_TIMEOUT_S", 0.05)
+    asking = caller("OpenAI", conversation)
+    asking.stalls_after = FREE_BYTES + 1
+    await asking.ask()
+    assert asking.status == 504
+    assert b"did not come within" in asking.answer
+    assert asking.taken >= asking.stalls_after  # a share was taken before
+    assert runtime.memory.used_bytes == runtime.memory.waiting == 0
