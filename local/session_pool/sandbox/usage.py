@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 
 from local.session_pool.sandbox import tcp_memory
@@ -80,26 +81,36 @@ def share_processor(pids: list[int], roots: tuple[int, ...]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getpriority(os.PRIO_PROCESS, task) < nice:
                 os.setpriority(os.PRIO_PROCESS, task, nice)
-    of_kernel = _autogroup_of(roots[1])
-    seen = {of_kernel}
+    with contextlib.ExitStack() as opened:
+        larger = _autogroups_of(pids, opened)
+        larger.pop(next(iter(_autogroups_of([roots[1]], opened)), b""), None)
+        for file, value in larger.values():
+            if value < nice:
+                with contextlib.suppress(*GONE, PermissionError, BlockingIOError):
+                    file.write(b"%d" % nice)
+                time.sleep(_GROUP_S)
+
+
+def _autogroups_of(
+    pids: list[int], opened: contextlib.ExitStack
+) -> dict[bytes, tuple[RawIOBase, int]]:
+    """Return the groups that processes are scheduled in: each by its name, with its niceness.
+
+    An open file stays that of its process: by then its number may be another's.
+    """
+    found: dict[bytes, tuple[RawIOBase, int]] = {}
     for pid in pids:
-        group = _autogroup_of(pid)
-        if group in seen or group is None:
+        try:
+            file = open(f"/proc/{pid}/autogroup", "r+b", buffering=0)  # noqa: SIM115 - by `opened`
+            opened.enter_context(file)
+            name, _, nice = file.read(100).split()
+        except (*GONE, PermissionError, ValueError):
             continue
-        seen.add(group)
-        if group[1] < nice:
-            with contextlib.suppress(*GONE, PermissionError, BlockingIOError):
-                Path(f"/proc/{pid}/autogroup").write_text(str(nice))
-            time.sleep(_GROUP_S)
-
-
-def _autogroup_of(pid: int) -> tuple[str, int] | None:
-    """Return the name and the niceness of the group that a process is scheduled in, if in one."""
-    try:
-        name, _, nice = Path(f"/proc/{pid}/autogroup").read_text().split()
-    except (*GONE, ValueError):
-        return None
-    return name, int(nice)
+        if name in found:
+            file.close()
+        else:
+            found[name] = (file, int(nice))
+    return found
 
 
 def memory_bytes(pids: list[int], *, above: int) -> int:
