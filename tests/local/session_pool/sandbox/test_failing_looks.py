@@ -104,8 +104,8 @@ async def test_one_that_cannot_be_seen_for_a_moment_goes_on(open_pool: OpenPool)
         running = await begun(client, "import time; time.sleep(1); 'done'")
         while not running.done():
             with no_open_files():
-                await asyncio.sleep(0.3)
-            await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.4)
         assert (await running)["result"]["executionResult"] == "done"
 
 
