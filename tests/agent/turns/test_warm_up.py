@@ -108,7 +108,7 @@ async def test_the_setting_says_whose_session_is_warmed(
                     with_one_that_is_there,
                     with_one_that_may_have_ended,
                 ):
-                    azure.stack.openai.faults.inject(Slow(before_answer_s=0.05))
+                    azure.stack.openai.faults.inject(Slow(before_answer_s=0.15))
                     with azure.model.script(Say("Hello.")):
                         if conversation == STATELESS:
                             await collect(stateless_turn(runtime.turns, request()))
