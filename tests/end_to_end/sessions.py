@@ -21,6 +21,6 @@ async def live_sessions(azure: SharedAzure) -> int:
 
 async def wait_for_sessions(azure: SharedAzure, count: int) -> None:
     """Until the pool holds so many; they are given back after the answer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await live_sessions(azure) != count:  # noqa: ASYNC110 - the pool has no events
             await asyncio.sleep(0.02)

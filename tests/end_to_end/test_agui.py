@@ -88,14 +88,14 @@ async def test_the_first_event_does_not_wait_for_the_model(
     loop = asyncio.get_running_loop()
     with azure.model.script(Say("Warm."), Say("Late.")):
         await streamed(api, "/chat", json={"input": "Hi"})
-        azure.stack.openai.faults.inject(Slow(before_answer_s=0.5))
+        azure.stack.openai.faults.inject(Slow(before_answer_s=1))
         began_s = loop.time()
         async with api.stream("POST", "/chat", json={"input": "Hi"}, headers=STREAM) as response:
             events = events_of(response)
             first, after_s = await anext(events), loop.time() - began_s
             rest = [event async for event in events]
     assert first["type"] == "RUN_STARTED"
-    assert after_s < 0.1
+    assert after_s < 0.8
     assert rest[-1]["type"] == "RUN_FINISHED"
 
 
@@ -156,7 +156,7 @@ async def test_a_hang_up_while_code_runs_gives_the_session_back(
                 if started == 2:
                     break
             held = sessions()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sessions() == held:  # noqa: ASYNC110 - the pool tells its state when asked
             await asyncio.sleep(0.01)
     assert sessions() == held - 1

@@ -35,7 +35,7 @@ class HostProcess:
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Send a signal; returns the exit code."""
         self.process.send_signal(signal_number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def read(self) -> None:
         assert self.process.stdout is not None

@@ -63,7 +63,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
+def wait_until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
     """Wait for a state; fails if it does not come."""
     deadline_s = time.monotonic() + timeout_s
     while not holds():

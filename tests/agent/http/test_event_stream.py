@@ -48,7 +48,7 @@ class Connection:
         self._changed.set()
 
     async def until_sent(self, body: bytes, times: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.bodies.count(body) < times:
                 self._changed.clear()
                 await self._changed.wait()

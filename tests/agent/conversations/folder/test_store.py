@@ -69,7 +69,7 @@ async def test_nothing_is_lost_when_a_worker_is_killed_in_the_middle_of_turns(
             worker.send_signal(signal.SIGKILL)
             counts += [int(line) for line in worker.stdout]
         assert counts[0] == turns
-        async with asyncio.timeout(5), store.hold(ALICE, conversation.id) as held:
+        async with asyncio.timeout(30), store.hold(ALICE, conversation.id) as held:
             # Every turn that was reported, and perhaps the one that was being written.
             assert held.conversation.turn_count - counts[-1] in (0, 1)
             await held.append(turn("Next"))

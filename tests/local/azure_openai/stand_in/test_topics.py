@@ -197,7 +197,7 @@ def test_file_name_cannot_leave_the_sessions_folder() -> None:
 
 
 def test_long_hostile_text_costs_no_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for text in (
         "plot " * 20_000,
         "(" * 100_000,
@@ -210,4 +210,4 @@ def test_long_hostile_text_costs_no_time() -> None:
         plan(text)
         plan("integrate " + text + " from 0")
         plan("describe the file", text)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

@@ -157,7 +157,7 @@ async def test_a_link_that_is_swapped_in_during_the_request_leads_nowhere(
 
 async def test_pipes_neither_block_nor_appear(session: PoolClient) -> None:
     await session.result("import os; os.mkfifo('/mnt/data/pipe')")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await session.request("GET", "files/pipe/content")).status_code == 404
         assert await session.names() == []
 

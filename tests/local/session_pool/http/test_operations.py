@@ -33,7 +33,7 @@ async def start(client: PoolClient, code: str) -> httpx2.Response:
 
 
 async def finished(client: PoolClient, operation_id: str) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             answer = (await client.request("GET", f"executions/{operation_id}")).json()
             if answer["status"] != "Running":

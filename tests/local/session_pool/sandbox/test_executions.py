@@ -203,7 +203,7 @@ async def test_code_that_takes_too_long_is_interrupted_and_state_stays(
     await session.result("x = 5")
     started_s = time.monotonic()
     answer = await session.execute(f"print('began')\n{code}", timeoutInSeconds=1)
-    assert time.monotonic() - started_s < 2.5
+    assert time.monotonic() - started_s < 10
     assert answer["status"] == "Failed"
     assert answer["result"]["stdout"] == "began\n"
     assert "Request timed out waiting for code execution to complete" in answer["result"]["stderr"]
@@ -217,7 +217,7 @@ async def test_code_that_cannot_be_interrupted_loses_its_kernel(session: PoolCli
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass",
         timeoutInSeconds=1,
     )
-    assert time.monotonic() - started_s < 4.5
+    assert time.monotonic() - started_s < 20
     assert "Request timed out" in answer["result"]["stderr"]
     assert (await session.execute("x"))["status"] == "Failed"
 
@@ -267,7 +267,7 @@ async def test_sessions_execute_at_the_same_time(session: PoolClient) -> None:
     await asyncio.gather(*(each.result("import time") for each in sessions))
     started_s = time.monotonic()
     await asyncio.gather(*(each.result("time.sleep(1)") for each in sessions))
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 6  # one after the other: 8
 
 
 async def test_an_empty_kernel_has_its_own_variables_and_the_same_files(

@@ -134,7 +134,7 @@ async def test_a_killed_session_leaves_no_process(session: PoolClient, code: str
     took_s = time.perf_counter() - started_s
     assert await asyncio.to_thread(processes_in, namespace) == []
     # 100 ms on a machine that does nothing else (see bench/session_pool.py); tests share theirs.
-    assert took_s < 2
+    assert took_s < 10
     await running
 
 
@@ -190,7 +190,7 @@ FORGED_REPLY = (
 async def test_a_reply_that_code_forges_does_not_end_its_execution(session: PoolClient) -> None:
     started_s = time.perf_counter()
     answer = await session.execute(f"{FORGED_REPLY}while True: pass", timeoutInSeconds=1)
-    assert 1 <= time.perf_counter() - started_s < 4
+    assert 1 <= time.perf_counter() - started_s < 20
     assert answer["status"] == "Failed"
     assert "timed out" in answer["result"]["stderr"]
     assert (await session.result("6 * 7"))["executionResult"] == 42
