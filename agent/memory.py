@@ -5,9 +5,10 @@ in a line: large ones in theirs, small ones in another, so that none waits behin
 """
 
 import asyncio
-import ctypes
 from collections import deque
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from types import TracebackType
 from typing import Final, Self
 
@@ -29,14 +30,16 @@ _M_MMAP_THRESHOLD: Final = -3
 RETRY_AFTER_S: Final = 10
 
 
+@cache
 def return_what_is_freed() -> None:
-    """Give large blocks back to the system when they are freed.
+    """Give large blocks back to the system when they are freed, from now on.
 
     glibc keeps them once the first one was freed, in a heap for each thread: a worker that has
     served 20 long histories then takes 180 MB more. https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, RETURNED_BYTES)
+        # Some ms of a cold start, for those who need it.
+        import_module("ctypes").CDLL(None).mallopt(_M_MMAP_THRESHOLD, RETURNED_BYTES)
 
 
 class Memory:
@@ -85,6 +88,7 @@ class Memory:
 
     async def take(self, share: "Share", more_bytes: int) -> None:
         """See Share.take."""
+        return_what_is_freed()
         is_large = share.held_bytes + more_bytes > SMALL_BYTES
         if is_large:
             # Whatever is larger than all may be has all.

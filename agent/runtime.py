@@ -31,7 +31,7 @@ from agent.credentials import (
     open_credential,
 )
 from agent.errors import SettingsError
-from agent.memory import Memory, return_what_is_freed
+from agent.memory import Memory
 from agent.model.parameters import ModelParameters
 from agent.model.service import Deployment, chat_service
 from agent.model.transport import AiohttpTransport
@@ -314,7 +314,6 @@ async def get_runtime() -> Runtime:
     if _opened is None:
         async with _opening:
             if _opened is None:
-                return_what_is_freed()
                 _opened = await Runtime(Settings.load()).__aenter__()
                 # What is loaded stays: a collection would otherwise walk it (80 ms) in a request.
                 gc.freeze()
