@@ -31,15 +31,12 @@ from tests.support import PROJECT
 from tests.support.azures_worker import TRACE_ID
 from tests.support.functions_host import HostProcess
 from tests.support.processes import read_process
+from tests.support.telemetry import QUIET_EXPORTERS
 from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TURN = "invoke_agent code-interpreter"
-QUIET = {
-    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
-    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
-}
 
 
 @dataclass
@@ -89,7 +86,7 @@ async def _plain(request: Request) -> bytes:
 @pytest.fixture(autouse=True)
 def quick_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
     """As infra/ has it, but for the delay between batches."""
-    for name, value in QUIET.items():
+    for name, value in QUIET_EXPORTERS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
 
@@ -253,7 +250,7 @@ async def test_azures_worker_sends_what_is_buffered_when_it_is_told_to_stop(
     ingestion, connection_string = monitor
     environment = {
         **azure.stack.app_settings,
-        **QUIET,
+        **QUIET_EXPORTERS,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": connection_string,
         "OTEL_BSP_SCHEDULE_DELAY": "60000",
         "PYTHON_ENABLE_OPENTELEMETRY": "true",

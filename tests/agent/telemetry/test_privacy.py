@@ -1,6 +1,7 @@
 """What is exported holds nothing of what people asked, wrote, ran or own."""
 
 import asyncio
+import gzip
 import json
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.conversations.owner import ANONYMOUS, pool_identifier
@@ -20,9 +22,11 @@ from agent.runtime import close_runtime
 from agent.telemetry import metrics
 from agent.telemetry.turns import request_context
 from agent.turns.turn import TurnRequest, stateless_turn
+from local.azure_monitor import AzureMonitor
 from local.azure_openai import CallTool, ChatRequest, Failed, Say, Step
+from local.serving import serve
 from tests.conftest import OpenRuntime, SharedAzure
-from tests.support.telemetry import Recorded, recorded
+from tests.support.telemetry import QUIET_EXPORTERS, Recorded, recorded
 from tests.support.turns import collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,12 +59,57 @@ def answers(request: ChatRequest) -> Step:
     return Say(ANSWER)
 
 
-async def test_no_byte_of_many_turns_is_private(
-    azure: SharedAzure, open_runtime: OpenRuntime, tmp_path: Path
+class Wire:
+    """Takes whatever exporters send, Azure Monitor's and OTLP's, and keeps every byte."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, bytes] = {}
+        self.app = Starlette(routes=[Route("/{path:path}", self._take, methods=["POST"])])
+
+    async def _take(self, request: Request) -> Response:
+        body = await request.body()
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        path = request.url.path.strip("/")
+        self.by_path[path] = self.by_path.get(path, b"") + body + str(request.url).encode()
+        if "track" not in path:
+            return Response()
+        count = len(json.loads(body))
+        return JSONResponse({"itemsReceived": count, "itemsAccepted": count, "errors": []})
+
+
+async def test_no_byte_that_exporters_send_of_many_turns_is_private(
+    azure: SharedAzure,
+    open_runtime: OpenRuntime,
+    identity_endpoint: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    secrets: set[str] = set()
-    with recorded() as taken, azure.model.using(answers):
-        async with open_runtime(conversations_url=tmp_path.as_uri()) as runtime:
+    for name, value in QUIET_EXPORTERS.items():
+        monkeypatch.setenv(name, value)
+    wire = Wire()
+    monitor = AzureMonitor(azure.stack.identity.verifier(""))
+    async with serve(wire.app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        destination = {"applicationinsights_connection_string": monitor.connection_string(url)}
+        open_exporting = partial(open_runtime, **destination)
+        secrets = await _many_turns(azure, open_exporting, tmp_path.as_uri())
+    assert sorted(wire.by_path) == ["v1/metrics", "v1/traces", "v2.1/track"]
+    for path in ("v1/traces", "v2.1/track"):
+        assert wire.by_path[path].count(b"invoke_agent code-interpreter") >= 198
+        assert b"execute_tool execute_python" in wire.by_path[path]
+        assert b"POST executions" in wire.by_path[path]
+    for path, sent in wire.by_path.items():
+        for private in (*PRIVATE, *secrets):
+            assert private.encode() not in sent, (path, private)
+
+
+async def _many_turns(
+    azure: SharedAzure, open_runtime: OpenRuntime, conversations_url: str
+) -> set[str]:
+    """Some two hundred, and the secrets that belong to them."""
+    with azure.model.using(answers):
+        async with open_runtime(conversations_url=conversations_url) as runtime:
             services = await runtime.conversations()
             turn = await start_turn(services, ANONYMOUS, None, TurnRequest(QUESTION))
             conversation = turn.conversation_id
@@ -69,23 +118,18 @@ async def test_no_byte_of_many_turns_is_private(
                 again = TurnRequest(f"{QUESTION}-{number}", stream=bool(number % 2))
                 await collect(aiter(await start_turn(services, ANONYMOUS, conversation, again)))
                 await collect(stateless_turn(runtime.turns, again))
-        # Without an interpreter a turn is cheap.
-        with azure.model.using(lambda _: Say(ANSWER)):
-            async with open_runtime(pool_management_endpoint=None) as runtime:
-                for number in range(190):
-                    asked = TurnRequest(f"{QUESTION}-{number}", stream=bool(number % 2))
-                    await collect(stateless_turn(runtime.turns, asked))
-                azure.stack.openai.faults.inject(Failed(status=404))
-                await collect(stateless_turn(runtime.turns, TurnRequest(QUESTION)))
-    secrets |= {conversation, azure.stack.app_settings["IDENTITY_HEADER"], "Bearer ", "eyJ"}
-    key = await services.store.identifier_key()
-    secrets |= {pool_identifier(key, ANONYMOUS, conversation), key.secret.hex()}
-    text = exported(taken)
-    assert len(taken.named("invoke_agent code-interpreter")) >= 198
-    assert taken.named("execute_tool execute_python")
-    assert taken.named("POST executions")
-    for private in (*PRIVATE, *secrets):
-        assert private not in text, private
+            key = await services.store.identifier_key()
+    # Without an interpreter a turn is cheap.
+    with azure.model.using(lambda _: Say(ANSWER)):
+        async with open_runtime(pool_management_endpoint=None) as runtime:
+            for number in range(190):
+                asked = TurnRequest(f"{QUESTION}-{number}", stream=bool(number % 2))
+                await collect(stateless_turn(runtime.turns, asked))
+            azure.stack.openai.faults.inject(Failed(status=404))
+            await collect(stateless_turn(runtime.turns, TurnRequest(QUESTION)))
+    of_the_app = {azure.stack.app_settings["IDENTITY_HEADER"], "Bearer ", "eyJhbGci"}
+    identifier = pool_identifier(key, ANONYMOUS, conversation)
+    return {conversation, identifier, key.secret.hex()} | of_the_app
 
 
 async def test_the_query_of_a_request_is_on_no_span(
