@@ -22,7 +22,7 @@ from typing import Final
 from agent.conversations.blob.container import METADATA, Container, Reply, as_headers
 from agent.conversations.shielding import shielded
 from agent.conversations.store import conversation_busy
-from agent.errors import AgentError, HoldLostError
+from agent.errors import AgentError, ConversationNotFoundError, HoldLostError
 from agent.telemetry import logger
 
 HOLD_S: Final = 30
@@ -60,27 +60,23 @@ class Hold:
         self._etag = ""
         self._is_ours = False
         self._renew_every_s = hold_s / _RENEWALS_PER_HOLD
+        self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
-        # A renewal and a turn that is added: each names the ETag that the other left.
-        self._alone = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def kept(self, taking: Coroutine[object, object, None]) -> AsyncIterator[None]:
-        """Take the hold by `make` or `take`, and renew it until the block ends."""
-        timer: asyncio.TimerHandle | None = None
+        """Take the hold by `make` or `take`, and renew it until it is used or the block ends."""
         try:
             await shielded(taking)
             # Most turns end before a task is needed.
-            timer = asyncio.get_running_loop().call_later(self._renew_every_s, self._begin_to_renew)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._renew_every_s, self._begin_to_renew)
             yield
         finally:
-            if timer is not None:
-                timer.cancel()
-            if self._renewal is not None:
-                self._renewal.cancel()
-                await asyncio.wait({self._renewal})
-            if self._is_ours:
-                await shielded(self._give_back())
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._renewal is not None or self._is_ours:
+                await shielded(self._end())
 
     async def make(self, media_type: str) -> None:
         """Make the history, which is empty and ours."""
@@ -108,23 +104,23 @@ class Hold:
         Raises:
             HoldLostError: it was not ours any more.
         """
-        async with self._alone:
-            while True:
-                headers = {"x-ms-blob-condition-appendpos": str(at), "If-Match": self._etag}
-                reply = await self._container.request(
-                    "PUT", self._blob, "appendblock", headers=headers, body=data, accepts=_CHANGED
-                )
-                if reply.status >= 300:
-                    # It is sent again when its answer was lost: what is there may be our own.
-                    there = await self._container.read(self._blob, at, len(data))
-                    reply = there.reply
-                    if there.content != data:
-                        if not self._is_still_ours(there.reply, there.size_bytes):
-                            self._is_ours = False
-                            raise _lost()
-                        continue  # a renewal was done whose answer was lost
-                self._etag, self._is_ours = reply.headers["etag"], False
-                return
+        await self._stop_renewing()
+        while True:
+            headers = {"x-ms-blob-condition-appendpos": str(at), "If-Match": self._etag}
+            reply = await self._container.request(
+                "PUT", self._blob, "appendblock", headers=headers, body=data, accepts=_CHANGED
+            )
+            if reply.status >= 300:
+                # It is sent again when its answer was lost: what is there may be our own.
+                there = await self._container.read(self._blob, at, len(data))
+                reply = there.reply
+                if there.content != data:
+                    if not self._is_still_ours(there.reply, there.size_bytes):
+                        self._is_ours = False
+                        raise _lost()
+                    continue  # a renewal was done whose answer was lost
+            self._etag, self._is_ours = reply.headers["etag"], False
+            return
 
     async def delete(self) -> None:
         """Delete the history.
@@ -132,34 +128,47 @@ class Hold:
         Raises:
             HoldLostError: it was not ours any more.
         """
-        async with self._alone:
-            headers = {"If-Match": self._etag}
-            reply = await self._container.request(
-                "DELETE", self._blob, headers=headers, accepts=_CHANGED
-            )
-            if reply.status >= 300:
+        await self._stop_renewing()
+        # It was there: that it is not is our own doing, whose answer was lost.
+        with contextlib.suppress(ConversationNotFoundError):
+            if await self._changed("DELETE") is None:
                 raise _lost()
-            self._is_ours = False
+        self._is_ours = False
 
     async def _set(self, metadata: Mapping[str, str]) -> bool:
         """Change the metadata; False if others have changed the history."""
+        reply = await self._changed("PUT", "metadata", as_headers(metadata))
+        if reply is not None:
+            self._etag = reply.headers["etag"]
+        return reply is not None
+
+    async def _changed(
+        self, method: str, operation: str = "", headers: Mapping[str, str] | None = None
+    ) -> Reply | None:
+        """The answer to a change of the history; None if others have changed it."""
         while True:
-            headers = {**as_headers(metadata), "If-Match": self._etag}
             reply = await self._container.request(
-                "PUT", self._blob, "metadata", headers=headers, accepts=_CHANGED
+                method,
+                self._blob,
+                operation,
+                headers={**(headers or {}), "If-Match": self._etag},
+                accepts=_CHANGED,
             )
-            if reply.status < 300:
-                self._etag = reply.headers["etag"]
-                return True
-            # An answer may have been lost, so that this was done before.
+            if reply.code not in _CHANGED:
+                return reply
+            # An answer may have been lost, so that our own was done before.
             now = await self._container.request("HEAD", self._blob)
             if not self._is_still_ours(now, int(now.headers.get("content-length", 0))):
-                return False
+                return None
 
     def _is_still_ours(self, now: Reply, size_bytes: int) -> bool:
-        before, self._etag = self._etag, now.headers["etag"]
+        """Whether our own change was the last: only its ETag lets us write, and is taken."""
+        etag = now.headers["etag"]
         is_same = now.metadata.get(_HOLDER) == self._held[_HOLDER]
-        return is_same and size_bytes == self._size_bytes and self._etag != before
+        if not is_same or size_bytes != self._size_bytes or etag == self._etag:
+            return False
+        self._etag = etag
+        return True
 
     def _begin_to_renew(self) -> None:
         self._renewal = asyncio.create_task(self._renew())
@@ -167,17 +176,27 @@ class Hold:
     async def _renew(self) -> None:
         while True:
             try:
-                async with self._alone:
-                    # Where it is lost, the turn that is added will be told.
-                    if not self._is_ours or not await self._set(self._held):
-                        return
+                # Where it is lost, the turn that is added will be told.
+                if not await self._set(self._held):
+                    return
             except AgentError as error:
                 logger.warning("hold not renewed: %s", error.code)
                 if not error.retryable:
                     return
             await asyncio.sleep(self._renew_every_s)
 
-    async def _give_back(self) -> None:
+    async def _stop_renewing(self) -> None:
+        """Wait for no renewal: if it is done nevertheless, the next change finds out."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait({self._renewal})
+
+    async def _end(self) -> None:
+        await self._stop_renewing()
+        if not self._is_ours:
+            return
         try:
             await self._set(self._free)
         except AgentError as error:

@@ -14,6 +14,7 @@ from azure.storage.blob.aio import BlobClient, BlobLeaseClient
 
 from agent.conversations.blob.container import Container as Client
 from agent.conversations.blob.store import BlobStore
+from agent.conversations.file_names import stored_name
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.store import Limits, open_store
 from agent.credentials import STORE_SCOPE, Tokens, open_credential
@@ -113,6 +114,90 @@ async def test_a_hold_that_was_lost_is_not_given_back_in_place_of_another(
             async with store.hold(ALICE, conversation.id):
                 pass
         await quick.append(turn("In time"))
+
+
+async def test_a_renewal_that_finds_the_hold_lost_lets_nobody_write_in_place_of_another(
+    container: Container, store: BlobStore
+) -> None:
+    conversation = await new_conversation(store)
+    looked = asyncio.Event()
+
+    async def looking(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        answer = await handler(request)
+        if request.method == "HEAD":
+            looked.set()
+        return answer
+
+    slow_store = BlobStore(container.open(looking), hold_s=0.3)
+    async with AsyncExitStack() as other:
+        async with slow_store.hold(ALICE, conversation.id) as slow:
+            await freed(container, conversation.id)
+            quick = await other.enter_async_context(store.hold(ALICE, conversation.id))
+            looked.clear()
+            # Only a renewal that was refused looks why.
+            await asyncio.wait_for(looked.wait(), 10)
+            await asyncio.sleep(0.02)
+            with pytest.raises(HoldLostError):
+                await slow.append(turn("Too late"))
+        await quick.append(turn("In time"))
+    assert [t.input for t in (await store.get(ALICE, conversation.id)).turns] == ["In time"]
+
+
+@pytest.mark.parametrize("ends", ["with a turn", "without one, its caller cancelled"])
+async def test_a_turn_does_not_wait_for_a_renewal_that_hangs(
+    container: Container, store: BlobStore, ends: str
+) -> None:
+    """The renewal is done, or not: its answer does not come."""
+    conversation = await new_conversation(store)
+    hangs = asyncio.Event()
+
+    async def hanging(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        answer = await handler(request)
+        if "comp=metadata" in str(request.url) and held_at.is_set() and not hangs.is_set():
+            hangs.set()
+            await asyncio.Event().wait()
+        return answer
+
+    held_at = asyncio.Event()
+    slow_store = BlobStore(container.open(hanging), hold_s=0.3)
+
+    async def take_a_turn() -> None:
+        async with slow_store.hold(ALICE, conversation.id) as held:
+            held_at.set()
+            await hangs.wait()
+            if ends == "with a turn":
+                await held.append(turn("In time"))
+
+    taken = asyncio.create_task(take_a_turn())
+    await hangs.wait()
+    if ends != "with a turn":
+        taken.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait({taken})
+    async with store.hold(ALICE, conversation.id) as held:
+        assert held.conversation.turn_count == (ends == "with a turn")
+
+
+async def test_a_deletion_whose_answer_got_lost_is_done(container: Container) -> None:
+    seen: set[str] = set()
+
+    def first_of_each(method: str, url: str) -> bool:
+        is_first = method == "DELETE" and url not in seen
+        if is_first:
+            seen.add(url)
+        return is_first
+
+    store = BlobStore(container.open(losing_answers(first_of_each)))
+    conversation = await new_conversation(store)
+    name = f"{ALICE.folder}/{conversation.id}/files/{stored_name('a.txt')}"
+    await container.sdk.upload_blob(name, b"1")
+    await store.delete(ALICE, conversation.id)
+    with pytest.raises(ConversationNotFoundError):
+        await store.delete(ALICE, conversation.id)
 
 
 async def test_of_many_who_come_at_once_one_goes_on_with_a_conversation(
