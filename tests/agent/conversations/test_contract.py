@@ -131,8 +131,9 @@ async def test_of_many_turns_at_once_one_wins(worker: OpenStore) -> None:
     async def ask(number: int) -> bool:
         try:
             async with worker(Limits()).hold(ALICE, conversation.id) as held:
-                await held.append(turn(f"Question {number}"))
+                # A turn that is added may free the conversation for those who come then.
                 await everybody_tried.wait()
+                await held.append(turn(f"Question {number}"))
                 return True
         except ConversationBusyError:
             await everybody_tried.wait()

@@ -83,8 +83,7 @@ async def test_a_conversation_keeps_calls_and_files(azure: SharedAzure, runtime:
     with azure.model.script(CallTools([BRING, ADD]), Say("Done.")):
         id_, _ = await events_of(runtime, None)
     store = (await runtime.conversations()).store
-    async with store.hold(ANONYMOUS, id_) as held:
-        turn = TurnSchema.model_validate(held.conversation.turns[-1])
+    turn = TurnSchema.model_validate((await store.get(ANONYMOUS, id_)).turns[-1])
     assert [(call.name, call.result) for call in turn.tool_calls] == [
         ("bring", "1 files"),
         ("add", "3"),
