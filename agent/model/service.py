@@ -241,7 +241,7 @@ class _Client(AsyncOpenAI):
                 first.headers.pop(name, None)
             self._kept = (first.url, first.headers, first.extensions)
         url, headers, extensions = self._kept
-        body = httpx2.ByteStream(options.json_data)  # type: ignore[arg-type]  # see `complete`
+        body = httpx2.ByteStream(options.json_data)  # type: ignore[arg-type]  # bytes, by us
         request = httpx2.Request("POST", url, headers=headers, stream=body, extensions=extensions)
         for name, text in own.items():
             if isinstance(text, str):

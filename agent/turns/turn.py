@@ -179,7 +179,7 @@ class TurnOptions:
     warm_up: Literal["never", "conversations", "always"] = "never"
 
     def warms_up(self, session: TurnSession) -> bool:
-        """Whether this session is."""
+        """Whether the session is allocated beside the model's first call."""
         had_one = session.guid is not None and (session.looks or not session.is_there)
         return self.warm_up == "always" or (self.warm_up == "conversations" and had_one)
 

@@ -265,8 +265,7 @@ class Container:
         reply = await self.request("GET", "", "list", parameters=asked, accepts=accepts)
         if reply.status >= 300:
             return None
-        # Whoever wrote it has the conversations themselves.
-        listed = ET.fromstring(reply.body)  # noqa: S314 - see above
+        listed = ET.fromstring(reply.body)  # noqa: S314 - the service has the conversations anyway
         return [_listed(blob) for blob in listed.iter("Blob")], listed.findtext("NextMarker") or ""
 
     async def all_blobs(self, prefix: str) -> list[ListedBlob]:
