@@ -49,7 +49,10 @@ _ADDRESS: Final = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 def wants_events(request: Request) -> bool:
     """Whether the caller prefers server-sent events to JSON, by its Accept header."""
-    accepted = dict(parse_accept_header(request.headers.get("accept", "").lower(), MIMEAccept))
+    accept = request.headers.get("accept", "").lower()
+    if "text/event-stream" not in accept:
+        return False  # most callers, who need no list
+    accepted = dict(parse_accept_header(accept, MIMEAccept))
     # By name: `*/*` takes whatever is simplest, which is JSON.
     events = accepted.get("text/event-stream", 0)
     return events > 0 and events >= accepted.get("application/json", 0)

@@ -23,8 +23,10 @@ async def cancel_on_disconnect[T](receive: Receive, work: Coroutine[None, None, 
     Raises:
         DisconnectedError: the caller disconnected first.
     """
-    working = asyncio.create_task(work)
-    disconnect = asyncio.create_task(_disconnect(receive))
+    loop = asyncio.get_running_loop()
+    # Eager: each begins here, where it would wait for the loop's next turn.
+    working = asyncio.eager_task_factory(loop, work)
+    disconnect = asyncio.eager_task_factory(loop, _disconnect(receive))
     try:
         await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

@@ -7,13 +7,13 @@ same for all: a turn costs half the CPU time.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import httpx2
-from pydantic import PrivateAttr
+from pydantic import Field
 from pydantic_core import to_json
 
 from agent.model.refusals import retry_after_s
@@ -42,43 +42,7 @@ PARTS: Final = "parts"
 _WIRE: Final = "wire"
 
 
-class ModelSettings(PromptExecutionSettings):
-    """The settings of one call of the model, and where its answer goes.
-
-    What is asked for besides messages and tools is in `extension_data`, as it is on the wire.
-    """
-
-    # One for all: pydantic comes to a private attribute by way of an error. Without a factory,
-    # whose signature it would look up for each call.
-    _wanted: "Wanted | None" = PrivateAttr(default=None)
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Semantic Kernel copies settings before it changes them. These are made for one call and
-        # belong to nobody else: a deep copy would be as much work as the kernel of the request.
-        return self
-
-    @property
-    def wanted(self) -> "Wanted":
-        """What the call is for."""
-        assert self._wanted is not None, "want() comes first"  # noqa: S101 - a bug of ours
-        return self._wanted
-
-    def want(self, answer: Answer, *, stream: bool, tools: Sequence[dict[str, Any]]) -> None:
-        """Let the call fill this answer, by a stream or whole, and the model call these tools."""
-        self._wanted = Wanted(answer, stream, tools)
-
-    def body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        """The request as it is sent, but for the model's name."""
-        wanted = self.wanted
-        body = {"messages": messages, "stream": wanted.stream, **self.extension_data}
-        if wanted.stream:
-            body["stream_options"] = {"include_usage": True}
-        if wanted.tools:
-            body |= {"tools": wanted.tools, "tool_choice": "auto"}
-        return body
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wanted:
     """What one call of the model is for.
 
@@ -88,9 +52,40 @@ class Wanted:
         tools: that the model may call, as they are sent.
     """
 
-    answer: Answer
-    stream: bool
-    tools: Sequence[dict[str, Any]]
+    answer: Answer = field(default_factory=Answer)
+    stream: bool = False
+    tools: Sequence[dict[str, Any]] = ()
+
+
+class ModelSettings(PromptExecutionSettings):
+    """The settings of one call of the model, and where its answer goes.
+
+    What is asked for besides messages and tools is in `extension_data`, as it is on the wire.
+    """
+
+    # A `Wanted`, whose fields are set: pydantic validates a model anew when one of its own is, and
+    # comes to a private attribute by way of an error.
+    wanted: Any = Field(default_factory=Wanted, exclude=True)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Semantic Kernel copies settings before it changes them. These are made for one call and
+        # belong to nobody else: a deep copy would be as much work as the kernel of the request.
+        return self
+
+    def want(self, answer: Answer, *, stream: bool, tools: Sequence[dict[str, Any]]) -> None:
+        """Let the call fill this answer, by a stream or whole, and the model call these tools."""
+        wanted: Wanted = self.wanted
+        wanted.answer, wanted.stream, wanted.tools = answer, stream, tools
+
+    def body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        """The request as it is sent, but for the model's name."""
+        wanted: Wanted = self.wanted
+        body = {"messages": messages, "stream": wanted.stream, **self.extension_data}
+        if wanted.stream:
+            body["stream_options"] = {"include_usage": True}
+        if wanted.tools:
+            body |= {"tools": wanted.tools, "tool_choice": "auto"}
+        return body
 
 
 async def read_answer(response: httpx2.Response, answer: Answer) -> AsyncIterator[None]:
@@ -192,7 +187,7 @@ class Deployment:
 class _Client(AsyncOpenAI):
     """The client, which sends one kind of request, and waits only as long as a caller would."""
 
-    _kept: tuple[httpx2.URL, httpx2.Headers, dict[str, Any]] | None = None
+    _kept: tuple[httpx2.URL, list[tuple[bytes, bytes]], dict[str, Any]] | None = None
 
     def __init__(
         self, deployment: Deployment, tokens: TokenProvider, transport: httpx2.AsyncBaseTransport
@@ -239,13 +234,11 @@ class _Client(AsyncOpenAI):
             first = super()._build_request(options, retries_taken=retries_taken)
             for name in ("content-length", *own):
                 first.headers.pop(name, None)
-            self._kept = (first.url, first.headers, first.extensions)
-        url, headers, extensions = self._kept
+            self._kept = (first.url, first.headers.raw, first.extensions)
+        url, kept, extensions = self._kept
+        headers = kept + [(n.encode(), t.encode()) for n, t in own.items() if isinstance(t, str)]
         body = httpx2.ByteStream(options.json_data)  # type: ignore[arg-type]  # bytes, by us
         request = httpx2.Request("POST", url, headers=headers, stream=body, extensions=extensions)
-        for name, text in own.items():
-            if isinstance(text, str):
-                request.headers[name] = text
         request.read()
         return request
 
@@ -266,6 +259,10 @@ class _Client(AsyncOpenAI):
                 request.headers["Authorization"] = f"Bearer {await self._tokens()}"
                 response = await self._attempt(request)
         response.request = request
+        return response
+
+    async def _process_response(self, *, response: httpx2.Response, **_: object) -> Any:
+        # Nothing is left to be parsed: the client would look for what it parses into.
         return response
 
     async def _attempt(self, request: httpx2.Request) -> httpx2.Response:
@@ -304,11 +301,12 @@ class ChatService(ChatCompletionClientBase):
     Attributes:
         client: sends each request as it is, and again where that may help.
         is_slow: whether an answer took so long that the next one may meet the deadline.
+        writing: held while a request is put together, which holds the loop if it is long.
     """
 
     client: _Client
     is_slow: bool = False
-    _writing: asyncio.Lock = PrivateAttr(default_factory=asyncio.Lock)
+    writing: asyncio.Lock = Field(default_factory=asyncio.Lock, exclude=True)
 
     @property
     def host(self) -> str:
@@ -357,7 +355,7 @@ class ChatService(ChatCompletionClientBase):
                     ]
 
     async def _ask(self, chat_history: ChatHistory, settings: ModelSettings) -> httpx2.Response:
-        async with self._writing:
+        async with self.writing:
             messages = self._prepare_chat_history_for_request(chat_history)
             # At once, where the client would have a history three times: in pieces, as text, as
             # bytes.

@@ -34,6 +34,9 @@ _PYTHON_DICT: Final = re.compile(
     r"""\s*+\{\s*+(['"])(\w++)\1\s*+:\s*+('{3}|"{3}|')(.*)\3\s*+(?:,\s*+)?\}\s*+""", re.DOTALL
 )
 _CLOSERS: Final = re.compile(r"[\s\]})]*")
+# Raw line breaks in strings are common in code.
+_LENIENT: Final = json.JSONDecoder(strict=False)
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class TextTool:
         Raises:
             NotUnderstoodError: they are not what the tool takes.
         """
-        return json.dumps({self.parameter: _text_of(arguments, self)}, ensure_ascii=False)
+        return _ENCODE({self.parameter: _text_of(arguments, self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,11 +338,9 @@ def _lines(values: list[object]) -> str:
 def _json_of(text: str) -> object:
     """The JSON at the beginning, if there is nothing behind it but brackets; None if not."""
     text = text.strip()
-    # Raw line breaks in strings are common in code.
-    decoder = json.JSONDecoder(strict=False)
     for candidate in (text, text + "}"):
         try:
-            value, end = decoder.raw_decode(candidate)
+            value, end = _LENIENT.raw_decode(candidate)
         except (ValueError, RecursionError):
             continue
         if _CLOSERS.fullmatch(candidate, end):

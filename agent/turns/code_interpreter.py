@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import JsonValue
-
 from agent.errors import AgentError, PoolAnswerLostError
 from agent.events import (
     Event,
@@ -54,6 +52,7 @@ FIGURE_PIXELS_MAX: Final = 4_000_000
 _UNKNOWN: Final = (
     "The session pool's answer to this code was lost: it may have run, wholly or in part."
 )
+_as_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _LOOK_FIRST: Final = "Look at what is there before you run it again."
 
 
@@ -263,7 +262,3 @@ class CodeInterpreter:
             "note": shortened(" ".join(notes), limit),
         }
         return _as_json({name: text for name, text in fields.items() if text})
-
-
-def _as_json(value: JsonValue) -> str:
-    return json.dumps(value, ensure_ascii=False)
