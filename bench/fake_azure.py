@@ -43,7 +43,9 @@ class FakeAzure:
         self.pool_s = pool_s
         self.answer = ANSWER
         self.figures: list[dict[str, object]] = []
-        self.calls = dict.fromkeys(("token", "model", "execute", "survey", "delete"), 0)
+        self.calls = dict.fromkeys(
+            ("token", "model", "execute", "survey", "delete", "telemetry"), 0
+        )
         self._ids = itertools.count()
         self._identity = ManagedIdentity()
 
@@ -79,6 +81,7 @@ class FakeAzure:
         )
 
     async def _track(self, request: Request) -> Response:
+        self.calls["telemetry"] += 1
         items = await request.json()
         answer = {"itemsReceived": len(items), "itemsAccepted": len(items), "errors": []}
         return JSONResponse(answer)

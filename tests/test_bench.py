@@ -116,6 +116,15 @@ def test_the_fake_model_calls_the_tool_in_each_turn_of_a_conversation() -> None:
     assert reasons == ["tool_calls", "stop"] * 2
 
 
+def test_the_fake_azure_tells_that_telemetry_came() -> None:
+    azure = FakeAzure(0, 0)
+    with TestClient(azure.identity()) as ingestion:
+        said = ingestion.post("//v2.1/track", json=[{}, {}]).json()
+    with TestClient(azure.model()) as model:
+        assert model.get("/calls").json()["telemetry"] == 1
+    assert said["itemsAccepted"] == 2
+
+
 def test_every_part_of_make_bench_exists() -> None:
     recipe = (PROJECT / "Makefile").read_text().partition("\nbench:")[2].partition("\n\n")[0]
     parts = recipe.partition("for part in ")[2].partition(";")[0].split()
