@@ -119,7 +119,7 @@ def test_the_fake_model_calls_the_tool_in_each_turn_of_a_conversation() -> None:
 def test_the_fake_azure_tells_that_telemetry_came() -> None:
     azure = FakeAzure(0, 0)
     with TestClient(azure.identity()) as ingestion:
-        said = ingestion.post("//v2.1/track", json=[{}, {}]).json()
+        said = ingestion.post("http://testserver//v2.1/track", json=[{}, {}]).json()
     with TestClient(azure.model()) as model:
         assert model.get("/calls").json()["telemetry"] == 1
     assert said["itemsAccepted"] == 2
