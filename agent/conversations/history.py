@@ -40,10 +40,12 @@ def trim_history(turns: Sequence[Turn], max_chars: int) -> list[Message]:
 
 
 def _size(messages: Sequence[Message]) -> int:
-    return sum(
-        len(message.text) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
-        for message in messages
-    )
+    chars = 0
+    for message in messages:
+        chars += len(message.text)
+        for call in message.tool_calls:
+            chars += len(call.name) + len(call.arguments)
+    return chars
 
 
 def _shorten_outputs(messages: list[Message]) -> int:

@@ -8,14 +8,14 @@ from agent.messages import Message, ToolCall
 from agent.model.kernel import PLUGIN
 from agent.model.sdk import (
     AuthorRole,
-    ChatHistory,
     ChatMessageContent,
     FunctionCallContent,
     FunctionResultContent,
     TextContent,
 )
-from agent.model.service import PARTS
+from agent.model.service import SENT, SentHistory
 from agent.model.tool_calls import ID, new_id, object_text, valid_name
+from agent.model.wire import whole_characters
 from agent.pictures import Picture
 
 # Between a question that got no answer and the next one: many models take no two in a row.
@@ -29,7 +29,7 @@ _FIGURES = (
 
 def chat_history(
     instructions: str, messages: Iterable[Message], pictures: Sequence[Picture] = ()
-) -> ChatHistory:
+) -> SentHistory:
     """The chat history that the model reads: the instructions, then all messages.
 
     Args:
@@ -37,27 +37,45 @@ def chat_history(
         messages: the last one is the question.
         pictures: that the model is shown with the question.
     """
-    contents = [ChatMessageContent(role=AuthorRole.SYSTEM, content=instructions)]
-    contents += [content_of(message) for message in valid(messages)]
-    _show(contents[-1], pictures)
-    return ChatHistory(messages=contents)
+    *earlier, question = valid(messages)
+    system = {"role": "system", "content": whole_characters(instructions)}
+    # Semantic Kernel's own contents take eight times as long, and nobody would look at them again.
+    before = [system, *map(_sent, earlier)]
+    return SentHistory(before=before, messages=[content_of(question, pictures)])
 
 
-def with_figures(history: ChatHistory, figures: Sequence[Picture]) -> ChatHistory:
+def with_figures(history: SentHistory, figures: Sequence[Picture]) -> SentHistory:
     """The same history, and behind it figures for the model to see."""
     names = ", ".join(figure.name for figure in figures)
-    question = content_of(Message("user", _FIGURES.format(names)))
-    _show(question, figures)
-    return ChatHistory(messages=[*history.messages, content_of(_LOOKS), question])
+    question = content_of(Message("user", _FIGURES.format(names)), figures)
+    messages = [*history.messages, content_of(_LOOKS), question]
+    return SentHistory(before=history.before, messages=messages)
 
 
-def _show(message: ChatMessageContent, pictures: Sequence[Picture]) -> None:
-    """Add pictures to a message, in the form in which they are sent.
+def _sent(message: Message, pictures: Sequence[Picture] = ()) -> dict[str, Any]:
+    """A message as it is sent, in whole characters; pictures stand behind the text.
 
-    Semantic Kernel's own content for them needs NumPy, and makes each anew for every call.
+    Semantic Kernel's content for pictures needs NumPy, and makes each anew for every call; it
+    leaves out the text beside a tool call.
     """
+    text = whole_characters(message.text)
+    sent: dict[str, Any] = {"role": message.role, "content": text}
     if pictures:
-        message.metadata[PARTS] = [_part(picture) for picture in pictures]
+        sent["content"] = [{"type": "text", "text": text}, *map(_part, pictures)]
+    if message.role == "tool":
+        sent["tool_call_id"] = message.tool_call_id or ""
+    if message.tool_calls:
+        sent["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+        if not text:
+            del sent["content"]
+    return sent
 
 
 def _part(picture: Picture) -> dict[str, Any]:
@@ -80,8 +98,9 @@ def valid(messages: Iterable[Message]) -> Iterator[Message]:
                 continue
             message, ids = _with_valid_calls(said)
         elif said.role == "tool":
-            id_ = said.tool_call_id or ""
-            message = replace(said, tool_call_id=ids.get(id_, id_))
+            id_ = ids.get(said.tool_call_id or "", said.tool_call_id)
+            if id_ != said.tool_call_id:
+                message = replace(said, tool_call_id=id_)
         elif before and before.role == "user":
             before = replace(said, text=f"{before.text}\n\n{said.text}")
             continue
@@ -94,17 +113,18 @@ def valid(messages: Iterable[Message]) -> Iterator[Message]:
         yield before
 
 
-def content_of(message: Message) -> ChatMessageContent:
-    """One message as Semantic Kernel has it."""
+def content_of(message: Message, pictures: Sequence[Picture] = ()) -> ChatMessageContent:
+    """One message as Semantic Kernel has it, which knows how it is sent."""
+    sent = {SENT: _sent(message, pictures)}
     match message.role:
         case "user":
-            return ChatMessageContent(role=AuthorRole.USER, content=message.text)
+            return ChatMessageContent(role=AuthorRole.USER, content=message.text, metadata=sent)
         case "tool":
             result = FunctionResultContent(id=message.tool_call_id, result=message.text)
-            return ChatMessageContent(role=AuthorRole.TOOL, items=[result])
+            return ChatMessageContent(role=AuthorRole.TOOL, items=[result], metadata=sent)
     calls = [_call_content(call) for call in message.tool_calls]
     texts = [TextContent(text=message.text)] if message.text else []
-    return ChatMessageContent(role=AuthorRole.ASSISTANT, items=[*texts, *calls])
+    return ChatMessageContent(role=AuthorRole.ASSISTANT, items=[*texts, *calls], metadata=sent)
 
 
 def _call_content(call: ToolCall) -> FunctionCallContent:
@@ -128,4 +148,4 @@ def _with_valid_calls(message: Message) -> tuple[Message, dict[str, str]]:
         ids[call.id] = call.id if ID.fullmatch(call.id) else new_id(set(ids.values()))
         name = valid_name(call.name.removeprefix(f"{PLUGIN}-"))
         calls.append(ToolCall(ids[call.id], name, object_text(call.arguments) or "{}"))
-    return replace(message, tool_calls=tuple(calls)), ids
+    return Message(message.role, message.text, tuple(calls)), ids

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
 
 import httpx2
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from pydantic_core import to_json
 
 from agent.model.refusals import retry_after_s
@@ -27,7 +27,7 @@ from agent.model.sdk import (
     PromptExecutionSettings,
     StreamingChatMessageContent,
 )
-from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion, whole_characters
+from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
 from agent.telemetry.calls import ModelAttempt, count_retry
 from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
@@ -37,9 +37,8 @@ V1: Final = "v1"
 RETRY_WAIT_MAX_S: Final = 5
 LONG_BYTES: Final = 1024**2
 DRAIN_TIMEOUT_S: Final = 0.1
-# Where a message keeps its pictures, as they are sent.
-PARTS: Final = "parts"
-_WIRE: Final = "wire"
+# Where a message keeps how it is sent.
+SENT: Final = "sent"
 
 
 @dataclass(slots=True)
@@ -292,6 +291,16 @@ class _Client(AsyncOpenAI):
         await super()._sleep_for_retry(**why)
 
 
+class SentHistory(ChatHistory):
+    """A chat history whose messages are there as they are sent too, each in its metadata (SENT).
+
+    Attributes:
+        before: what stands before them, as it is sent alone: the instructions and earlier turns.
+    """
+
+    before: SkipValidation[list[dict[str, Any]]] = Field(default_factory=list)
+
+
 class ChatService(ChatCompletionClientBase):
     """The model as one of Semantic Kernel's chat completion services.
 
@@ -369,32 +378,15 @@ class ChatService(ChatCompletionClientBase):
     def _prepare_chat_history_for_request(
         self, chat_history: ChatHistory, role_key: str = "role", content_key: str = "content"
     ) -> list[dict[str, Any]]:
-        return [_on_the_wire(message) for message in chat_history.messages]
+        if not isinstance(chat_history, SentHistory):
+            raise TypeError(f"chat_history must be a {SentHistory.__name__}")
+        return [*chat_history.before, *(said.metadata[SENT] for said in chat_history.messages)]
 
 
 def _ours(settings: PromptExecutionSettings) -> ModelSettings:
     if not isinstance(settings, ModelSettings):
         raise TypeError(f"settings must be {ModelSettings.__name__}")
     return settings
-
-
-def _on_the_wire(message: ChatMessageContent) -> dict[str, Any]:
-    """A message as it is sent: in whole characters, and with the text beside a tool call.
-
-    Semantic Kernel leaves that out; pictures stand behind the text. It is made once: each call of a
-    turn sends all messages again.
-    """
-    made: dict[str, Any] | None = message.metadata.get(_WIRE)
-    if made is not None:
-        return made
-    fields = message.to_dict()
-    content = message.content if "tool_calls" in fields else fields["content"]
-    if isinstance(content, str) and (content or "tool_calls" not in fields):
-        fields["content"] = whole_characters(content)
-    if pictures := message.metadata.get(PARTS):
-        fields["content"] = [{"type": "text", "text": fields["content"]}, *pictures]
-    message.metadata[_WIRE] = fields
-    return fields
 
 
 def chat_service(

@@ -34,8 +34,8 @@ from agent.model.call import ask
 from agent.model.history import chat_history, content_of, with_figures
 from agent.model.kernel import build_kernel, invoke
 from agent.model.parameters import UNSET, ModelParameters
-from agent.model.sdk import ChatHistory, Kernel
-from agent.model.service import ChatService
+from agent.model.sdk import Kernel
+from agent.model.service import ChatService, SentHistory
 from agent.model.tool_calls import PARALLEL, TextTool, Tool, ToolRequest, read_calls
 from agent.model.wire import Answer
 from agent.pictures import Detail, Picture, note
@@ -518,7 +518,7 @@ class _Turn:
         if rest := links.end():
             yield TextDelta(message_id, rest)
 
-    def _to_read(self) -> ChatHistory:
+    def _to_read(self) -> SentHistory:
         """The history, and the figures that the code made since the model was last asked."""
         figures = self._interpreter.figures if self._interpreter else ()
         return with_figures(self._history, figures) if figures else self._history
