@@ -127,8 +127,9 @@ class SessionFiles:
         Args:
             code: that will run; None for another use of the session.
         """
-        makes_none = not self.looks and code is not None and not may_use_files(code)
-        if not self._keeps_files or self._has_its_files or makes_none:
+        if not self._keeps_files or self._has_its_files:
+            return
+        if not self.looks and code is not None and not may_use_files(code):
             return
         look = self._early_look or await self._look()
         self._is_replaced(look.session_guid)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.turns.may_write import may_write
+from agent.turns.may_write import may_use_files, may_write
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,33 @@ def test_code_that_evidently_writes_nothing(code: str) -> None:
         "exec(y)",
         "doc.build('a.pdf')",
         "canvas.render('figure.svg')",
+        "\uff4fpen(a, b)",  # a name that Python reads as `open`
+        "x.\u017fave(a)",
+        "import\\\nos",
+        "import\x0cos",
+        "from\tos\timport *",
+        "from . import a",
+        "df.to_dictionary_of_sheets(a)",
     ],
 )
 def test_code_that_may_write(code: str) -> None:
     assert may_write(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "pd.read_csv(name)",
+        "plt.imread(name)",
+        "np.loadtxt(name)",
+        "plt.style.use(name)",
+        "import IPython",
+        "open(a)",
+    ],
+)
+def test_code_that_may_use_a_file(code: str) -> None:
+    assert may_use_files(code)
+
+
+def test_code_that_evidently_uses_no_file() -> None:
+    assert not may_use_files("import math\nalready = [math.sqrt(2)]\nprint(already)")
