@@ -1,4 +1,4 @@
-"""The agent's messages as Semantic Kernel's chat history, and back."""
+"""The agent's messages as the chat history that the model reads."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -6,14 +6,7 @@ from typing import Any
 
 from agent.messages import Message, ToolCall
 from agent.model.kernel import PLUGIN
-from agent.model.sdk import (
-    AuthorRole,
-    ChatMessageContent,
-    FunctionCallContent,
-    FunctionResultContent,
-    TextContent,
-)
-from agent.model.service import SENT, SentHistory
+from agent.model.service import SentHistory
 from agent.model.tool_calls import ID, new_id, object_text, valid_name
 from agent.model.wire import whole_characters
 from agent.pictures import Picture
@@ -39,33 +32,30 @@ def chat_history(
     """
     *earlier, question = valid(messages)
     system = {"role": "system", "content": whole_characters(instructions)}
-    # Semantic Kernel's own contents take eight times as long, and nobody would look at them again.
-    before = [system, *map(_sent, earlier)]
-    return SentHistory(before=before, messages=[content_of(question, pictures)])
+    return SentHistory(sent=[system, *map(sent, earlier), sent(question, pictures)])
 
 
 def with_figures(history: SentHistory, figures: Sequence[Picture]) -> SentHistory:
     """The same history, and behind it figures for the model to see."""
     names = ", ".join(figure.name for figure in figures)
-    question = content_of(Message("user", _FIGURES.format(names)), figures)
-    messages = [*history.messages, content_of(_LOOKS), question]
-    return SentHistory(before=history.before, messages=messages)
+    question = sent(Message("user", _FIGURES.format(names)), figures)
+    return SentHistory(sent=[*history.sent, sent(_LOOKS), question])
 
 
-def _sent(message: Message, pictures: Sequence[Picture] = ()) -> dict[str, Any]:
+def sent(message: Message, pictures: Sequence[Picture] = ()) -> dict[str, Any]:
     """A message as it is sent, in whole characters; pictures stand behind the text.
 
     Semantic Kernel's content for pictures needs NumPy, and makes each anew for every call; it
     leaves out the text beside a tool call.
     """
     text = whole_characters(message.text)
-    sent: dict[str, Any] = {"role": message.role, "content": text}
+    fields: dict[str, Any] = {"role": message.role, "content": text}
     if pictures:
-        sent["content"] = [{"type": "text", "text": text}, *map(_part, pictures)]
+        fields["content"] = [{"type": "text", "text": text}, *map(_part, pictures)]
     if message.role == "tool":
-        sent["tool_call_id"] = message.tool_call_id or ""
+        fields["tool_call_id"] = message.tool_call_id or ""
     if message.tool_calls:
-        sent["tool_calls"] = [
+        fields["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
@@ -74,8 +64,8 @@ def _sent(message: Message, pictures: Sequence[Picture] = ()) -> dict[str, Any]:
             for call in message.tool_calls
         ]
         if not text:
-            del sent["content"]
-    return sent
+            del fields["content"]
+    return fields
 
 
 def _part(picture: Picture) -> dict[str, Any]:
@@ -111,31 +101,6 @@ def valid(messages: Iterable[Message]) -> Iterator[Message]:
         before = message
     if before:
         yield before
-
-
-def content_of(message: Message, pictures: Sequence[Picture] = ()) -> ChatMessageContent:
-    """One message as Semantic Kernel has it, which knows how it is sent."""
-    sent = {SENT: _sent(message, pictures)}
-    match message.role:
-        case "user":
-            return ChatMessageContent(role=AuthorRole.USER, content=message.text, metadata=sent)
-        case "tool":
-            result = FunctionResultContent(id=message.tool_call_id, result=message.text)
-            return ChatMessageContent(role=AuthorRole.TOOL, items=[result], metadata=sent)
-    calls = [_call_content(call) for call in message.tool_calls]
-    texts = [TextContent(text=message.text)] if message.text else []
-    return ChatMessageContent(role=AuthorRole.ASSISTANT, items=[*texts, *calls], metadata=sent)
-
-
-def _call_content(call: ToolCall) -> FunctionCallContent:
-    """A tool call as Semantic Kernel invokes it, under the name that the model knows."""
-    return FunctionCallContent(
-        id=call.id,
-        name=call.name,
-        plugin_name=PLUGIN,
-        function_name=call.name,
-        arguments=call.arguments,
-    )
 
 
 def _with_valid_calls(message: Message) -> tuple[Message, dict[str, str]]:

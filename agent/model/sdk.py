@@ -20,10 +20,7 @@ with lean_imports():
         AuthorRole,
         ChatHistory,
         ChatMessageContent,
-        FunctionCallContent,
-        FunctionResultContent,
         StreamingChatMessageContent,
-        TextContent,
     )
     from semantic_kernel.functions import (
         KernelArguments,
@@ -40,8 +37,6 @@ __all__ = [
     "ChatHistory",
     "ChatMessageContent",
     "FinalRequestOptions",
-    "FunctionCallContent",
-    "FunctionResultContent",
     "Kernel",
     "KernelArguments",
     "KernelFunction",
@@ -49,7 +44,6 @@ __all__ = [
     "KernelPlugin",
     "PromptExecutionSettings",
     "StreamingChatMessageContent",
-    "TextContent",
     "kernel_function",
     "kernel_function_metadata_to_function_call_format",
     "openai",

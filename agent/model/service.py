@@ -37,8 +37,6 @@ V1: Final = "v1"
 RETRY_WAIT_MAX_S: Final = 5
 LONG_BYTES: Final = 1024**2
 DRAIN_TIMEOUT_S: Final = 0.1
-# Where a message keeps how it is sent.
-SENT: Final = "sent"
 
 
 @dataclass(slots=True)
@@ -292,13 +290,16 @@ class _Client(AsyncOpenAI):
 
 
 class SentHistory(ChatHistory):
-    """A chat history whose messages are there as they are sent too, each in its metadata (SENT).
+    """A chat history of messages as they are sent.
+
+    Semantic Kernel's own contents take eight times as long to make, and each is put into this form
+    again for every call of the model; `messages` has none.
 
     Attributes:
-        before: what stands before them, as it is sent alone: the instructions and earlier turns.
+        sent: the messages.
     """
 
-    before: SkipValidation[list[dict[str, Any]]] = Field(default_factory=list)
+    sent: SkipValidation[list[dict[str, Any]]] = Field(default_factory=list)
 
 
 class ChatService(ChatCompletionClientBase):
@@ -380,7 +381,7 @@ class ChatService(ChatCompletionClientBase):
     ) -> list[dict[str, Any]]:
         if not isinstance(chat_history, SentHistory):
             raise TypeError(f"chat_history must be a {SentHistory.__name__}")
-        return [*chat_history.before, *(said.metadata[SENT] for said in chat_history.messages)]
+        return chat_history.sent
 
 
 def _ours(settings: PromptExecutionSettings) -> ModelSettings:

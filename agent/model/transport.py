@@ -55,9 +55,10 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             )
         except (aiohttp.ClientError, OSError) as error:
             raise _in_httpx2(error) from error
-        # Which encoding they have is not guessed: all of them would be decoded for each look.
-        headers = httpx2.Headers(reply.raw_headers, encoding="iso-8859-1")
-        return httpx2.Response(reply.status, headers=headers, stream=_Body(reply))
+        response = httpx2.Response(reply.status, headers=reply.raw_headers, stream=_Body(reply))
+        # Else it is found out, by decoding all of them.
+        response.headers.encoding = "iso-8859-1"
+        return response
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

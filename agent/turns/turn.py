@@ -31,7 +31,7 @@ from agent.events import (
 )
 from agent.messages import Message, ToolCall, texts_of
 from agent.model.call import ask
-from agent.model.history import chat_history, content_of, with_figures
+from agent.model.history import chat_history, sent, with_figures
 from agent.model.kernel import build_kernel, invoke
 from agent.model.parameters import UNSET, ModelParameters
 from agent.model.sdk import Kernel
@@ -539,14 +539,14 @@ class _Turn:
 
     def _add(self, message: Message) -> None:
         self._messages.append(message)
-        self._history.add_message(content_of(message))
+        self._history.sent.append(sent(message))
 
     def _say_that_no_tools_are_left(self) -> None:
         """Say it in the last tool result: many models take no second system message."""
         last = self._messages[-1]
         if last.role == "tool":
             told = replace(last, text=f"{last.text}\n\n{_NO_MORE_TOOLS}")
-            self._history.messages[-1] = content_of(told)
+            self._history.sent[-1] = sent(told)
 
     def _all_warnings(self) -> tuple[TurnWarning, ...]:
         warnings = (*self._own_tools.warnings, *self._warnings)

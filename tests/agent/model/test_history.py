@@ -1,10 +1,11 @@
 """What the model reads of a conversation."""
 
 import pytest
+from semantic_kernel.contents import FunctionCallContent, FunctionResultContent
 
 from agent.messages import Message, ToolCall
-from agent.model.history import chat_history, content_of
-from agent.model.service import SENT
+from agent.model.history import chat_history, sent
+from agent.model.sdk import AuthorRole, ChatMessageContent
 
 CALL = ToolCall("call-1", "execute_python", '{"code": "1 + 1"}')
 MESSAGES = {
@@ -15,26 +16,38 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES.keys())
-def test_a_message_is_sent_as_semantic_kernel_sends_it(message: Message) -> None:
-    content = content_of(message)
-    assert content.metadata[SENT] == content.to_dict()
+CONTENTS = {
+    "question": ChatMessageContent(role=AuthorRole.USER, content="What is 1 + 1?"),
+    "call": ChatMessageContent(
+        role=AuthorRole.ASSISTANT,
+        items=[FunctionCallContent(id=CALL.id, name=CALL.name, arguments=CALL.arguments)],
+    ),
+    "result": ChatMessageContent(
+        role=AuthorRole.TOOL, items=[FunctionResultContent(id=CALL.id, result="2")]
+    ),
+    "answer": ChatMessageContent(role=AuthorRole.ASSISTANT, content="Two."),
+}
+
+
+@pytest.mark.parametrize("which", MESSAGES)
+def test_a_message_is_sent_as_semantic_kernel_sends_it(which: str) -> None:
+    assert sent(MESSAGES[which]) == CONTENTS[which].to_dict()
 
 
 def test_the_text_beside_a_call_is_sent_too() -> None:
-    content = content_of(Message("assistant", "Let me see.", (CALL,)))
-    assert content.metadata[SENT] == {**content.to_dict(), "content": "Let me see."}
+    assert sent(Message("assistant", "Let me see.", (CALL,))) == {
+        **CONTENTS["call"].to_dict(),
+        "content": "Let me see.",
+    }
 
 
-def test_earlier_messages_are_sent_like_those_of_the_turn() -> None:
+def test_the_instructions_come_first_and_the_question_last() -> None:
     earlier = list(MESSAGES.values())
     history = chat_history("Be brief.", [*earlier, Message("user", "And 2 + 2?")])
-    assert history.before == [
+    assert history.sent == [
         {"role": "system", "content": "Be brief."},
-        *(content_of(message).metadata[SENT] for message in earlier),
-    ]
-    assert [said.metadata[SENT] for said in history.messages] == [
-        {"role": "user", "content": "And 2 + 2?"}
+        *(content.to_dict() for content in CONTENTS.values()),
+        {"role": "user", "content": "And 2 + 2?"},
     ]
 
 
@@ -45,6 +58,6 @@ def test_an_id_that_no_service_takes_is_the_same_new_one_in_call_and_result() ->
         Message("tool", "2", tool_call_id="a b!"),
         Message("user", "And 2 + 2?"),
     ]
-    sent = chat_history("", messages).before
-    call, result = sent[2]["tool_calls"][0], sent[3]
+    _, _, said, result, *_ = chat_history("", messages).sent
+    call = said["tool_calls"][0]
     assert call["id"] == result["tool_call_id"] != "a b!"
