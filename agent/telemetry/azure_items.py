@@ -59,7 +59,9 @@ def item_of(span: ReadableSpan, key: str, tags: Mapping[str, str]) -> dict[str, 
                 "resultCode": str(facts.get("http.response.status_code", 0)),
                 "success": span.status.is_ok,
                 "properties": {
-                    name: _text(value) for name, value in facts.items() if name not in _ELSEWHERE
+                    name: value[:PROPERTY_MAX_CHARS] if isinstance(value, str) else _text(value)
+                    for name, value in facts.items()
+                    if name not in _ELSEWHERE
                 },
             },
         },
@@ -76,7 +78,7 @@ def _type(kind: SpanKind, facts: Mapping[str, object]) -> str:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return str(value)[:PROPERTY_MAX_CHARS]
+    return str(value)
 
 
 def _duration(ns: int) -> str:

@@ -16,6 +16,7 @@ from azure.monitor.opentelemetry.exporter import (
 from azure.monitor.opentelemetry.exporter.export._base import ExportResult
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
+from pydantic_core import to_json
 
 from agent.telemetry.azure_items import item_of
 from agent.telemetry.exporting import Destinations
@@ -44,6 +45,13 @@ class SpanExporter(AzureMonitorTraceExporter):
     """The library's, which sends items of ours: see agent/telemetry/azure_items.py."""
 
     _tags: Mapping[str, str] | None = None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        track: Any = self.client.track
+        # In half the time in which the client would write them.
+        client: Any = self.client
+        client.track = lambda items, **more: track(to_json(items), **more)
 
     def export(self, spans: Sequence[ReadableSpan], **_: Any) -> SpanExportResult:
         """Called by the SDK."""

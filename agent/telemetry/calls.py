@@ -6,16 +6,20 @@ Each is used in `with`, where the error that ends the call becomes its `error.ty
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Token
+from functools import cache
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from agent.errors import AgentError
 from agent.events import Usage
 from agent.telemetry import metrics, recording
-from agent.telemetry.recording import Attribute, Attributes
-from agent.telemetry.turns import ABANDONED, PROVIDER, TurnTelemetry, current_turn
+from agent.telemetry.recording import Attribute, Attributes, Spent, Work, doing
+from agent.telemetry.turns import ABANDONED, PROVIDER
 
 # Header of the session pool → attribute. https://github.com/Azure-Samples/container-apps-dynamic-sessions-samples
 _POOL_TIMINGS: Final = {
@@ -30,18 +34,18 @@ _POOL_TIMINGS: Final = {
 }
 
 
-class _CallSpan:
+class _CallSpan(Work):
     """A span, and how long it took.
 
     Attributes:
         took_s: known at its end.
     """
 
-    def __init__(self, name: str, kind: SpanKind, attributes: Attributes) -> None:
+    def __init__(self, name: str, kind: SpanKind) -> None:
+        work = doing.get()
+        super().__init__(work.spent if work else None)
         self.took_s = 0.0
-        self._turn: TurnTelemetry | None = current_turn()
-        self._facts = attributes
-        self._span: Span = recording.open_span(name, kind, attributes)
+        self.span = recording.begin(name, kind)
         self._error_type = ""
         self._began_s = time.monotonic()
 
@@ -55,31 +59,41 @@ class _CallSpan:
         traceback: TracebackType | None,
     ) -> None:
         self.took_s = time.monotonic() - self._began_s
-        error_type = _error_type(error) or self._error_type
-        if error_type:
-            self._span.set_attribute("error.type", error_type)
-            if error_type != ABANDONED:
-                self._span.set_status(Status(StatusCode.ERROR))
-        self._ended({"error.type": error_type} if error_type else {})
-        self._span.end()
+        if self.spent is not None:
+            self._add_to(self.spent)
+        if self.span is None:
+            return
+        error_type = self._error_type if error is None else _error_type(error)
+        of_error: dict[str, Attribute] = {"error.type": error_type} if error_type else {}
+        self._measure(of_error)
+        if self.span.said is not None:
+            # What was said later counts.
+            self.span.said = self._attributes() | of_error | self.span.said
+        recording.end(self.span, failed=bool(error_type) and error_type != ABANDONED)
 
     def failed(self, error_type: str) -> None:
         """The call failed, although the block will end without an error."""
         self._error_type = error_type
 
-    def _ended(self, error: Attributes) -> None:
-        """Called once, with the attributes that metrics have of the error."""
+    def _add_to(self, spent: Spent) -> None:
+        """Called once at the end: add what the call took."""
+
+    def _measure(self, error: Attributes) -> None:
+        """Called once at the end, with the attributes that metrics have of the error."""
+
+    def _attributes(self) -> dict[str, Attribute]:
+        """What is known of the call from its begin; asked for at the end, where it is recorded."""
+        return {}
 
 
 class _CurrentSpan(_CallSpan):
     """A call whose span is the current one in the block."""
 
-    def __init__(self, name: str, kind: SpanKind, attributes: Attributes) -> None:
-        super().__init__(name, kind, attributes)
-        self._current = recording.current(self._span)
+    _before: Token[Work | None] | None = None
 
     def __enter__(self) -> Self:
-        self._current.__enter__()
+        if self.span is not None:
+            self._before = doing.set(self)
         return self
 
     def __exit__(
@@ -88,7 +102,8 @@ class _CurrentSpan(_CallSpan):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._current.__exit__()
+        if self._before is not None:
+            doing.reset(self._before)
         super().__exit__(kind, error, traceback)
 
 
@@ -102,29 +117,30 @@ class ModelSpan(_CallSpan):
     """
 
     def __init__(self, model: str, server: str, *, stream: bool) -> None:
-        self._model: dict[str, Attribute] = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": PROVIDER,
-            "gen_ai.request.model": model,
-        }
+        super().__init__(f"chat {model}", SpanKind.CLIENT)
+        self._model = model
+        self._server = server
         self._stream = stream
-        attributes = {**self._model, "server.address": server, "gen_ai.request.stream": stream}
-        super().__init__(f"chat {model}", SpanKind.CLIENT, attributes)
 
-    async def within[T](self, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    def within[T](self, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """The same pieces, each received while the call is the current span."""
-        first, current = self._stream, recording.current(self._span)
+        return pieces if self.span is None else self._within(pieces)
+
+    async def _within[T](self, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        first = self._stream
         try:
             while True:
-                with current:
-                    try:
-                        piece = await anext(pieces)
-                    except StopAsyncIteration:
-                        return
+                before = doing.set(self)
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    doing.reset(before)
                 if first:
                     first = False
                     waited_s = time.monotonic() - self._began_s
-                    self._span.set_attribute("gen_ai.response.time_to_first_chunk", waited_s)
+                    self.say("gen_ai.response.time_to_first_chunk", waited_s)
                 yield piece
         finally:
             await pieces.aclose()
@@ -149,30 +165,50 @@ class ModelSpan(_CallSpan):
             response_id: of the answer, where it has one.
             model: which answered.
         """
-        answer: dict[str, Attribute] = {
-            "gen_ai.response.finish_reasons": (finish_reason,),
-            "gen_ai.usage.input_tokens": usage.prompt_tokens,
-            "gen_ai.usage.output_tokens": usage.completion_tokens,
-        }
+        if self.span is None:
+            return
+        facts = _model_facts(self._model)
+        recording.measure(metrics.INPUT_TOKENS, usage.prompt_tokens, facts)
+        recording.measure(metrics.OUTPUT_TOKENS, usage.completion_tokens, facts)
+        self.say("gen_ai.response.finish_reasons", (finish_reason,))
+        self.say("gen_ai.usage.input_tokens", usage.prompt_tokens)
+        self.say("gen_ai.usage.output_tokens", usage.completion_tokens)
         if cached_tokens:
-            answer["gen_ai.usage.cache_read.input_tokens"] = cached_tokens
-            recording.measure(metrics.CACHED_TOKENS, cached_tokens, self._model)
+            recording.measure(metrics.CACHED_TOKENS, cached_tokens, facts)
+            self.say("gen_ai.usage.cache_read.input_tokens", cached_tokens)
         if reasoning_tokens:
-            answer["gen_ai.usage.reasoning.output_tokens"] = reasoning_tokens
-            recording.measure(metrics.REASONING_TOKENS, reasoning_tokens, self._model)
+            recording.measure(metrics.REASONING_TOKENS, reasoning_tokens, facts)
+            self.say("gen_ai.usage.reasoning.output_tokens", reasoning_tokens)
         if response_id:
-            answer["gen_ai.response.id"] = response_id
+            self.say("gen_ai.response.id", response_id)
         if model:
-            answer["gen_ai.response.model"] = model
-        self._span.set_attributes(answer)
-        recording.measure(metrics.INPUT_TOKENS, usage.prompt_tokens, self._model)
-        recording.measure(metrics.OUTPUT_TOKENS, usage.completion_tokens, self._model)
+            self.say("gen_ai.response.model", model)
 
-    def _ended(self, error: Attributes) -> None:
-        recording.measure(metrics.INFERENCE_DURATION, self.took_s, {**self._model, **error})
-        if self._turn:
-            self._turn.model_s += self.took_s
-            self._turn.model_calls += 1
+    def _add_to(self, spent: Spent) -> None:
+        spent.model_s += self.took_s
+        spent.model_calls += 1
+
+    def _measure(self, error: Attributes) -> None:
+        facts = _model_facts(self._model)
+        recording.measure(
+            metrics.INFERENCE_DURATION, self.took_s, {**facts, **error} if error else facts
+        )
+
+    def _attributes(self) -> dict[str, Attribute]:
+        return {
+            **_model_facts(self._model),
+            "server.address": self._server,
+            "gen_ai.request.stream": self._stream,
+        }
+
+
+@cache  # a worker has one
+def _model_facts(model: str) -> Attributes:
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.request.model": model,
+    }
 
 
 class ModelAttempt:
@@ -192,15 +228,15 @@ class ModelAttempt:
             error_type: as the conventions have it for HTTP: the status, the name of the exception.
             status: of HTTP, if there is one.
         """
-        attributes = _http_attributes("POST", "chat/completions", server)
-        attributes["error.type"] = error_type
-        if status is not None:
-            attributes["http.response.status_code"] = status
-        span = recording.open_span(
-            "POST chat/completions", SpanKind.CLIENT, attributes, began_ns=self._began_ns
-        )
-        span.set_status(Status(StatusCode.ERROR))
-        span.end()
+        span = recording.begin("POST chat/completions", SpanKind.CLIENT, self._began_ns)
+        if span is None:
+            return
+        if span.said is not None:
+            span.said |= _http_attributes("POST", "chat/completions", server)
+            span.said["error.type"] = error_type
+            if status is not None:
+                span.said["http.response.status_code"] = status
+        recording.end(span, failed=True)
 
 
 def annotate_streaming() -> None:
@@ -211,25 +247,57 @@ def annotate_streaming() -> None:
 class ToolSpan(_CurrentSpan):
     """A call of a tool: span `execute_tool {name}`; it is current in the block.
 
+    So it is for OpenTelemetry: what a tool of the app's owner records by itself hangs on it.
+
     Args:
         name: of a tool that there is: the model may make up others, and of a metric they would be
             values without bound.
         call_id: by which the model knows it.
     """
 
-    def __init__(self, name: str, call_id: str) -> None:
-        self._tool: dict[str, Attribute] = {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": name,
-            "gen_ai.tool.type": "function",
-        }
-        attributes = {**self._tool, "gen_ai.tool.call.id": call_id}
-        super().__init__(f"execute_tool {name}", SpanKind.INTERNAL, attributes)
+    _attached: Token[Context] | None = None
 
-    def _ended(self, error: Attributes) -> None:
-        recording.measure(metrics.TOOL_DURATION, self.took_s, {**self._tool, **error})
-        if self._turn:
-            self._turn.tool_calls += 1
+    def __init__(self, name: str, call_id: str) -> None:
+        super().__init__(f"execute_tool {name}", SpanKind.INTERNAL)
+        self._name = name
+        self._call_id = call_id
+
+    def __enter__(self) -> Self:
+        if self.span is not None:
+            current = trace.set_span_in_context(NonRecordingSpan(self.span.ids))
+            self._attached = context.attach(current)
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._attached is not None:
+            context.detach(self._attached)
+        super().__exit__(kind, error, traceback)
+
+    def _add_to(self, spent: Spent) -> None:
+        spent.tool_calls += 1
+
+    def _measure(self, error: Attributes) -> None:
+        facts = _tool_facts(self._name)
+        recording.measure(
+            metrics.TOOL_DURATION, self.took_s, {**facts, **error} if error else facts
+        )
+
+    def _attributes(self) -> dict[str, Attribute]:
+        return {**_tool_facts(self._name), "gen_ai.tool.call.id": self._call_id}
+
+
+@cache  # a worker has as many as it has tools
+def _tool_facts(name: str) -> Attributes:
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": name,
+        "gen_ai.tool.type": "function",
+    }
 
 
 def annotate_execution(status: str, duration_ms: int, headers: Mapping[str, str]) -> None:
@@ -278,28 +346,41 @@ class HttpSpan(_CurrentSpan):
         attempt: int = 1,
         purpose: str = "",
     ) -> None:
-        attributes = _http_attributes(method, template, server)
-        if attempt > 1:
-            attributes["http.request.resend_count"] = attempt - 1
-        if purpose:
-            attributes["code_interpreter.purpose"] = purpose
-        super().__init__(f"{method} {template}", SpanKind.CLIENT, attributes)
+        super().__init__(f"{method} {template}", SpanKind.CLIENT)
         self._service = service
+        self._call = (method, template, server)
+        self._attempt = attempt
+        self._purpose = purpose
 
     def answered(self, status: int) -> None:
         """The answer has this HTTP status."""
-        self._span.set_attribute("http.response.status_code", status)
+        self.say("http.response.status_code", status)
 
-    def _ended(self, error: Attributes) -> None:
-        if self._turn and self._service == "pool":
-            self._turn.pool_s += self.took_s
+    def _add_to(self, spent: Spent) -> None:
+        if self._service == "pool":
+            spent.pool_s += self.took_s
+
+    def _attributes(self) -> dict[str, Attribute]:
+        attributes = _http_attributes(*self._call)
+        if self._attempt > 1:
+            attributes["http.request.resend_count"] = self._attempt - 1
+        if self._purpose:
+            attributes["code_interpreter.purpose"] = self._purpose
+        return attributes
+
+
+class _TokenSpan(_CallSpan):
+    def __init__(self, scope: str) -> None:
+        super().__init__("get token", SpanKind.INTERNAL)
+        self.say("code_interpreter.token.scope", scope)
 
 
 def token_span(scope: str) -> AbstractContextManager[object]:
     """While the block runs, a turn waits for a token of its identity: span `get token`."""
-    if current_turn() is None:
+    work = doing.get()
+    if work is None or work.spent is None:
         return nullcontext()
-    return _CallSpan("get token", SpanKind.INTERNAL, {"code_interpreter.token.scope": scope})
+    return _TokenSpan(scope)
 
 
 def _http_attributes(method: str, template: str, server: str) -> dict[str, Attribute]:
@@ -325,18 +406,16 @@ def count_upload(size_bytes: int) -> None:
 @contextmanager
 def store_time() -> Iterator[None]:
     """The time of the block is the store's; a store may be a folder, which no HTTP call shows."""
-    turn, began_s = current_turn(), time.monotonic()
+    work, began_s = doing.get(), time.monotonic()
     try:
         yield
     finally:
-        if turn:
-            turn.store_s += time.monotonic() - began_s
+        if work and work.spent:
+            work.spent.store_s += time.monotonic() - began_s
 
 
-def _error_type(error: BaseException | None) -> str:
+def _error_type(error: BaseException) -> str:
     match error:
-        case None:
-            return ""
         case AgentError():
             return error.code
         case Exception():

@@ -17,13 +17,13 @@ from importlib import import_module
 from types import FrameType
 from typing import Final, Protocol
 
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from agent.telemetry import recording
 from agent.telemetry.logs import logger
 from agent.telemetry.recording import Attributes, Recording
+from agent.telemetry.tracing import Spans
 
 SERVICE: Final = "functions-code-interpreter"
 # The answer is sent when the turn has ended: the import must not hold it up.
@@ -77,7 +77,7 @@ class Sending(Protocol):
         ...
 
 
-class _Waiting(SpanProcessor):
+class _Waiting:
     """Keeps spans until there are processors, which get them then, and all later ones at once."""
 
     def __init__(self) -> None:
@@ -87,11 +87,8 @@ class _Waiting(SpanProcessor):
     def __len__(self) -> int:
         return len(self._spans)
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Called by the SDK."""
-
     def on_end(self, span: ReadableSpan) -> None:
-        """Called by the SDK."""
+        """Take a span that has ended."""
         if self._processors is None:
             self._spans.append(span)
         else:
@@ -129,7 +126,6 @@ class Exporting:
         # It reads the standard variables for the sampler and the limits of spans.
         provider = TracerProvider(resource=self._resource, shutdown_on_exit=False)
         self._spans = _Waiting()
-        provider.add_span_processor(self._spans)
         self._measurements: deque[tuple[str, float, Attributes]] = deque(
             maxlen=WAITING_MEASUREMENTS_MAX
         )
@@ -141,7 +137,7 @@ class Exporting:
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         recording.start(
-            Recording(provider.get_tracer("agent"), self._measure, self._turn_ended, content)
+            Recording(Spans(provider, self._spans.on_end), self._measure, self._turn_ended, content)
         )
         threading.Thread(target=self._stop_at_the_end, name="telemetry at the end").start()
         _flush_before_sigterm(self.flush)

@@ -10,7 +10,7 @@ import json
 import logging
 from typing import Final, Literal
 
-from agent.telemetry.recording import annotate_with_content
+from agent.telemetry.recording import annotate, takes_content
 
 logger = logging.getLogger("agent")
 
@@ -47,7 +47,8 @@ def log_content(kind: Content, text: str) -> None:
     """
     text = text[:_MAX_CHARS]
     _content_logger.info("%s: %s", kind, text)
-    annotate_with_content(lambda: _as_attribute(kind, text))
+    if takes_content():
+        annotate(lambda: _as_attribute(kind, text))
 
 
 def _as_attribute(kind: Content, text: str) -> dict[str, str]:

@@ -5,13 +5,13 @@ tracer of its own and no global provider: what is exported was written in this p
 """
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
-from dataclasses import dataclass
-from typing import Final
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer
+from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 type Attribute = str | bool | int | float | tuple[str, ...]
@@ -20,27 +20,98 @@ type Attributes = Mapping[str, Attribute]
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
+class Span(Protocol):
+    """A span from its begin to its end.
+
+    Attributes:
+        ids: its own, its trace's, and whether that is sampled.
+        said: what it says, to be added to until its end; None where nobody would read that: it is
+            not recorded, or has ended.
+    """
+
+    ids: SpanContext
+    said: dict[str, Attribute] | None
+
+
+class Spans(Protocol):
+    """Makes spans and takes its own back when they have ended; see agent/telemetry/tracing.py."""
+
+    def begin(
+        self, name: str, kind: SpanKind, attributes: Attributes, parent: Context
+    ) -> Span | None:
+        """One by which a trace enters the app, or begins; a sampler sees its attributes."""
+        ...
+
+    def begin_below(
+        self, parent: Any, name: str, kind: SpanKind, began_ns: int | None = None
+    ) -> Span:
+        """One that hangs on another of the app's, and is recorded if that is."""
+        ...
+
+    def end(self, span: Any, *, failed: bool = False) -> None:
+        """It has ended, now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """Somebody who takes spans and measurements.
 
     Attributes:
-        tracer: makes spans.
+        spans: makes and takes them.
         measure: takes the name of a metric, a value and its attributes.
         turn_ended: called when a turn has ended.
         content: whether questions, code, outputs and answers are put on spans.
     """
 
-    tracer: Tracer
+    spans: Spans
     measure: Callable[[str, float, Attributes], None]
     turn_ended: Callable[[], None] = lambda: None
     content: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Spent:
+    """What a turn did and how long its parts took.
+
+    Attributes:
+        model_s: time in model calls.
+        pool_s: time in calls of the session pool; of calls at the same time, each counts.
+        store_s: time in calls of the conversations' store.
+        model_calls: how many there were.
+        tool_calls: how many there were.
+    """
+
+    model_s: float = 0
+    pool_s: float = 0
+    store_s: float = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """What is being done: a turn, or a call of it.
+
+    Attributes:
+        spent: of the turn; None where it is done for no turn.
+        span: of the work, on which the spans of its parts hang; None where nothing is recorded.
+    """
+
+    spent: Spent | None = None
+    span: Span | None = field(default=None, init=False)
+
+    def say(self, name: str, value: Attribute) -> None:
+        """Put an attribute on its span."""
+        if self.span is not None and self.span.said is not None:
+            self.span.said[name] = value
+
+
 _recording: Recording | None = None
+# A generator that sets it must set it back before it yields: its caller would go on with it.
 # Semantic Kernel makes spans that nobody takes current, also below ours: OpenTelemetry's own
 # current span may be one of them.
-_current_span: ContextVar[Span] = ContextVar("span", default=INVALID_SPAN)
+doing: Final[ContextVar[Work | None]] = ContextVar("doing", default=None)
 
 
 def start(recording: Recording) -> None:
@@ -55,52 +126,38 @@ def stop() -> None:
     _recording = None
 
 
-def open_span(
-    name: str,
-    kind: SpanKind,
-    attributes: Attributes,
-    parent: Context | None = None,
-    began_ns: int | None = None,
-) -> Span:
-    """A span that the caller ends; one that does nothing where nothing is recorded.
+def begin(name: str, kind: SpanKind, began_ns: int | None = None) -> Span | None:
+    """A span of what is done now; None where nothing is recorded.
 
     Args:
         name: of the span.
         kind: of the span.
-        attributes: known from the start, so that a sampler can see them.
-        parent: where it hangs, if not on the current span.
         began_ns: since the epoch, if not now.
     """
     if _recording is None:
-        return INVALID_SPAN
-    return _recording.tracer.start_span(name, parent, kind, attributes, start_time=began_ns)
+        return None
+    work = doing.get()
+    if work is None or work.span is None:
+        return _recording.spans.begin(name, kind, {}, context.get_current())
+    return _recording.spans.begin_below(work.span, name, kind, began_ns)
 
 
-class current:
-    """While the block runs, new spans hang on `span`; it may be entered again after it was left.
+def begin_turn(name: str, attributes: Attributes, parent: Context | None) -> Span | None:
+    """A span of a turn, which hangs on its request; None where nothing is recorded."""
+    if _recording is None:
+        return None
+    return _recording.spans.begin(name, SpanKind.INTERNAL, attributes, parent or Context())
 
-    A generator must not yield inside: the block would be left in another context.
-    """
 
-    __slots__ = ("_attached", "_context", "_set", "_span")
+def end(span: Span, *, failed: bool = False) -> None:
+    """The span has ended; what is said on it from now on is lost."""
+    if _recording is not None:
+        _recording.spans.end(span, failed=failed)
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self._context: Context | None = None
-        self._attached: Token[Context] | None = None
-        self._set: Token[Span] | None = None
 
-    def __enter__(self) -> None:
-        if self._span is not INVALID_SPAN:
-            if self._context is None:
-                self._context = trace.set_span_in_context(self._span)
-            self._attached = context.attach(self._context)
-            self._set = _current_span.set(self._span)
-
-    def __exit__(self, *_: object) -> None:
-        if self._attached is not None and self._set is not None:
-            _current_span.reset(self._set)
-            context.detach(self._attached)
+def request_parent() -> Context | None:
+    """Where the span of a turn hangs that is asked for now; None where nothing is recorded."""
+    return None if _recording is None else context.get_current()
 
 
 def measure(name: str, value: float = 1, attributes: Attributes | None = None) -> None:
@@ -116,24 +173,29 @@ def tell_turn_ended() -> None:
 
 
 def annotate(attributes: Callable[[], Attributes]) -> None:
-    """Put attributes on the current span; they are only made where something is recorded."""
-    if _recording is not None:
-        span = _current_span.get()
-        if span.is_recording():
-            span.set_attributes(attributes())
+    """Put attributes on the current span; they are only made where it is recorded."""
+    work = doing.get() if _recording else None
+    if work is not None and work.span is not None and work.span.said is not None:
+        work.span.said.update(attributes())
 
 
-def annotate_with_content(attributes: Callable[[], Attributes]) -> None:
-    """Put something private on the current span, if the operator wants that."""
-    if _recording is not None and _recording.content:
-        annotate(attributes)
+def takes_content() -> bool:
+    """Whether the operator wants something private on spans."""
+    return _recording is not None and _recording.content
 
 
 def outgoing_headers() -> dict[str, str]:
-    """The headers by which a service continues this trace; none where nothing is recorded."""
-    headers: dict[str, str] = {}
-    if _recording is not None:
-        _PROPAGATOR.inject(headers)
+    """The headers by which a service continues this trace; none where nothing is recorded.
+
+    https://www.w3.org/TR/trace-context/
+    """
+    work = doing.get() if _recording else None
+    if work is None or work.span is None:
+        return {}
+    trace_id, span_id, _, flags, state, _ = work.span.ids
+    headers = {"traceparent": f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"}
+    if state:
+        headers["tracestate"] = state.to_header()
     return headers
 
 

@@ -4,32 +4,30 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar, Token
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 from opentelemetry import context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from agent.errors import ConversationBusyError
 from agent.events import Event, FileCreated, TurnFailed, TurnFinished, Usage
 from agent.telemetry import metrics, recording
 from agent.telemetry.logs import logger
-from agent.telemetry.recording import Attribute
+from agent.telemetry.recording import Attribute, Attributes, Spent, Work, doing
 
 AGENT: Final = "code-interpreter"
 PROVIDER: Final = "azure.ai.openai"
 # Of a turn whose caller left before it had an answer.
 ABANDONED: Final = "abandoned"
 _HASH_CHARS: Final = 16
-_FACTS: Final[dict[str, Attribute]] = {
+_FACTS: Final[Attributes] = {
     "gen_ai.operation.name": "invoke_agent",
     "gen_ai.provider.name": PROVIDER,
     "gen_ai.agent.name": AGENT,
 }
 
 _operation_id: ContextVar[str] = ContextVar("operation_id", default="")
-_turn: ContextVar["TurnTelemetry | None"] = ContextVar("turn", default=None)
 
 
 @contextmanager
@@ -51,35 +49,20 @@ def request_context(headers: Mapping[str, str], operation_id: str) -> Iterator[N
         _operation_id.reset(operation)
 
 
-def current_turn() -> "TurnTelemetry | None":
-    """The turn that this code works for."""
-    return _turn.get()
-
-
 def hashed(conversation_id: str) -> str:
     """A name for a conversation that does not let its holder in."""
     return hashlib.sha256(conversation_id.encode()).hexdigest()[:_HASH_CHARS]
 
 
-class TurnTelemetry:
-    """What one turn did and how long its parts took; made while its request is being answered.
-
-    Attributes:
-        model_s: time in model calls.
-        pool_s: time in calls of the session pool; of calls at the same time, each counts.
-        store_s: time in calls of the conversations' store.
-        model_calls: how many there were.
-        tool_calls: how many there were.
-    """
+class TurnTelemetry(Work):
+    """What one turn did and how long its parts took; made while its request is being answered."""
 
     def __init__(self) -> None:
-        self.model_s = self.pool_s = self.store_s = 0.0
-        self.model_calls = self.tool_calls = 0
+        self._spent = Spent()
+        super().__init__(self._spent)
         self._operation_id = _operation_id.get()
-        self._parent = context.get_current()
-        self._span: Span | None = None
-        self._current = _Current(self, INVALID_SPAN)
-        self._began_s = 0.0
+        self._parent = recording.request_parent()
+        self._began_s: float | None = None
         self._conversation = ""
         self._usage = Usage()
         self._outcome: str = ABANDONED
@@ -89,31 +72,35 @@ class TurnTelemetry:
 
     def begin(self) -> None:
         """The turn begins: time counts from the first call."""
-        if self._span is None:
+        if self._began_s is None:
             self._began_s = time.monotonic()
-            self._span = recording.open_span(
-                f"invoke_agent {AGENT}", SpanKind.INTERNAL, _FACTS, self._parent
-            )
-            self._current = _Current(self, self._span)
+            self.span = recording.begin_turn(f"invoke_agent {AGENT}", _FACTS, self._parent)
 
     def belongs_to(self, conversation_id: str) -> None:
         """Name its conversation."""
         self._conversation = hashed(conversation_id)
 
-    def current(self) -> AbstractContextManager[None]:
-        """While a block of it runs, what is done is done for this turn; blocks do not nest."""
-        return self._current
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """While the block runs, what is done is done for this turn."""
+        before = doing.set(self)
+        try:
+            yield
+        finally:
+            doing.reset(before)
 
     async def within[T](self, events: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """The same events, each of them made for this turn; whoever closes this closes them."""
         self.begin()
         try:
             while True:
-                with self.current():
-                    try:
-                        event = await anext(events)
-                    except StopAsyncIteration:
-                        return
+                before = doing.set(self)
+                try:
+                    event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    doing.reset(before)
                 yield event
         finally:
             with self.current():
@@ -141,17 +128,17 @@ class TurnTelemetry:
 
     def end(self) -> None:
         """The turn has ended; what is called after the first time does nothing."""
-        if self._ended or self._span is None:
+        if self._ended or self._began_s is None:
             return
         self._ended = True
         took_s = time.monotonic() - self._began_s
         self._log(took_s)
+        if self.span is None:
+            return
         self._measure(took_s)
-        if self._span.is_recording():
-            self._span.set_attributes(self._attributes())
-            if self._error_code:
-                self._span.set_status(Status(StatusCode.ERROR))
-        self._span.end()
+        if self.span.said is not None:
+            self.span.said |= self._attributes()
+        recording.end(self.span, failed=bool(self._error_code))
         recording.tell_turn_ended()
 
     def _attributes(self) -> dict[str, Attribute]:
@@ -160,9 +147,9 @@ class TurnTelemetry:
             "gen_ai.usage.input_tokens": self._usage.prompt_tokens,
             "gen_ai.usage.output_tokens": self._usage.completion_tokens,
         }
-        if self.store_s:
+        if self._spent.store_s:
             # A folder's calls are no spans.
-            attributes["code_interpreter.store_ms"] = _ms(self.store_s)
+            attributes["code_interpreter.store_ms"] = _ms(self._spent.store_s)
         if self._conversation:
             attributes["gen_ai.conversation.id"] = self._conversation
         if self._error_code:
@@ -172,49 +159,28 @@ class TurnTelemetry:
     def _measure(self, took_s: float) -> None:
         error: dict[str, Attribute] = {"error.type": self._error_code} if self._error_code else {}
         recording.measure(metrics.TURNS, 1, {"code_interpreter.outcome": self._outcome, **error})
-        recording.measure(metrics.AGENT_DURATION, took_s, _FACTS | error)
-        recording.measure(metrics.AGENT_INFERENCE_CALLS, self.model_calls, _FACTS)
-        recording.measure(metrics.AGENT_TOOL_CALLS, self.tool_calls, _FACTS)
+        facts = {**_FACTS, **error} if error else _FACTS
+        recording.measure(metrics.AGENT_DURATION, took_s, facts)
+        recording.measure(metrics.AGENT_INFERENCE_CALLS, self._spent.model_calls, _FACTS)
+        recording.measure(metrics.AGENT_TOOL_CALLS, self._spent.tool_calls, _FACTS)
 
     def _log(self, took_s: float) -> None:
-        trace_id = self._span.get_span_context().trace_id if self._span else 0
-        facts = {
-            "outcome": self._outcome,
-            "code": self._error_code,
-            "operation_id": self._operation_id,
-            "trace_id": f"{trace_id:032x}" if trace_id else "",
-            "conversation": self._conversation,
-            "total_ms": _ms(took_s),
-            "model_ms": _ms(self.model_s),
-            "pool_ms": _ms(self.pool_s),
-            "store_ms": _ms(self.store_s),
-            "model_calls": self.model_calls,
-            "tool_calls": self.tool_calls,
-            "input_tokens": self._usage.prompt_tokens,
-            "output_tokens": self._usage.completion_tokens,
-        }
-        line = " ".join(f"{name}={value}" for name, value in facts.items() if value != "")
+        spent, usage = self._spent, self._usage
+        trace_id = self.span.ids.trace_id if self.span else 0
+        code = f" code={self._error_code}" if self._error_code else ""
+        operation = f" operation_id={self._operation_id}" if self._operation_id else ""
+        trace = f" trace_id={trace_id:032x}" if trace_id else ""
+        conversation = f" conversation={self._conversation}" if self._conversation else ""
+        line = (
+            f"outcome={self._outcome}{code}{operation}{trace}{conversation}"
+            f" total_ms={_ms(took_s)} model_ms={_ms(spent.model_s)} pool_ms={_ms(spent.pool_s)}"
+            f" store_ms={_ms(spent.store_s)}"
+            f" model_calls={spent.model_calls} tool_calls={spent.tool_calls}"
+            f" input_tokens={usage.prompt_tokens} output_tokens={usage.completion_tokens}"
+        )
         level = logging.WARNING if self._error_code else logging.INFO
         # The detail may have any words, so it is the last.
         logger.log(level, "turn %s%s", line, f" detail={self._detail}" if self._detail else "")
-
-
-class _Current(AbstractContextManager[None]):
-    """See TurnTelemetry.current; a turn enters it for each of its events."""
-
-    def __init__(self, turn: TurnTelemetry, span: Span) -> None:
-        self._turn = turn
-        self._span = recording.current(span)
-        self._set: Token[TurnTelemetry | None] | None = None
-
-    def __enter__(self) -> None:
-        self._set = _turn.set(self._turn)
-        self._span.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._span.__exit__()
-        if self._set is not None:
-            _turn.reset(self._set)
 
 
 def _ms(seconds: float) -> int:

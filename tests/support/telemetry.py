@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agent.telemetry import recording
 from agent.telemetry.recording import Attributes, Recording
+from agent.telemetry.tracing import Spans
 
 # As infra/ has it: Azure Monitor's exporter sends nothing about itself.
 QUIET_EXPORTERS: Final = {
@@ -66,12 +67,12 @@ def recorded(*, content: bool = False) -> Iterator[Recorded]:
     """While the block runs, the agent records to memory."""
     taken = Recorded()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(taken.exporter))
+    spans = Spans(provider, SimpleSpanProcessor(taken.exporter).on_end)
 
     def measure(name: str, value: float, attributes: Attributes) -> None:
         taken.measurements.append((name, value, attributes))
 
-    recording.start(Recording(provider.get_tracer("agent"), measure, content=content))
+    recording.start(Recording(spans, measure, content=content))
     try:
         yield taken
     finally:

@@ -165,6 +165,29 @@ async def test_a_collector_gets_spans_and_metrics(
     assert collector.services == {"named-by-the-operator"}
 
 
+def sums(ingestion: AzureMonitor) -> list[float]:
+    """What was sent of the number of turns."""
+    points = [
+        i.raw["data"]["baseData"]["metrics"] for i in ingestion.items if i.name == metrics.TURNS
+    ]
+    return [point["value"] for (point,) in points]
+
+
+async def test_a_counter_sends_what_was_added_since_and_nothing_while_there_is_none(
+    start: Start, monitor: tuple[AzureMonitor, str]
+) -> None:
+    ingestion, connection_string = monitor
+    exporting = start(connection_string=connection_string)
+    for _ in range(3):
+        turn()
+    await asyncio.to_thread(exporting._open)
+    await asyncio.to_thread(exporting.flush)
+    turn()
+    await asyncio.to_thread(exporting.flush)
+    await asyncio.to_thread(exporting.flush)
+    assert sums(ingestion) == [3, 1]
+
+
 async def test_what_is_buffered_is_sent_at_the_stop(
     identity_endpoint: None, monitor: tuple[AzureMonitor, str]
 ) -> None:
