@@ -23,21 +23,26 @@ async def cancel_on_disconnect[T](receive: Receive, work: Coroutine[None, None, 
     Raises:
         DisconnectedError: the caller disconnected first.
     """
-    loop = asyncio.get_running_loop()
-    # Eager: each begins here, where it would wait for the loop's next turn.
-    working = asyncio.eager_task_factory(loop, work)
-    disconnect = asyncio.eager_task_factory(loop, _disconnect(receive))
+    task = asyncio.current_task()
+    assert task is not None, "a request has a task"  # noqa: S101 - a bug of ours
+    cancelled_before, is_gone = task.cancelling(), False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        is_gone = True
+        task.cancel()
+
+    # Eager: it looks here, where it would wait for the loop's next turn.
+    watching = asyncio.eager_task_factory(asyncio.get_running_loop(), watch())
     try:
-        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise DisconnectedError
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        # As asyncio.timeout tells its own cancellation from another one.
+        if is_gone and task.uncancel() <= cancelled_before:
+            raise DisconnectedError from None
+        raise
     finally:
-        disconnect.cancel()
-        working.cancel()
-        await asyncio.wait({working, disconnect})
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
+        await asyncio.wait({watching})

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode
@@ -318,7 +319,7 @@ class ChatService(ChatCompletionClientBase):
     is_slow: bool = False
     writing: asyncio.Lock = Field(default_factory=asyncio.Lock, exclude=True)
 
-    @property
+    @cached_property
     def host(self) -> str:
         """Where the model is."""
         return self.client.base_url.host

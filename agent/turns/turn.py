@@ -568,7 +568,9 @@ class _Turn:
         self, kernel: Kernel, calls: Sequence[ToolRequest]
     ) -> AsyncGenerator[Event]:
         """Call the tools and add their results to the history, in the order of the calls."""
-        task = asyncio.create_task(self._called(kernel, calls))
+        # Eager: code is on its way before anybody waits for its events.
+        called = self._called(kernel, calls)
+        task = asyncio.eager_task_factory(asyncio.get_running_loop(), called)
         task.add_done_callback(lambda _: self._outbox.put_nowait(None))
         try:
             while event := await self._outbox.get():
