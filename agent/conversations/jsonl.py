@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from agent.conversations.owner import Owner
 from agent.conversations.records import Conversation, Turn
+from agent.conversations.remembered import Remembered
 from agent.errors import ConversationUnreadableError, HoldLostError
 from agent.events import Execution, File, ImageOutput, Output, Usage
 from agent.memory import FREE_BYTES, Share
@@ -29,11 +30,12 @@ _SHORT_BYTES: Final = 64 * 1024
 _READING: Final = 3
 
 TITLE_MAX_CHARS: Final = 80
+_NO_USAGE: Final = Usage()
 
 type ReadRange = Callable[[int, int], Awaitable[bytes]]
 # Writes the bytes of a turn behind so many others, wholly or not at all. Cancelled, it first ends
-# what it does.
-type Write = Callable[[Turn, bytes, int], Awaitable[None]]
+# what it does. The value is the mark of what is there then (see Remembered), if that is known.
+type Write[Mark] = Callable[[Turn, bytes, int], Awaitable[Mark | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +67,21 @@ class _NeededLine:
     number: int
     turn: _NeededTurn
 
-    def as_line(self) -> Line:
-        turn = Turn(
-            messages=self.turn.messages,
-            input="",
-            output="",
-            executions=(),
-            files=self.turn.files,
-            finish_reason="stop",
-            usage=Usage(),
-            asked_at=self.turn.asked_at,
-            session_guid=self.turn.session_guid,
-            may_write=self.turn.may_write,
-        )
-        return Line(self.number, turn)
+
+def needed(turn: Turn | _NeededTurn) -> Turn:
+    """The turn without what the next one does not need."""
+    return Turn(
+        messages=turn.messages,
+        input="",
+        output="",
+        executions=(),
+        files=turn.files,
+        finish_reason="stop",
+        usage=_NO_USAGE,
+        asked_at=turn.asked_at,
+        session_guid=turn.session_guid,
+        may_write=turn.may_write,
+    )
 
 
 # Both are built by the first use: it costs some ms, which a cold start need not pay.
@@ -99,13 +102,11 @@ def encode(line: Line, max_bytes: int) -> tuple[Line, bytes]:
     more than `max_bytes`; question and answer never are.
     """
     turn = replace(line.turn, files=tuple(map(_without_content, line.turn.files)))
-    line = replace(line, turn=turn)
-    data = _dumped(line)
+    line, data = _dumped(replace(line, turn=turn))
     for max_chars in _CUTS:
         if len(data) <= max_bytes:
             break
-        line = replace(line, turn=_with_short_outputs(turn, max_chars))
-        data = _dumped(line)
+        line, data = _dumped(replace(line, turn=_with_short_outputs(turn, max_chars)))
     return line, data
 
 
@@ -161,7 +162,8 @@ def _line_of(text: bytes, *, whole: bool) -> Line:
     try:
         if whole:
             return _adapter().validate_json(text)
-        return _needed().validate_json(text).as_line()
+        line = _needed().validate_json(text)
+        return Line(line.number, needed(line.turn))
     except ValidationError as error:
         # Not the error's own words: they would show what is stored.
         raise unreadable(error.errors(include_input=False)[0]["type"]) from None
@@ -239,21 +241,23 @@ def conversation_of(
     return Conversation(conversation_id, owner, created_at, turns, earlier_turns)
 
 
-class ConversationWriter:
-    """A `HeldConversation`, ours while the block runs.
-
-    Args:
-        conversation: as it was read.
-        size_bytes: of its history in the store.
-        turn_max_bytes: of one stored turn.
-        write: adds to the history.
-    """
+class ConversationWriter[Mark]:
+    """A `HeldConversation`, ours while the block runs."""
 
     def __init__(
-        self, conversation: Conversation, size_bytes: int, turn_max_bytes: int, write: Write
+        self, conversation: Conversation, size_bytes: int, turn_max_bytes: int, write: Write[Mark]
     ) -> None:
-        self._conversation = conversation
+        """Nothing is written yet.
+
+        Args:
+            conversation: as it was read.
+            size_bytes: of its history in the store.
+            turn_max_bytes: of one stored turn.
+            write: adds to the history.
+        """
         self._size_bytes = size_bytes
+        self._mark: Mark | None = None
+        self._conversation = conversation
         self._turn_max_bytes = turn_max_bytes
         self._write = write
         self._ended = False
@@ -263,20 +267,29 @@ class ConversationWriter:
         """See HeldConversation."""
         return self._conversation
 
+    @property
+    def left(self) -> Remembered[Mark] | None:
+        """The conversation as the turns left it; None if none was added, or it is not known."""
+        if self._mark is None:
+            return None
+        return Remembered(self._conversation, self._size_bytes, self._mark)
+
     async def append(self, turn: Turn) -> None:
         """See HeldConversation."""
         if self._ended:
             raise HoldLostError("The turn ended before it was added.")
         before = self._conversation
         line, data = encode(Line(before.turn_count + 1, turn), self._turn_max_bytes)
+        self._mark = None
         try:
-            await self._write(line.turn, data, self._size_bytes)
+            mark = await self._write(line.turn, data, self._size_bytes)
         except asyncio.CancelledError:
             # It may be written: nobody should write over it, or add to what is not known.
             self._ended = True
             raise
+        self._mark = mark
         self._size_bytes += len(data)
-        self._conversation = replace(before, turns=(*before.turns, line.turn))
+        self._conversation = replace(before, turns=(*before.turns, needed(line.turn)))
 
     def __enter__(self) -> Self:
         return self
@@ -293,12 +306,13 @@ def unreadable(why: str) -> ConversationUnreadableError:
     )
 
 
-def _dumped(line: Line) -> bytes:
+def _dumped(line: Line) -> tuple[Line, bytes]:
     try:
-        return _adapter().dump_json(line) + b"\n"
+        return line, _adapter().dump_json(line) + b"\n"
     except PydanticSerializationError:
         # Half of a surrogate pair, which JSON can carry and UTF-8 cannot: code may print one.
-        return to_json(_mended(_adapter().dump_python(line, mode="python"))) + b"\n"
+        data = to_json(_mended(_adapter().dump_python(line, mode="python")))
+        return _adapter().validate_json(data), data + b"\n"
 
 
 def _mended(value: object) -> object:

@@ -1,8 +1,17 @@
-"""Writing that is not left half known when its caller is cancelled."""
+"""Work that begins at once, and writing that is not left half known when its caller leaves."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def begun[T](work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that has begun already, and has ended where it never had to wait.
+
+    Others wait for the loop's next turn first, and whoever awaits them for one more.
+    """
+    return asyncio.eager_task_factory(asyncio.get_running_loop(), work)
 
 
 async def shielded[T](work: Coroutine[object, object, T] | asyncio.Future[T]) -> T:
@@ -10,7 +19,9 @@ async def shielded[T](work: Coroutine[object, object, T] | asyncio.Future[T]) ->
 
     Otherwise a hold could be given up while a thread still writes what it protects.
     """
-    task = asyncio.ensure_future(work)
+    task = begun(work) if asyncio.iscoroutine(work) else work
+    if task.done():
+        return task.result()
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -128,7 +128,7 @@ class ConversationStore(Protocol):
         """The conversation for one turn, alone, across all workers.
 
         The hold of a worker that died ends by itself. Of each turn there is what the next one
-        needs: its messages, and its files' addresses.
+        needs: its messages, and its files' addresses. One task may enter it and another leave it.
 
         Args:
             owner: whose.

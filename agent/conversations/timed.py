@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.conversations.owner import IdentifierKey, Owner
 from agent.conversations.records import Conversation, ConversationPage, StoredFile, Turn
+from agent.conversations.shielding import begun
 from agent.conversations.store import ArrivedFile, ConversationStore, HeldConversation
 from agent.errors import AgentError, DeadlineExceededError
 from agent.memory import Share
@@ -110,11 +111,13 @@ class TimedStore:
         await self._in_time(self._store.delete_file(owner, conversation_id, name))
 
     async def _in_time[T](self, work: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.ensure_future(work)
+        task = begun(work)
         await self._wait_for(task)
         return task.result()
 
     async def _wait_for(self, task: asyncio.Future[Any]) -> None:
+        if task.done():
+            return
         try:
             with store_time():
                 await asyncio.wait({task}, timeout=self._left_s())
@@ -131,78 +134,59 @@ class TimedStore:
         self, holding: AbstractAsyncContextManager[HeldConversation]
     ) -> AsyncIterator[HeldConversation]:
         held = _Held(holding, self._wait_for)
-        # Of its own, so that giving the conversation back may take longer than the turn has.
-        keeping = asyncio.create_task(held.keep())
         try:
-            await self._wait_for(held.begun)
-            held.begun.result()
+            await held.enter()
             yield held
         finally:
-            held.give_back(keeping)
+            # Of its own, so that giving the conversation back may take longer than the turn has.
+            leaving = begun(held.leave())
             try:
-                if not keeping.done():
-                    await asyncio.wait({keeping}, timeout=self._left_s())
+                if not leaving.done():
+                    await asyncio.wait({leaving}, timeout=self._left_s())
             finally:
-                if keeping.done():
-                    _tell_of(keeping)
+                if leaving.done():
+                    _tell_of(leaving)
                 else:
-                    self._in_background(_end(keeping))
+                    self._in_background(_end(leaving))
 
     def _left_s(self) -> float:
         return max(0, self._deadline - asyncio.get_running_loop().time())
 
 
 class _Held:
-    """A HeldConversation whose hold is entered, kept and left by one task.
-
-    Attributes:
-        begun: done when the conversation is held, or cannot be.
-    """
+    """A HeldConversation whose calls are tasks, which may outlive the turn."""
 
     def __init__(
         self, holding: AbstractAsyncContextManager[HeldConversation], wait_for: WaitFor
     ) -> None:
-        self.begun = asyncio.get_running_loop().create_future()
         self._holding = holding
         self._wait_for = wait_for
-        self._given_back = asyncio.Event()
-        self._held: HeldConversation | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._entering = begun(holding.__aenter__())
+        self._writing: asyncio.Task[None] | None = None
 
     @property
     def conversation(self) -> Conversation:
         """See HeldConversation."""
-        return self._begun().conversation
+        return self._entering.result().conversation
+
+    async def enter(self) -> None:
+        """Wait for the hold."""
+        await self._wait_for(self._entering)
+        self._entering.result()
 
     async def append(self, turn: Turn) -> None:
         """See HeldConversation."""
-        self._writing = asyncio.ensure_future(self._begun().append(turn))
+        self._writing = begun(self._entering.result().append(turn))
         await self._wait_for(self._writing)
         self._writing.result()
 
-    async def keep(self) -> None:
-        """Hold the conversation until it is given back and nothing is written any more."""
-        try:
-            async with self._holding as self._held:
-                if not self.begun.done():
-                    self.begun.set_result(None)
-                await self._given_back.wait()
-                if self._writing is not None:
-                    await asyncio.wait({self._writing})
-        except Exception as error:
-            if self.begun.done():
-                raise
-            self.begun.set_exception(error)
-
-    def give_back(self, keeping: asyncio.Task[None]) -> None:
-        """End what `keep` does."""
-        self._given_back.set()
-        if self._held is None:
-            keeping.cancel()
-
-    def _begun(self) -> HeldConversation:
-        assert self._held is not None, "the block has not begun"  # noqa: S101 - a bug of ours
-        return self._held
+    async def leave(self) -> None:
+        """Give the conversation back, when nothing is written any more."""
+        for task in (self._entering, self._writing):
+            if task and not task.done():
+                await asyncio.wait({task})
+        if not self._entering.cancelled() and self._entering.exception() is None:
+            await self._holding.__aexit__(None, None, None)
 
 
 async def _end(work: asyncio.Future[Any]) -> None:

@@ -14,12 +14,12 @@ https://learn.microsoft.com/rest/api/storageservices/append-block
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Self
 
-from agent.conversations.blob.container import METADATA, Container, Reply, as_headers
+from agent.conversations.blob.container import Container, Part, Reply, as_headers
 from agent.conversations.shielding import shielded
 from agent.conversations.store import conversation_busy
 from agent.errors import AgentError, ConversationNotFoundError, HoldLostError
@@ -33,73 +33,109 @@ _CHANGED: Final = frozenset({"ConditionNotMet", "AppendPositionConditionNotMet"}
 
 
 class Hold:
-    """The hold on one history, for one turn.
+    """The hold on one history, for one turn; it ends with the block at the latest.
 
-    Args:
-        container: where the history is.
-        blob: its name.
-        metadata: that it has, or will have.
-        size_bytes: how long it is.
-        hold_s: how long the hold of a worker that died lasts.
+    Attributes:
+        blob: name of the history.
+        metadata: that it has besides.
     """
 
-    def __init__(
-        self,
-        container: Container,
-        blob: str,
-        metadata: Mapping[str, str],
-        size_bytes: int,
-        hold_s: float,
-    ) -> None:
-        self._container = container
-        self._blob = blob
-        self._free = {name: text for name, text in metadata.items() if name != _HOLDER}
-        self._held = {**self._free, _HOLDER: f"{secrets.token_hex(16)}-{size_bytes}"}
-        self._size_bytes = size_bytes
-        self._hold_s = hold_s
+    def __init__(self, container: Container, blob: str, hold_s: float) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            container: where the history is.
+            blob: its name.
+            hold_s: how long the hold of a worker that died lasts.
+        """
+        self.blob = blob
+        self.metadata: dict[str, str] = {}
         self._etag = ""
+        self._container = container
+        self._token = secrets.token_hex(16)
+        self._size_bytes = 0
+        self._hold_s = hold_s
         self._is_ours = False
         self._renew_every_s = hold_s / _RENEWALS_PER_HOLD
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
 
-    @contextlib.asynccontextmanager
-    async def kept(self, taking: Coroutine[object, object, None]) -> AsyncIterator[None]:
-        """Take the hold by `make` or `take`, and renew it until it is used or the block ends."""
-        try:
-            await shielded(taking)
-            # Most turns end before a task is needed.
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._renew_every_s, self._begin_to_renew)
-            yield
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._renewal is not None or self._is_ours:
-                await shielded(self._end())
+    async def __aenter__(self) -> Self:
+        return self
 
-    async def make(self, media_type: str) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._renewal is not None or self._is_ours:
+            await shielded(self._end())
+
+    async def make(self, metadata: Mapping[str, str], media_type: str) -> None:
         """Make the history, which is empty and ours."""
-        headers = {"x-ms-blob-content-type": media_type, **as_headers(self._held)}
-        reply = await self._container.put(self._blob, "AppendBlob", headers=headers)
-        self._etag, self._is_ours = reply.headers["etag"], True
+        self.metadata = dict(metadata)
+        await shielded(self._make(media_type))
+        self._renew_later()
 
-    async def take(self, found: Reply) -> None:
+    async def take(self, found: Part) -> None:
         """Take the hold on the history as it was found.
 
         Raises:
             ConversationBusyError: somebody else has it, or has changed the history meanwhile.
         """
-        _, _, length = found.headers.get(f"{METADATA}{_HOLDER}", "").partition("-")
-        if length == str(self._size_bytes) and _age(found) <= timedelta(seconds=self._hold_s):
-            raise conversation_busy()
-        self._etag = found.headers["etag"]
-        self._is_ours = await self._set(self._held)
+        self._found(found.reply.headers["etag"], found.reply.metadata, found.size_bytes)
+        holder = found.reply.metadata.get(_HOLDER, "")
+        # Its answer may have been lost, of `take_again`.
+        self._is_ours = holder == self._held[_HOLDER]
         if not self._is_ours:
-            raise conversation_busy()
+            length = holder.partition("-")[2]
+            lives = timedelta(seconds=self._hold_s)
+            if length == str(found.size_bytes) and _age(found.reply) <= lives:
+                raise conversation_busy()
+            await shielded(self._take())
+            if not self._is_ours:
+                raise conversation_busy()
+        self._renew_later()
 
-    async def append(self, data: bytes, at: int) -> None:
+    async def take_again(self, etag: str, metadata: Mapping[str, str], size_bytes: int) -> bool:
+        """Take the hold on the history as a turn left it; False if others have changed it since.
+
+        Then it has to be read, and taken as it is found.
+        """
+        self._found(etag, metadata, size_bytes)
+        await shielded(self._take_again())
+        if self._is_ours:
+            self._renew_later()
+        return self._is_ours
+
+    def _found(self, etag: str, metadata: Mapping[str, str], size_bytes: int) -> None:
+        self._etag, self._size_bytes = etag, size_bytes
+        self.metadata = {name: text for name, text in metadata.items() if name != _HOLDER}
+
+    @property
+    def _held(self) -> dict[str, str]:
+        return {**self.metadata, _HOLDER: f"{self._token}-{self._size_bytes}"}
+
+    async def _make(self, media_type: str) -> None:
+        headers = {"x-ms-blob-content-type": media_type, **as_headers(self._held)}
+        reply = await self._container.put(self.blob, "AppendBlob", headers=headers)
+        self._etag, self._is_ours = reply.headers["etag"], True
+
+    async def _take(self) -> None:
+        self._is_ours = await self._set(self._held)
+
+    async def _take_again(self) -> None:
+        reply = await self._change("PUT", "metadata", as_headers(self._held))
+        if reply.code not in _CHANGED:
+            self._etag, self._is_ours = reply.headers["etag"], True
+
+    def _renew_later(self) -> None:
+        # Most turns end before a task is needed.
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._renew_every_s, self._begin_to_renew)
+
+    async def append(self, data: bytes, at: int) -> str:
         """Add a block behind the first `at` bytes, which ends the hold.
+
+        The value is the ETag that the history has then; empty where others may have come since.
 
         Raises:
             HoldLostError: it was not ours any more.
@@ -108,19 +144,20 @@ class Hold:
         while True:
             headers = {"x-ms-blob-condition-appendpos": str(at), "If-Match": self._etag}
             reply = await self._container.request(
-                "PUT", self._blob, "appendblock", headers=headers, body=data, accepts=_CHANGED
+                "PUT", self.blob, "appendblock", headers=headers, body=data, accepts=_CHANGED
             )
-            if reply.status >= 300:
-                # It is sent again when its answer was lost: what is there may be our own.
-                there = await self._container.read(self._blob, at, len(data))
-                reply = there.reply
-                if there.content != data:
-                    if not self._is_still_ours(there.reply, there.size_bytes):
-                        self._is_ours = False
-                        raise _lost()
-                    continue  # a renewal was done whose answer was lost
-            self._etag, self._is_ours = reply.headers["etag"], False
-            return
+            if reply.status < 300:
+                self._etag, self._is_ours = reply.headers["etag"], False
+                return self._etag
+            # It is sent again when its answer was lost: what is there may be our own.
+            there = await self._container.read(self.blob, at, len(data))
+            if there.content == data:
+                self._etag, self._is_ours = there.reply.headers["etag"], False
+                return ""
+            if not self._is_still_ours(there.reply, there.size_bytes):
+                self._is_ours = False
+                raise _lost()
+            # A renewal was done whose answer was lost.
 
     async def delete(self) -> None:
         """Delete the history.
@@ -147,19 +184,21 @@ class Hold:
     ) -> Reply | None:
         """The answer to a change of the history; None if others have changed it."""
         while True:
-            reply = await self._container.request(
-                method,
-                self._blob,
-                operation,
-                headers={**(headers or {}), "If-Match": self._etag},
-                accepts=_CHANGED,
-            )
+            reply = await self._change(method, operation, headers)
             if reply.code not in _CHANGED:
                 return reply
             # An answer may have been lost, so that our own was done before.
-            now = await self._container.request("HEAD", self._blob)
+            now = await self._container.request("HEAD", self.blob)
             if not self._is_still_ours(now, int(now.headers.get("content-length", 0))):
                 return None
+
+    async def _change(
+        self, method: str, operation: str, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        headers = {**(headers or {}), "If-Match": self._etag}
+        return await self._container.request(
+            method, self.blob, operation, headers=headers, accepts=_CHANGED
+        )
 
     def _is_still_ours(self, now: Reply, size_bytes: int) -> bool:
         """Whether our own change was the last: only its ETag lets us write, and is taken."""
@@ -198,7 +237,7 @@ class Hold:
         if not self._is_ours:
             return
         try:
-            await self._set(self._free)
+            await self._set(self.metadata)
         except AgentError as error:
             # It ends by itself; or the conversation was deleted, and this is no news.
             if error.status != 404:

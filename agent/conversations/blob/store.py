@@ -27,7 +27,6 @@ from agent.conversations.file_names import checked_name, name_of_stored, stored_
 from agent.conversations.jsonl import (
     ConversationWriter,
     Decoder,
-    Line,
     conversation_of,
     make_room,
     read_newest,
@@ -35,7 +34,7 @@ from agent.conversations.jsonl import (
     title_of,
     unreadable,
 )
-from agent.conversations.owner import KEY_BYTES, IdentifierKey, Owner
+from agent.conversations.owner import ANONYMOUS, KEY_BYTES, IdentifierKey, Owner
 from agent.conversations.records import (
     Conversation,
     ConversationPage,
@@ -43,6 +42,7 @@ from agent.conversations.records import (
     StoredFile,
     Turn,
 )
+from agent.conversations.remembered import RememberedConversations
 from agent.conversations.shielding import shielded
 from agent.conversations.store import (
     KEY_NAME,
@@ -77,16 +77,18 @@ def open_store(
 
 
 @dataclass(frozen=True, slots=True)
-class _History:
-    """A history as far as it was read.
+class _Left:
+    """A history as a turn left it.
 
     Attributes:
-        created_at: when the conversation was made.
-        lines: the newest ones.
+        etag: which it has until somebody changes it.
+        metadata: that it has, but for who holds it.
+        title: of the conversation, where a list shows it.
     """
 
-    created_at: datetime
-    lines: tuple[Line, ...]
+    etag: str
+    metadata: Mapping[str, str]
+    title: str
 
 
 class BlobStore:
@@ -108,6 +110,7 @@ class BlobStore:
         self._decoder = Decoder()
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
+        self._remembered = RememberedConversations[_Left](self._limits.hold_max_bytes)
 
     def __repr__(self) -> str:
         return f"<BlobStore {self._container}>"
@@ -127,39 +130,75 @@ class BlobStore:
         """See ConversationStore."""
         conversation = Conversation(new_conversation_id(), owner, datetime.now(UTC))
         metadata = {"format": FORMAT, "created_at": conversation.created_at.isoformat()}
-        hold = self._hold(self._history(owner, conversation.id), metadata, 0)
-        async with hold.kept(hold.make("application/jsonl")):
-            with self._held(hold, conversation, 0) as held:
-                try:
-                    yield held
-                finally:
-                    now = _summary(held.conversation, b"")
-                    await shielded(self._recent.put(owner, now, None))
+        async with self._hold(owner, conversation.id) as hold:
+            await hold.make(metadata, "application/jsonl")
+            async with self._turn(hold, conversation, 0, "", is_new=True) as held:
+                yield held
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
         """See ConversationStore."""
         first = await self._read_first(owner, conversation_id)
-        read = await self._read(first, self._limits.get_max_bytes)
-        return conversation_of(conversation_id, owner, read.created_at, read.lines)
+        return await self._read(owner, conversation_id, first, self._limits.get_max_bytes)
 
     @contextlib.asynccontextmanager
     async def hold(
         self, owner: Owner, conversation_id: str, share: Share | None = None
     ) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
-        first = await self._read_first(owner, conversation_id)
-        hold = self._hold(first.blob, first.reply.metadata, first.size_bytes)
-        async with hold.kept(hold.take(first.reply)):
-            read = await self._read(first, self._limits.hold_max_bytes, share=share, whole=False)
-            before = conversation_of(conversation_id, owner, read.created_at, read.lines)
+        async with self._hold(owner, conversation_id) as hold:
+            known = self._remembered.take(hold.blob)
+            if known and await hold.take_again(
+                known.mark.etag, known.mark.metadata, known.size_bytes
+            ):
+                before, size_bytes, title = known.conversation, known.size_bytes, known.mark.title
+            else:
+                if known:
+                    self._remembered.is_elsewhere_too(hold.blob)
+                first = await self._read_first(owner, conversation_id)
+                await hold.take(first)
+                before = await self._read(
+                    owner,
+                    conversation_id,
+                    first,
+                    self._limits.hold_max_bytes,
+                    share=share,
+                    whole=False,
+                )
+                size_bytes = first.size_bytes
+                title = "" if owner == ANONYMOUS else title_in(first.content)
             check_room(before, self._limits)
-            with self._held(hold, before, first.size_bytes) as held:
-                try:
-                    yield held
-                finally:
-                    now = _summary(held.conversation, first.content)
-                    if now.turn_count > before.turn_count:
-                        await shielded(self._recent.put(owner, now, _updated_at(before)))
+            async with self._turn(hold, before, size_bytes, title) as held:
+                yield held
+
+    @contextlib.asynccontextmanager
+    async def _turn(
+        self,
+        hold: Hold,
+        before: Conversation,
+        size_bytes: int,
+        title: str,
+        *,
+        is_new: bool = False,
+    ) -> AsyncIterator[HeldConversation]:
+        """The conversation, which is ours; listed and remembered as its turn left it."""
+
+        async def write(turn: Turn, data: bytes, at: int) -> _Left | None:
+            nonlocal title
+            etag = await shielded(hold.append(data, at))
+            if at == 0:
+                title = title_of(turn.input)
+            return _Left(etag, hold.metadata, title) if etag else None
+
+        with ConversationWriter(before, size_bytes, self._limits.turn_max_bytes, write) as held:
+            try:
+                yield held
+            finally:
+                self._remembered.put(hold.blob, held.left)
+                now = held.conversation
+                if is_new or now.turn_count > before.turn_count:
+                    listed_at = None if is_new else _updated_at(before)
+                    listing = self._recent.put(now.owner, _summary(now, title), listed_at)
+                    await shielded(listing)
 
     async def _read_first(self, owner: Owner, conversation_id: str) -> Part:
         return await self._container.read(
@@ -167,8 +206,15 @@ class BlobStore:
         )
 
     async def _read(
-        self, first: Part, max_bytes: int, *, share: Share | None = None, whole: bool = True
-    ) -> _History:
+        self,
+        owner: Owner,
+        conversation_id: str,
+        first: Part,
+        max_bytes: int,
+        *,
+        share: Share | None = None,
+        whole: bool = True,
+    ) -> Conversation:
         if first.reply.headers.get("x-ms-blob-type") != "AppendBlob":
             raise unreadable("it is not an append blob")
 
@@ -183,22 +229,18 @@ class BlobStore:
         await make_room(share, first.size_bytes, max_bytes)
         newest_lines = await read_newest(read, first.size_bytes, max_bytes)
         lines = await self._decoder.decode(newest_lines, whole=whole)
-        return _History(_created_at(first.reply.metadata), lines)
+        created_at = _created_at(first.reply.metadata)
+        return conversation_of(conversation_id, owner, created_at, lines)
 
-    def _hold(self, blob: str, metadata: Mapping[str, str], size_bytes: int) -> Hold:
-        return Hold(self._container, blob, metadata, size_bytes, self._hold_s)
-
-    def _held(self, hold: Hold, conversation: Conversation, size_bytes: int) -> ConversationWriter:
-        async def write(_: Turn, data: bytes, at: int) -> None:
-            await shielded(hold.append(data, at))
-
-        return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
+    def _hold(self, owner: Owner, conversation_id: str) -> Hold:
+        return Hold(self._container, self._history(owner, conversation_id), self._hold_s)
 
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
-        first = await self._read_first(owner, conversation_id)
-        hold = self._hold(first.blob, first.reply.metadata, first.size_bytes)
-        async with hold.kept(hold.take(first.reply)):
+        async with self._hold(owner, conversation_id) as hold:
+            self._remembered.take(hold.blob)
+            first = await self._read_first(owner, conversation_id)
+            await hold.take(first)
             # The files first: if this breaks off, the conversation is there to be deleted again.
             for file in await self.list_files(owner, conversation_id):
                 with contextlib.suppress(FileNotStoredError):
@@ -206,8 +248,9 @@ class BlobStore:
                     await self._container.request("DELETE", path, missing=file_not_stored())
             # Whatever is there can be deleted, also what is no conversation.
             with contextlib.suppress(ConversationUnreadableError):
-                read = await self._read(first, self._limits.hold_max_bytes)
-                listed = conversation_of(conversation_id, owner, read.created_at, read.lines)
+                listed = await self._read(
+                    owner, conversation_id, first, self._limits.hold_max_bytes
+                )
                 await self._recent.remove(owner, conversation_id, _updated_at(listed))
             await hold.delete()
 
@@ -372,12 +415,7 @@ def _updated_at(conversation: Conversation) -> datetime:
     return conversation.turns[-1].asked_at if conversation.turns else conversation.created_at
 
 
-def _summary(conversation: Conversation, start: bytes) -> ConversationSummary:
-    """The conversation in a list; `start` is that of its history before its newest turns."""
-    if start:
-        title = title_in(start)
-    else:
-        title = title_of(conversation.turns[0].input) if conversation.turns else ""
+def _summary(conversation: Conversation, title: str) -> ConversationSummary:
     return ConversationSummary(
         conversation.id,
         title,

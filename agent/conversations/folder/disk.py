@@ -25,6 +25,10 @@ _PART_MAX_BYTES: Final = 250
 _ABANDONED_AFTER_S: Final = 24 * 3600
 
 
+# Of a file: its number, length and times. Whatever changes the file changes some of them.
+type Mark = tuple[int, int, int, int]
+
+
 @contextlib.contextmanager
 def as_store_errors() -> Iterator[None]:
     """Errors of the operating system become ours; they would show paths."""
@@ -115,6 +119,11 @@ class ConversationFolder:
         with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
             return _behind_line_end(file.fileno(), file.seek(0, os.SEEK_END))
 
+    def history_mark(self) -> Mark:
+        """See Mark."""
+        with as_store_errors(), _or_no_conversation():
+            return _mark_of(os.stat(self._turns))
+
     def read_ends(self, max_bytes: int) -> tuple[bytes, bytes]:
         """How the first and the last whole line of the history begin; empty if there is none."""
         with as_store_errors(), _or_no_conversation():
@@ -134,10 +143,11 @@ class ConversationFolder:
         with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
             return os.pread(file.fileno(), end - start, start)
 
-    def append_history(self, data: bytes, at: int, changed_ns: int) -> None:
+    def append_history(self, data: bytes, at: int, changed_ns: int) -> Mark:
         """Add lines behind the first `at` bytes, safe from a power cut when this returns.
 
-        The history then counts as changed at that time, in ns since the epoch.
+        The history then counts as changed at that time, in ns since the epoch. The value is the
+        mark that it has then.
         """
         with as_store_errors(), _or_no_conversation(), self._turns.open("r+b") as file:
             file.truncate(at)
@@ -146,6 +156,7 @@ class ConversationFolder:
             file.flush()
             os.utime(file.fileno(), ns=(changed_ns, changed_ns))
             os.fsync(file.fileno())
+            return _mark_of(os.fstat(file.fileno()))
 
     def delete(self) -> None:
         """Remove everything; gone at once for everybody else."""
@@ -272,6 +283,10 @@ def _or_no_conversation() -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise no_such_conversation() from None
+
+
+def _mark_of(file: os.stat_result) -> Mark:
+    return file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns
 
 
 def _behind_line_end(file: int, end: int) -> int:

@@ -14,7 +14,7 @@ there. The kernel ends the hold of a process that dies.
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,13 @@ from urllib.request import url2pathname
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from agent.conversations.file_names import checked_name
-from agent.conversations.folder.disk import ConversationFolder, Lock, check_writable, read_or_make
+from agent.conversations.folder.disk import (
+    ConversationFolder,
+    Lock,
+    Mark,
+    check_writable,
+    read_or_make,
+)
 from agent.conversations.folder.recent import (
     Place,
     changed_at,
@@ -49,6 +55,7 @@ from agent.conversations.records import (
     StoredFile,
     Turn,
 )
+from agent.conversations.remembered import Remembered, RememberedConversations
 from agent.conversations.shielding import in_thread
 from agent.conversations.store import (
     KEY_NAME,
@@ -87,6 +94,7 @@ class FolderStore:
         self._limits = limits or Limits()
         self._key: IdentifierKey | None = None
         self._decoder = Decoder()
+        self._remembered = RememberedConversations[Mark](self._limits.hold_max_bytes)
 
     def __repr__(self) -> str:
         return f"<FolderStore {self._root}>"
@@ -119,7 +127,7 @@ class FolderStore:
                 lock.acquire()
 
             await in_thread(make)
-            with self._held(folder, conversation, 0) as held:
+            with self._turn(folder, conversation, 0) as held:
                 yield held
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation:
@@ -133,17 +141,19 @@ class FolderStore:
     ) -> AsyncIterator[HeldConversation]:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
+        known = self._remembered.take(str(folder.path))
         with Lock(folder) as lock:
             conversation, size_bytes = await self._read(
                 folder,
                 owner,
                 self._limits.hold_max_bytes,
-                first=lock.acquire,
+                lock=lock,
+                known=known,
                 share=share,
                 whole=False,
             )
             check_room(conversation, self._limits)
-            with self._held(folder, conversation, size_bytes) as held:
+            with self._turn(folder, conversation, size_bytes) as held:
                 yield held
 
     async def _read(
@@ -152,7 +162,8 @@ class FolderStore:
         owner: Owner,
         max_bytes: int,
         *,
-        first: Callable[[], None] | None = None,
+        lock: Lock | None = None,
+        known: Remembered[Mark] | None = None,
         share: Share | None = None,
         whole: bool = True,
     ) -> tuple[Conversation, int]:
@@ -162,20 +173,26 @@ class FolderStore:
             folder: of the conversation.
             owner: whose it is.
             max_bytes: of the history that is read.
-            first: called before, in the same thread: a way there and back costs as much as a read.
+            lock: taken before, in the same thread: a way there and back costs as much as a read.
+            known: is read no more if nobody has changed it since.
             share: see `hold`.
             whole: see Decoder.
         """
 
-        def begin() -> tuple[bytes, int, bytes, int]:
-            if first:
-                first()
+        def begin() -> tuple[bytes, int, bytes, int] | Remembered[Mark]:
+            if lock:
+                lock.acquire()
+            if known and folder.history_mark() == known.mark:
+                return known
             manifest, size_bytes = folder.read_manifest(), folder.history_size()
             # As much as `read_newest` asks for at first, nearly always; more has to be waited for.
             start = max(0, size_bytes - min(max_bytes, FREE_BYTES) - 1)
             return manifest, size_bytes, folder.read_history(start, size_bytes), start
 
-        manifest, size_bytes, end, end_start = await in_thread(begin)
+        begun = await in_thread(begin)
+        if isinstance(begun, Remembered):
+            return begun.conversation, begun.size_bytes
+        manifest, size_bytes, end, end_start = begun
 
         async def read(start: int, stop: int) -> bytes:
             if start >= end_start:
@@ -188,14 +205,23 @@ class FolderStore:
         created_at = _created_at(manifest)
         return conversation_of(folder.path.name, owner, created_at, lines), size_bytes
 
-    def _held(
+    @contextlib.contextmanager
+    def _turn(
         self, folder: ConversationFolder, conversation: Conversation, size_bytes: int
-    ) -> ConversationWriter:
-        async def write(turn: Turn, data: bytes, at: int) -> None:
-            changed = changed_ns(turn.asked_at)
-            await in_thread(lambda: folder.append_history(data, at, changed))
+    ) -> Iterator[HeldConversation]:
+        """The conversation, which is ours; remembered as its turn left it."""
 
-        return ConversationWriter(conversation, size_bytes, self._limits.turn_max_bytes, write)
+        async def write(turn: Turn, data: bytes, at: int) -> Mark:
+            changed = changed_ns(turn.asked_at)
+            return await in_thread(lambda: folder.append_history(data, at, changed))
+
+        with ConversationWriter(
+            conversation, size_bytes, self._limits.turn_max_bytes, write
+        ) as held:
+            try:
+                yield held
+            finally:
+                self._remembered.put(str(folder.path), held.left)
 
     async def list_conversations(
         self, owner: Owner, limit: int, cursor: str | None = None
@@ -222,6 +248,7 @@ class FolderStore:
     async def delete(self, owner: Owner, conversation_id: str) -> None:
         """See ConversationStore."""
         folder = self._folder(owner, conversation_id)
+        self._remembered.take(str(folder.path))
         with Lock(folder) as lock:
             await in_thread(lock.acquire)
             await in_thread(folder.delete)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent.conversations.owner import ANONYMOUS, Owner
-from agent.conversations.records import Conversation, ConversationSummary, StoredFile
+from agent.conversations.records import Conversation, ConversationSummary, StoredFile, Turn
 from agent.conversations.store import ConversationStore, Limits
 from agent.errors import (
     ConversationBusyError,
@@ -77,8 +77,9 @@ async def test_a_turn_is_read_by_another_worker_as_it_was_appended(worker: OpenS
     asked = turn("Ein ½-Löffel „Zucker“?\r\n\x00\x1b \u2028 😀", printed="\\n\n" * 3)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(asked)
-        assert held.conversation.turns == (asked,)
-    assert (await worker(Limits()).get(ALICE, conversation.id)).turns == (asked,)
+    stored = await worker(Limits()).get(ALICE, conversation.id)
+    assert stored.turns == (asked,)
+    assert held.conversation == as_the_next_turn_needs_it(stored)
 
 
 async def test_a_new_conversation_is_held_for_its_first_turn(store: ConversationStore) -> None:
@@ -90,7 +91,9 @@ async def test_a_new_conversation_is_held_for_its_first_turn(store: Conversation
                 pass
         await held.append(turn("Question 1"))
         await held.append(turn("Question 2"))
-    assert await store.get(ALICE, conversation.id) == held.conversation
+    stored = await store.get(ALICE, conversation.id)
+    assert held.conversation == as_the_next_turn_needs_it(stored)
+    assert questions(stored) == ["Question 1", "Question 2"]
     with pytest.raises(HoldLostError):
         await held.append(turn())
 
@@ -100,6 +103,70 @@ async def test_the_next_turn_sees_all_turns_before_in_order(store: ConversationS
     async with store.hold(ALICE, conversation.id) as held:
         assert questions(held.conversation) == ["Question 1", "Question 2", "Question 3"]
         assert held.conversation.session_guid == "b7e1"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        turn(),
+        turn(printed="\ud83d"),
+        turn(printed="x" * 30_000),
+        replace(turn(), files=(File("a.png", "image/png", 3, "data:image/png;base64,AAAA"),)),
+    ],
+    ids=["short", "half a surrogate pair", "too long", "with a content"],
+)
+async def test_who_added_the_last_turn_goes_on_with_what_others_read(
+    worker: OpenStore, asked: Turn
+) -> None:
+    limits = Limits(turn_max_bytes=20_000)
+    store, other = worker(limits), worker(limits)
+    async with store.start(ALICE) as held:
+        await held.append(asked)
+    for _ in range(3):
+        async with store.hold(ALICE, held.conversation.id) as held:
+            own = held.conversation
+        async with other.hold(ALICE, held.conversation.id) as held:
+            assert held.conversation == own
+        async with store.hold(ALICE, held.conversation.id) as held:
+            await held.append(asked)
+
+
+async def test_who_added_a_turn_sees_what_others_added_since(worker: OpenStore) -> None:
+    workers = [worker(Limits()), worker(Limits())]
+    conversation = await new_conversation(workers[0])
+    asked: list[str] = []
+    for number in (0, 0, 1, 1, 0, 1, 0, 0):
+        async with workers[number].hold(ALICE, conversation.id) as held:
+            assert questions(held.conversation) == asked
+            asked.append(f"Question {len(asked) + 1}")
+            await held.append(turn(asked[-1]))
+    assert questions(await workers[0].get(ALICE, conversation.id)) == asked
+
+
+async def test_who_added_the_last_turn_is_told_of_a_turn_and_of_a_deletion_elsewhere(
+    worker: OpenStore,
+) -> None:
+    store, other = worker(Limits()), worker(Limits())
+    conversation = await started(store, turns=1)
+    async with other.hold(ALICE, conversation.id):
+        with pytest.raises(ConversationBusyError):
+            async with store.hold(ALICE, conversation.id):
+                pass
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(turn())
+    await other.delete(ALICE, conversation.id)
+    with pytest.raises(ConversationNotFoundError):
+        async with store.hold(ALICE, conversation.id):
+            pass
+
+
+async def test_a_conversation_that_was_just_gone_on_with_is_its_owners_alone(
+    store: ConversationStore,
+) -> None:
+    conversation = await started(store, turns=1)
+    with pytest.raises(ConversationNotFoundError):
+        async with store.hold(BOB, conversation.id):
+            pass
 
 
 async def test_a_hold_without_append_changes_nothing(store: ConversationStore) -> None:
@@ -298,8 +365,8 @@ async def test_long_outputs_are_shortened_so_that_the_turn_fits(worker: OpenStor
     conversation = await new_conversation(store)
     async with store.hold(ALICE, conversation.id) as held:
         await held.append(turn(printed="x" * 1_000_000))
-        stored = held.conversation
-    assert await store.get(ALICE, conversation.id) == stored
+    stored = await store.get(ALICE, conversation.id)
+    assert held.conversation == as_the_next_turn_needs_it(stored)
     stdout = stored.turns[0].executions[0].stdout
     assert "characters left out" in stdout
     assert len(stdout) <= 20_000

@@ -305,20 +305,89 @@ def losing_answers(lost: Callable[[str, str], bool]) -> ClientMiddlewareType:
 
 async def test_a_turn_costs_as_few_requests_as_it_can(container: Container) -> None:
     methods: list[str] = []
-    store = BlobStore(container.open(counting(methods)))
+    store, other = (BlobStore(container.open(counting(methods))) for _ in range(2))
     async with store.start(ANONYMOUS) as held:
         await held.append(turn())
     made_appended = ["PUT"] * 2
     assert methods == made_appended
-    methods.clear()
-    async with store.hold(ANONYMOUS, held.conversation.id) as held:
-        await held.append(turn())
-    read_held_appended = ["GET", "PUT", "PUT"]
-    assert methods == read_held_appended
+
+    async def requests_of_a_turn(worker: BlobStore) -> list[str]:
+        methods.clear()
+        async with worker.hold(ANONYMOUS, held.conversation.id) as going:
+            await going.append(turn())
+        return list(methods)
+
+    held_appended, read_held_appended = ["PUT"] * 2, ["GET", "PUT", "PUT"]
+    assert await requests_of_a_turn(store) == held_appended
+    assert await requests_of_a_turn(store) == held_appended
+    assert await requests_of_a_turn(other) == read_held_appended
+    assert await requests_of_a_turn(other) == held_appended
+    # That others go on with it too is found out once.
+    assert await requests_of_a_turn(store) == ["PUT", *read_held_appended]
+    for _ in range(2):
+        assert await requests_of_a_turn(store) == read_held_appended
     methods.clear()
     # What a turn does before its first execution: whether it is there and its files, in one.
     assert await store.list_files(ANONYMOUS, held.conversation.id) == []
     assert methods == ["GET"]
+
+
+async def test_a_turn_that_another_added_before_ones_own_was_answered_is_not_lost(
+    container: Container, store: BlobStore
+) -> None:
+    conversation = await new_conversation(store)
+
+    async def slow_answer(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        answer = await handler(request)
+        if "comp=appendblock" in str(request.url) and not went_on.is_set():
+            went_on.set()
+            async with store.hold(ALICE, conversation.id) as held:
+                await held.append(turn("Question 2"))
+            raise aiohttp.ServerDisconnectedError
+        return answer
+
+    went_on = asyncio.Event()
+    slow_store = BlobStore(container.open(slow_answer))
+    async with slow_store.hold(ALICE, conversation.id) as held:
+        await held.append(turn("Question 1"))
+    async with slow_store.hold(ALICE, conversation.id) as held:
+        await held.append(turn("Question 3"))
+    read = await store.get(ALICE, conversation.id)
+    assert [turn.input for turn in read.turns] == [f"Question {n}" for n in (1, 2, 3)]
+
+
+async def test_a_turn_whose_caller_left_while_it_was_added_is_there_for_the_next(
+    container: Container,
+) -> None:
+    added, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow_answer(
+        request: aiohttp.ClientRequest, handler: ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        answer = await handler(request)
+        if "comp=appendblock" in str(request.url):
+            added.set()
+            await answered.wait()
+        return answer
+
+    store = BlobStore(container.open(slow_answer))
+    conversation = await new_conversation(store)
+
+    async def take_a_turn() -> None:
+        async with store.hold(ALICE, conversation.id) as held:
+            await held.append(turn("Question 1"))
+
+    taken = asyncio.create_task(take_a_turn())
+    await added.wait()
+    taken.cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await taken
+    async with store.hold(ALICE, conversation.id) as held:
+        assert [turn.messages[0].text for turn in held.conversation.turns] == ["Question 1"]
 
 
 async def test_a_list_costs_who_signed_in_two_requests_a_turn_and_one_a_page(
@@ -334,7 +403,7 @@ async def test_a_list_costs_who_signed_in_two_requests_a_turn_and_one_a_page(
     later = replace(turn(), asked_at=datetime(2026, 2, 3, tzinfo=UTC))
     async with store.hold(ALICE, held.conversation.id) as held:
         await held.append(later)
-    assert sorted(methods) == ["DELETE", "GET", *["PUT"] * 3]
+    assert sorted(methods) == ["DELETE", *["PUT"] * 3]
     for _ in range(11):
         async with store.start(ALICE):
             pass

@@ -157,6 +157,22 @@ async def test_a_missing_turn_is_noticed(tmp_path: Path, store: FolderStore) -> 
         await store.get(ALICE, conversation.id)
 
 
+async def test_a_history_that_somebody_put_back_is_read_again(
+    tmp_path: Path, store: FolderStore
+) -> None:
+    """Of the length and the time that it had."""
+    conversation = await new_conversation(store)
+    async with store.hold(ALICE, conversation.id) as held:
+        await held.append(turn("Question A"))
+    history = folder_of(tmp_path, conversation) / "turns.jsonl"
+    changed_ns = history.stat().st_mtime_ns
+    time.sleep(0.05)  # noqa: ASYNC251 - until the file system's clock has gone on
+    history.write_bytes(history.read_bytes().replace(b"Question A", b"Question B"))
+    os.utime(history, ns=(changed_ns, changed_ns))
+    async with store.hold(ALICE, conversation.id) as held:
+        assert held.conversation.turns[0].messages[0].text == "Question B"
+
+
 async def test_what_a_killed_upload_left_is_cleared_up_after_a_day(
     tmp_path: Path, store: FolderStore
 ) -> None:
