@@ -124,6 +124,8 @@ class Memory:
 
     def go_on(self) -> None:
         """Let in whom there is room for, each line in its order."""
+        if not self._small and not self._large:
+            return
         for line in (self._small, self._large):
             while line and self._has_room_for(line[0]):
                 self._grant(line, line[0])

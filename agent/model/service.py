@@ -275,6 +275,13 @@ class _Client(AsyncOpenAI):
             attempt.failed(request.url.host, str(status), status=status)
         return response
 
+    @property
+    def custom_auth(self) -> None:
+        """None: the token is on the request. The client looks for other kinds for each."""
+
+    async def _prepare_request(self, request: httpx2.Request) -> None:
+        """Nothing is left to be done, and there is no other provider who would do it."""
+
     def platform_headers(self) -> dict[str, str]:
         """Nothing about this machine: six headers cost as much CPU time as the body."""
         return {}

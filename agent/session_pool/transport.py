@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import lru_cache
+from urllib.parse import urlencode
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -109,7 +111,7 @@ class PoolCalls:
             DeadlineExceededError: the deadline came first.
         """
         url = self._url(path, identifier, parameters or {})
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=reply_timeout_s)
+        timeout = _timeout(reply_timeout_s)
         try:
             async with asyncio.timeout_at(deadline):
                 for attempt in itertools.count(1):
@@ -155,8 +157,14 @@ class PoolCalls:
     def _url(self, path: str, identifier: str, more: Mapping[str, str]) -> URL:
         parameters = {"api-version": API_VERSION, "identifier": identifier, **more}
         # Encoded here: yarl would decode what is as good as itself in a file's name.
-        url = URL(f"{self.endpoint}/{path}", encoded=True)
-        return url.update_query(parameters)
+        if "?" in path:  # the next page of a list
+            return URL(f"{self.endpoint}/{path}", encoded=True).update_query(parameters)
+        return URL(f"{self.endpoint}/{path}?{urlencode(parameters)}", encoded=True)
+
+
+@lru_cache(maxsize=256)  # more than an execution has whole seconds
+def _timeout(reply_timeout_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=reply_timeout_s)
 
 
 def _template(path: str) -> str:

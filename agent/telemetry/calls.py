@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Token
-from functools import cache
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -202,7 +202,7 @@ class ModelSpan(_CallSpan):
         }
 
 
-@cache  # a worker has one
+@lru_cache(maxsize=16)  # a worker has one
 def _model_facts(model: str) -> Attributes:
     return {
         "gen_ai.operation.name": "chat",
@@ -291,7 +291,7 @@ class ToolSpan(_CurrentSpan):
         return {**_tool_facts(self._name), "gen_ai.tool.call.id": self._call_id}
 
 
-@cache  # a worker has as many as it has tools
+@lru_cache(maxsize=64)  # a worker has as many as it has tools
 def _tool_facts(name: str) -> Attributes:
     return {
         "gen_ai.operation.name": "execute_tool",

@@ -24,6 +24,7 @@ SHORT_CUTS = {
     (service._Client, "_build_request"),
     (service._Client, "_send_request"),
     (service._Client, "_process_response"),
+    (service._Client, "_prepare_request"),
 }
 
 
