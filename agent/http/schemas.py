@@ -34,7 +34,8 @@ class ChatRequest(BaseModel):
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
+    # Built when first used: a chat's answer needs half of them.
+    model_config = ConfigDict(from_attributes=True, defer_build=True)
 
 
 class TextOutputSchema(_Answer):

@@ -18,7 +18,12 @@ UNUSED = {
     "jinja2": ("BaseLoader", "TemplateError"),
     "jinja2.sandbox": ("ImmutableSandboxedEnvironment",),
     "numpy": ("array", "ndarray"),
+    "openai.lib.bedrock": ("AsyncBedrockOpenAI", "BedrockOpenAI"),
     "pybars": ("Compiler", "PybarsError"),
+    "semantic_kernel.functions.kernel_function_from_prompt": ("KernelFunctionFromPrompt",),
+    "semantic_kernel.prompt_template.handlebars_prompt_template": ("HandlebarsPromptTemplate",),
+    "semantic_kernel.prompt_template.jinja2_prompt_template": ("Jinja2PromptTemplate",),
+    "semantic_kernel.prompt_template.kernel_prompt_template": ("KernelPromptTemplate",),
     "yaml": (),
 }
 
