@@ -15,7 +15,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # As function_app.py and the worker do it; then what is loaded.
 FIRST_ANSWER = """
-import asyncio, json, sys
+import asyncio, gc, json, sys, threading
+
+collected_in = []
+gc.callbacks.append(lambda *_: collected_in.append(threading.current_thread().name))
+
 import function_app
 from starlette.requests import Request
 
@@ -25,7 +29,8 @@ async def answer():
     dispatch = await asyncio.wrap_future(function_app._dispatch)
     answered = await dispatch("chat", Request(scope, asyncio.Event().wait), sign_in_required=False)
     modules = sorted(sys.modules)
-    print(json.dumps([json.loads(answered.body)["output"], modules]))
+    body = json.loads(answered.body)
+    print(json.dumps([body["output"], modules, sorted({*collected_in}), gc.isenabled()]))
 
 asyncio.run(answer())
 """
@@ -42,7 +47,7 @@ async def test_the_first_answer_loads_nothing_that_it_does_not_need(azure: Share
             text=True,
             check=True,
         )
-    output, modules = json.loads(finished.stdout)
+    output, modules, collected_in, collects = json.loads(finished.stdout)
     assert output == "Two."
     assert "agent.http.chat" in modules
     unused = (
@@ -58,3 +63,6 @@ async def test_the_first_answer_loads_nothing_that_it_does_not_need(azure: Share
         "semantic_kernel.template_engine",
     )
     assert [name for name in modules if name.startswith(unused)] == []
+    # Collections would walk all that is imported, which stays.
+    assert "import-agent_0" not in collected_in
+    assert collects
