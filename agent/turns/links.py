@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import unquote
 
 _WORD: Final = "sandbox:"
+_LETTERS: Final = frozenset(_WORD + _WORD.upper())
 _SCHEME: Final = re.compile(_WORD, re.IGNORECASE | re.ASCII)
 # A prose colon is no link: a slash or the folder follows.
 _BEGINNING: Final = re.compile(
@@ -109,5 +110,7 @@ class SandboxLinks:
 
 def _begun_at_the_end(text: str) -> int:
     """How many characters at the end of the text may be the beginning of the scheme."""
+    if text[-1:] not in _LETTERS:
+        return 0
     low = text[1 - len(_WORD) :].lower()
     return next((n for n in range(len(_WORD) - 1, 0, -1) if low.endswith(_WORD[:n])), 0)
