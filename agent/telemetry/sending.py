@@ -65,6 +65,17 @@ class _Spans(SpanExporter):
         self._exporter.shutdown()
 
 
+class _Batches(BatchSpanProcessor):
+    def __init__(self, exporter: SpanExporter, reach: _Reach) -> None:
+        super().__init__(_Spans(exporter, reach))
+        # What Azure Monitor's makes of a span that has ended.
+        self._prepared = getattr(exporter, "prepared", None)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Called by the SDK."""
+        super().on_end(self._prepared(span) if self._prepared else span)
+
+
 class _Metrics(MetricExporter):
     def __init__(self, exporter: MetricExporter, reach: _Reach) -> None:
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
@@ -118,13 +129,13 @@ class _Sending:
 
     def __init__(
         self,
-        spans: Sequence[SpanExporter],
+        processors: Sequence[SpanProcessor],
         metrics: Sequence[MetricExporter],
         resource: Resource,
         *,
         exemplars: bool,
     ) -> None:
-        self.processors: Sequence[SpanProcessor] = [BatchSpanProcessor(each) for each in spans]
+        self.processors = processors
         sums = _Sums()
         self._meters = MeterProvider(
             [PeriodicExportingMetricReader(each) for each in metrics],
@@ -173,7 +184,7 @@ def open_sending(destinations: Destinations, resource: Resource) -> _Sending:
         opened.append((*import_module(_OTLP).open_exporters(), "the OTLP endpoint"))
     reached = [(spans, metrics, _Reach(name)) for spans, metrics, name in opened]
     return _Sending(
-        [_Spans(spans, reach) for spans, _, reach in reached],
+        [_Batches(spans, reach) for spans, _, reach in reached],
         [_Metrics(metrics, reach) for _, metrics, reach in reached],
         resource,
         # Application Insights takes none.

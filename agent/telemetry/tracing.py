@@ -7,8 +7,8 @@ samplers of OTEL_TRACES_SAMPLER have it.
 """
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
@@ -33,7 +33,13 @@ _ATTRIBUTES_MAX: Final = 64
 
 
 class Span(ReadableSpan):
-    """See agent.telemetry.recording.Span; read only when it has ended."""
+    """See agent.telemetry.recording.Span; read only when it has ended.
+
+    Attributes:
+        facts: what it says, once it has ended; SDK's `attributes` makes a view each time.
+    """
+
+    facts: Mapping[str, Any]
 
     def __init__(
         self,
@@ -63,7 +69,7 @@ class Span(ReadableSpan):
     def end(self, attributes: BoundedAttributes | dict[str, Attribute], *, failed: bool) -> None:
         """It has ended, now."""
         self.said = None
-        self._attributes = attributes
+        self._attributes = self.facts = attributes
         self._end_time = time.time_ns()
         if failed:
             self._status = _FAILED
