@@ -40,9 +40,12 @@ async def cancel_on_disconnect[T](receive: Receive, work: Coroutine[None, None, 
         return await work
     except asyncio.CancelledError:
         # As asyncio.timeout tells its own cancellation from another one.
-        if is_gone and task.uncancel() <= cancelled_before:
+        if is_gone and task.cancelling() <= cancelled_before + 1:
             raise DisconnectedError from None
         raise
     finally:
+        if is_gone:
+            # Also where the work ended without it: it would hit whatever is awaited next.
+            task.uncancel()
         watching.cancel()
         await asyncio.wait({watching})

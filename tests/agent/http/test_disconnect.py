@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from starlette.types import Message
@@ -65,6 +65,59 @@ async def test_a_hang_up_ends_the_work_before_it_is_told() -> None:
     with no_task_left(), pytest.raises(DisconnectedError):
         await cancel_on_disconnect(caller.receive, work())
     assert ended.is_set()
+
+
+async def test_work_that_never_waits_ends_though_its_caller_is_gone_already() -> None:
+    caller = Caller()
+    caller.hung_up.set()
+
+    async def work() -> int:
+        return 42
+
+    with no_task_left():
+        assert await cancel_on_disconnect(caller.receive, work()) == 42
+        await asyncio.sleep(0)  # no cancellation is left for it
+
+
+async def test_an_error_of_work_that_never_waits_comes_through_though_its_caller_is_gone() -> None:
+    caller = Caller()
+    caller.hung_up.set()
+
+    async def work() -> None:
+        raise LookupError
+
+    with no_task_left(), pytest.raises(LookupError):
+        await cancel_on_disconnect(caller.receive, work())
+
+
+async def test_work_that_passes_its_cancellation_not_on_leaves_its_task_as_it_was() -> None:
+    caller, task = Caller(), asyncio.current_task()
+
+    async def work() -> int:
+        caller.hung_up.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return 42
+
+    with no_task_left():
+        assert await cancel_on_disconnect(caller.receive, work()) == 42
+    assert task
+    assert task.cancelling() == 0
+
+
+async def test_who_cancels_the_work_of_a_caller_that_hangs_up_is_told_of_a_cancellation() -> None:
+    caller = Caller()
+
+    async def work() -> None:
+        await cancel_on_disconnect(caller.receive, asyncio.Event().wait())
+
+    with no_task_left():
+        working = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        caller.hung_up.set()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
 
 
 async def test_a_turn_closed_between_two_words_closes_the_models_stream(
