@@ -100,6 +100,7 @@ def test_all_names_are_listed(run_python: RunPython) -> None:
         "Apple",
         "Seed",
         "Pear",
+        "annotations",
         "apple",
         "inner",
     }
@@ -112,9 +113,47 @@ def test_a_star_takes_what_is_public(run_python: RunPython) -> None:
     assert told == "<class 'shop.apple.Apple'> <class 'shop.inner.pear.Pear'> False"
 
 
-def test_a_package_that_does_more_is_executed(run_python: RunPython) -> None:
-    told = run_python("with lazy_reexports('shop'): import shop.busy\nprint(shop.busy.Apple)")
-    assert told == "<class 'shop.apple.Apple'>"
+def test_constants_and_second_names_are_no_work(run_python: RunPython, tmp_path: Path) -> None:
+    (tmp_path / "shop/plain").mkdir()
+    (tmp_path / "shop/plain/__init__.py").write_text(
+        '"""Plain."""\nfrom shop.apple import Apple\nFruit = Apple\n'
+        '__version__ = "1.0"\nlong = f"{__version__}-rc"\n'
+    )
+    told = run_python(
+        "with lazy_reexports('shop'): import shop.plain as plain\n"
+        "print(plain.__doc__, plain.long, loaded(), plain.Fruit is plain.Apple)"
+    )
+    assert told == "Plain. 1.0-rc ['shop', 'shop.plain'] True"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "made = Apple()",
+        "Apple.color = 'red'",
+        "text = f'{Apple}'",
+        "table = {'apple': Apple}",
+        "if Apple: made = 1",
+        "if Apple == 1: made = 1",
+        "if Apple in (1,): made = 1",
+        "red: Apple = 1",
+        "def made(): return Apple",
+        "class Red(Apple): pass",
+        "size = len('x')",
+        "import sys",
+        "from sys import *",
+        "from .. import inner",
+        "try: from .none import none\nexcept ImportError: none = 1",
+    ],
+)
+def test_a_package_that_does_more_is_executed(
+    run_python: RunPython, tmp_path: Path, more: str
+) -> None:
+    (tmp_path / "shop/busy/__init__.py").write_text(f"from shop.apple import Apple\n{more}\n")
+    told = run_python(
+        "with lazy_reexports('shop'): import shop.busy\nprint('Apple' in vars(shop.busy))"
+    )
+    assert told == "True"
 
 
 def test_a_name_that_is_also_a_submodule_stays_what_it_is(run_python: RunPython) -> None:
