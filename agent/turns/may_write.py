@@ -23,16 +23,17 @@ _HARMLESS: Final = frozenset(
 )
 _IMPORTS: Final = re.compile(r"(?:^|[;:])[ \t]*(?:from[ \t]+([\w.]+)|import[ \t]+([^;\n]+))", re.M)
 _WORD: Final = re.compile(r"\w+")
-_COMMAND: Final = re.compile(r"^[ \t]*[%!?]", re.M)
+# IPython's own, also where its output gets a name: `names = !ls`.
+_COMMAND: Final = re.compile(r"^(?:[^\n()=]*=)?[ \t]*[%!?]", re.M)
 _FILE_NAME: Final = re.compile(r"""['"][^'"\n]*\.[a-z]\w{0,7}['"]""")
 # In lower case, as all that follows. The backslash at a line's end may be inside of an import.
 _WRITING_PARTS: Final = (
-    *("/mnt", "__", "\\\n", "save", "writ", "file", "path", "memmap", "hdfstore"),
+    *("/mnt", "__", "\\\n", "save", "writ", "file", "path", "memmap", "hdfstore", "pdfpages"),
 )
 _WRITING_WORDS: Final = frozenset(
     {
         *("builtins", "compile", "dump", "eval", "exec", "get_ipython", "getattr", "globals"),
-        *("io", "locals", "open", "preview", "vars"),
+        *("io", "locals", "memory", "open", "os", "preview", "vars"),
     }
 )
 _WRITING_BEGINNINGS: Final = ("dump_", "fetch_", "to_")

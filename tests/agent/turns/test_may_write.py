@@ -15,6 +15,7 @@ from agent.turns.may_write import may_use_files, may_write
         "from sympy import symbols, solve\nx = symbols('x')\nsolve(x ** 2 - 2)",
         "from datetime import date; import calendar\nprint(f'{date.today():%Y} {1.5:.2f}')",
         "df.copy().to_numpy()",
+        "x %= 3\nplt.plot(a, b,\n    label='AUC = %.2f' % area)\ndf.memory_usage()",
     ],
 )
 def test_code_that_evidently_writes_nothing(code: str) -> None:
@@ -39,6 +40,9 @@ def test_code_that_evidently_writes_nothing(code: str) -> None:
         "%cd /tmp",
         "!touch a",
         "  !touch a",
+        "names = !touch a",
+        "out, d['errors'] = !cp a b",
+        "x = %sx touch a",
         "from reportlab.platypus import SimpleDocTemplate",
         "getattr(x, y)()",
         "x.__class__",
@@ -52,6 +56,9 @@ def test_code_that_evidently_writes_nothing(code: str) -> None:
         "from\tos\timport *",
         "from . import a",
         "df.to_dictionary_of_sheets(a)",
+        "with PdfPages(name) as pages:\n    pass",
+        "Pipeline(steps, memory=folder)",
+        "import matplotlib\nmatplotlib.os.mkdir(name)",
     ],
 )
 def test_code_that_may_write(code: str) -> None:
