@@ -43,7 +43,7 @@ class _CallSpan(Work):
 
     def __init__(self, name: str, kind: SpanKind) -> None:
         work = doing.get()
-        super().__init__(work.spent if work else None)
+        self.spent = work.spent if work else None
         self.took_s = 0.0
         self.span = recording.begin(name, kind)
         self._error_type = ""
@@ -64,11 +64,13 @@ class _CallSpan(Work):
         if self.span is None:
             return
         error_type = self._error_type if error is None else _error_type(error)
-        of_error: dict[str, Attribute] = {"error.type": error_type} if error_type else {}
+        of_error: Attributes = {"error.type": error_type} if error_type else {}
         self._measure(of_error)
         if self.span.said is not None:
-            # What was said later counts.
-            self.span.said = self._attributes() | of_error | self.span.said
+            attributes = self._attributes()
+            attributes.update(self.span.said)  # what was said later counts
+            attributes.update(of_error)
+            self.span.said = attributes
         recording.end(self.span, failed=bool(error_type) and error_type != ABANDONED)
 
     def failed(self, error_type: str) -> None:
@@ -247,20 +249,34 @@ def annotate_streaming() -> None:
 class ToolSpan(_CurrentSpan):
     """A call of a tool: span `execute_tool {name}`; it is current in the block.
 
-    So it is for OpenTelemetry: what a tool of the app's owner records by itself hangs on it.
-
     Args:
         name: of a tool that there is: the model may make up others, and of a metric they would be
             values without bound.
         call_id: by which the model knows it.
     """
 
-    _attached: Token[Context] | None = None
-
     def __init__(self, name: str, call_id: str) -> None:
         super().__init__(f"execute_tool {name}", SpanKind.INTERNAL)
         self._name = name
         self._call_id = call_id
+
+    def _add_to(self, spent: Spent) -> None:
+        spent.tool_calls += 1
+
+    def _measure(self, error: Attributes) -> None:
+        facts = _tool_facts(self._name)
+        recording.measure(
+            metrics.TOOL_DURATION, self.took_s, {**facts, **error} if error else facts
+        )
+
+    def _attributes(self) -> dict[str, Attribute]:
+        return {**_tool_facts(self._name), "gen_ai.tool.call.id": self._call_id}
+
+
+class OwnToolSpan(ToolSpan):
+    """A call of a tool of the app's owner; what the tool records by itself hangs on it."""
+
+    _attached: Token[Context] | None = None
 
     def __enter__(self) -> Self:
         if self.span is not None:
@@ -277,18 +293,6 @@ class ToolSpan(_CurrentSpan):
         if self._attached is not None:
             context.detach(self._attached)
         super().__exit__(kind, error, traceback)
-
-    def _add_to(self, spent: Spent) -> None:
-        spent.tool_calls += 1
-
-    def _measure(self, error: Attributes) -> None:
-        facts = _tool_facts(self._name)
-        recording.measure(
-            metrics.TOOL_DURATION, self.took_s, {**facts, **error} if error else facts
-        )
-
-    def _attributes(self) -> dict[str, Attribute]:
-        return {**_tool_facts(self._name), "gen_ai.tool.call.id": self._call_id}
 
 
 @lru_cache(maxsize=64)  # a worker has as many as it has tools

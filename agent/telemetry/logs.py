@@ -45,6 +45,8 @@ def log_content(kind: Content, text: str) -> None:
         kind: of the text.
         text: cut at 4,000 characters.
     """
+    if _content_logger.disabled and not takes_content():
+        return
     text = text[:_MAX_CHARS]
     _content_logger.info("%s: %s", kind, text)
     if takes_content():

@@ -6,7 +6,7 @@ tracer of its own and no global provider: what is exported was written in this p
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from opentelemetry import context, trace
@@ -70,7 +70,7 @@ class Recording:
     content: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Spent:
     """What a turn did and how long its parts took.
 
@@ -89,7 +89,6 @@ class Spent:
     tool_calls: int = 0
 
 
-@dataclass(slots=True, eq=False)
 class Work:
     """What is being done: a turn, or a call of it.
 
@@ -98,8 +97,8 @@ class Work:
         span: of the work, on which the spans of its parts hang; None where nothing is recorded.
     """
 
-    spent: Spent | None = None
-    span: Span | None = field(default=None, init=False)
+    spent: Spent | None
+    span: Span | None
 
     def say(self, name: str, value: Attribute) -> None:
         """Put an attribute on its span."""

@@ -58,8 +58,8 @@ class TurnTelemetry(Work):
     """What one turn did and how long its parts took; made while its request is being answered."""
 
     def __init__(self) -> None:
-        self._spent = Spent()
-        super().__init__(self._spent)
+        self.spent = self._spent = Spent()
+        self.span = None
         self._operation_id = _operation_id.get()
         self._parent = recording.request_parent()
         self._began_s: float | None = None

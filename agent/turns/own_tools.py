@@ -10,7 +10,7 @@ from agent.events import Event, ToolFinished, ToolStarted, ToolUse, TurnWarning
 from agent.model.tool_calls import ToolRequest
 from agent.model.wire import whole_characters
 from agent.telemetry import log_content
-from agent.telemetry.calls import ToolSpan
+from agent.telemetry.calls import OwnToolSpan
 from agent.text import shortened
 from agent.toolkit.authoring import FILES_MAX, FILES_MAX_BYTES, ToolFile
 from agent.toolkit.tool import OwnTool, Returned
@@ -75,7 +75,7 @@ class OwnTools:
         arguments = json.loads(request.arguments)
         self._emit(ToolStarted(call_id, request.name, arguments))
         began_s = time.monotonic()
-        with ToolSpan(request.name, request.id) as span:
+        with OwnToolSpan(request.name, request.id) as span:
             log_content("arguments", request.arguments)
             # Until the session has the files: the worker's memory holds them.
             async with tool.place(self._end_of(tool)) as has_place:

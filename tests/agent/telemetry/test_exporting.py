@@ -162,6 +162,7 @@ async def test_a_collector_gets_spans_and_metrics(
         await until(lambda: collector.spans == [TURN])
         await asyncio.to_thread(exporting.stop)
     assert metrics.TURNS in collector.metrics
+    assert set(collector.metrics) <= set(metrics.METRICS)
     assert collector.services == {"named-by-the-operator"}
 
 

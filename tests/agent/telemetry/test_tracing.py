@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -155,14 +154,3 @@ def test_what_is_said_after_the_end_is_on_no_span() -> None:
     (span,) = taken.spans
     assert span.attributes
     assert "late" not in span.attributes
-
-
-def test_what_a_tool_records_by_itself_hangs_on_its_call() -> None:
-    with recorded() as taken:
-        turn = TurnTelemetry()
-        turn.begin()
-        with turn.current(), ToolSpan("weather", "call-1"):
-            current = trace.get_current_span().get_span_context()
-        assert trace.get_current_span().get_span_context() != current
-        turn.end()
-    assert taken.named("execute_tool weather")[0].context == current

@@ -15,6 +15,7 @@ from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, CallTools, ChatRequest, Say, Step
 from tests.agent.toolkit.conftest import SAMPLES, WriteTools
 from tests.conftest import SharedAzure
+from tests.support.telemetry import recorded
 from tests.support.turns import CollectedTurn, collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -296,3 +297,27 @@ async def test_without_a_session_pool_tools_work_and_their_files_are_left_out(
     assert "a.csv (1 bytes) was left out: the app has no session pool." in told.results[1]
     codes = [warning.code for warning in told.turn.finished.warnings]
     assert codes == ["CodeInterpreterNotConfigured", "FileNotShown"]
+
+
+TRACED = '''
+from agent.toolkit.authoring import kernel_function
+from opentelemetry import trace
+
+@kernel_function
+async def trace_it() -> str:
+    """Where a span of the tool's own would hang."""
+    return format(trace.get_current_span().get_span_context().span_id, "x")
+'''
+
+
+async def test_what_a_tool_records_by_itself_hangs_on_its_call(
+    azure: SharedAzure, write_tools: WriteTools, identity_endpoint: None
+) -> None:
+    known = {name.lower(): value for name, value in azure.stack.app_settings.items()}
+    settings = Settings.model_validate(known)
+    with recorded() as taken:
+        async with Runtime(settings, tools=write_tools(traced=TRACED)) as runtime:
+            told = await call(azure, runtime, CallTool(name="trace_it", arguments={}))
+    (span,) = taken.named("execute_tool trace_it")
+    assert span.context
+    assert told.results == [f"{span.context.span_id:x}"]
