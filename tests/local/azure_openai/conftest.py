@@ -55,7 +55,8 @@ def connect(identity: ManagedIdentity) -> Connect:
         headers = {"authorization": f"Bearer {identity.mint(AUDIENCE)}"}
         async with (
             serve(service.app) as url,
-            httpx2.AsyncClient(base_url=url, headers=headers, timeout=10) as client,
+            # Plain http needs no certificates, which take long to load.
+            httpx2.AsyncClient(base_url=url, headers=headers, timeout=10, verify=False) as client,
         ):
             yield client
 

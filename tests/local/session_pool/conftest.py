@@ -1,6 +1,7 @@
 """Pools to test: one that most tests share, and ones of their own for those that must."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -16,13 +17,18 @@ from tests.support.pool_client import AUDIENCE, PoolClient
 type OpenPool = Callable[[PoolOptions], AbstractAsyncContextManager[PoolClient]]
 
 
+# Its key takes longer to make than a pool.
+_identity = functools.cache(ManagedIdentity)
+
+
 @contextlib.asynccontextmanager
 async def _open(options: PoolOptions) -> AsyncIterator[PoolClient]:
-    identity = ManagedIdentity()
+    identity = _identity()
     async with (
         SessionPool(identity.verifier(AUDIENCE), options) as pool,
         serve(pool.app) as base_url,
-        httpx2.AsyncClient(base_url=base_url, timeout=60) as http,
+        # Plain http needs no certificates, which take long to load.
+        httpx2.AsyncClient(base_url=base_url, timeout=60, verify=False) as http,
     ):
         yield PoolClient(pool, http, identity)
 
