@@ -19,6 +19,7 @@ RUN = [sys.executable, "-m", "tests.local.session_pool.sandbox.attacks.run"]
 AS_ROOT, AS_ORDINARY, PLAIN = "as root", "as an ordinary user", "as an ordinary user, plain"
 
 
+@functools.cache
 def report(who: str) -> dict[str, Any]:
     """What won."""
     result = _run(who)

@@ -439,7 +439,7 @@ ATTACKS = (
     ),
     Attack(
         "make more files than its limit",
-        "import os\npath = target['disk'] if os.path.isdir(target['disk']) else '/mnt/data'\n"
+        "import os\npath = target['many'] if os.path.isdir(target['many']) else '/mnt/data'\n"
         "path += '/many'\nos.mkdir(path)\nmade = 0\n"
         "file = os.open(f'{path}/0', os.O_CREAT | os.O_WRONLY)\n"
         "try:\n"
