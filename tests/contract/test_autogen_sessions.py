@@ -14,7 +14,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the executor gave for each operation."""
-    async with served_pool(PoolOptions(strict=True), tmp_path_factory.mktemp("tls")) as served:
+    options = PoolOptions(strict=True, preload=())
+    async with served_pool(options, tmp_path_factory.mktemp("tls")) as served:
         return await run_driver("autogen_sessions", served)
 
 

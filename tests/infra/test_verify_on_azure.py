@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from local.defaults import SESSION_POOL_AUDIENCES
+from local.session_pool import PoolOptions
 from local.stack import LocalStack
 from tests.support import PROJECT
 
@@ -62,7 +63,7 @@ async def test_local_pool_answers_each_question_as_the_page_expects_of_azure() -
         pytest.skip(f"the commands of the page need {', '.join(missing)}")
     _, _, definitions = FUNCTIONS.partition("\n")  # without the line that asks Azure for a token
 
-    async with LocalStack() as azure:
+    async with LocalStack(pool=PoolOptions(preload=())) as azure:
         setting = (
             f"token={azure.identity.mint(SESSION_POOL_AUDIENCES[0])}\n"
             f"POOL_MANAGEMENT_ENDPOINT={azure.app_settings['POOL_MANAGEMENT_ENDPOINT']}\n"

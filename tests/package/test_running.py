@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from local.session_pool import PoolOptions
 from local.stack import LocalStack
 from tests.package.building import SITE_PACKAGES
 from tests.support.functions_host import host_process
@@ -25,7 +26,7 @@ def sizes(package: Path, app_dir: Path) -> tuple[float, float]:
 async def test_package_answers_a_question(
     app_dir: Path, sizes: tuple[float, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with LocalStack() as azure:
+    async with LocalStack(pool=PoolOptions(preload=())) as azure:
         started_s = time.monotonic()
         environment = {**azure.app_settings, "PYTHONPATH": str(app_dir / SITE_PACKAGES)}
         with host_process(app_dir, environment=environment) as host:
