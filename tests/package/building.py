@@ -20,7 +20,7 @@ def build_package(project: Path, folder: Path) -> Path:
     for file in files_sent(project, FuncIgnore.read(project).as_gitignore):
         (tree / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(project / file, tree / file)
-    packages = python_packages("package", tree / "requirements.txt")
+    packages = python_packages("package", tree / "requirements.txt", compiled=True)
     package = folder / "package.zip"
     with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for path in sorted(tree.rglob("*")):

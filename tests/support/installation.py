@@ -40,10 +40,14 @@ def installed(name: str, sources: Sequence[Path], install: Callable[[Path], None
     return folder
 
 
-def python_packages(name: str, requirements: Path) -> Path:
+def python_packages(name: str, requirements: Path, *, compiled: bool = False) -> Path:
     """Return a folder with the packages of a requirements file, which names all of them.
 
-    They are compiled as Azure's remote build compiles them: valid by their contents, not by time.
+    Args:
+        name: of the folder.
+        requirements: the file.
+        compiled: as Azure's remote build compiles them: all, valid by their contents, not by time.
+            Otherwise Python compiles what it imports, a small part of most packages.
     """
 
     def install(folder: Path) -> None:
@@ -51,9 +55,12 @@ def python_packages(name: str, requirements: Path) -> Path:
         installer: list[str | Path] = [sys.executable, "-m", "pip", "install"]
         attempts: list[list[str]] = [[]]
         if uv.exists():
-            installer = [uv, "pip", "install", "--compile-bytecode", "--python", sys.executable]
+            installer = [uv, "pip", "install", "--python", sys.executable]
+            installer += ["--compile-bytecode"] if compiled else []
             # What .venv was installed from is still at hand; only if it is not is the index asked.
             attempts = [["--offline"], []]
+        else:
+            installer += [] if compiled else ["--no-compile"]
         command = [
             *["/usr/bin/env", "PYC_INVALIDATION_MODE=CHECKED_HASH", "SOURCE_DATE_EPOCH=315532800"],
             *[*installer, "--quiet", "--no-deps", "--target", folder, "-r", requirements],
