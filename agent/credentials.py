@@ -22,6 +22,7 @@ from agent.telemetry.calls import token_span
 # named in the annotations of a module that every credential imports.
 with (
     deferred_imports("cryptography.x509"),
+    lazy_reexports("azure.identity"),
     lazy_reexports("msal"),
     unread_annotations("azure.identity._internal.msal_managed_identity_client"),
 ):

@@ -54,6 +54,7 @@ async def test_the_first_answer_loads_nothing_that_it_does_not_need(azure: Share
         "agent.http.openai",
         "agent.http.openapi",
         "agent.http.page",
+        "azure.identity.aio._credentials.on_behalf_of",
         "ctypes",
         "cryptography.x509.",
         "httpcore2",
