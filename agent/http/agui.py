@@ -63,7 +63,7 @@ from agent.events import (
     TurnFailed,
     TurnFinished,
 )
-from agent.http.bodies import HISTORY_MAX_BYTES, check_history, check_length, read_json
+from agent.http.bodies import HISTORY_MAX_BYTES, check_history, check_length, read_json, validated
 from agent.http.dispatch import Route
 from agent.http.event_stream import EventStream
 from agent.http.pictures import Found, fetched, line_of, of_history, of_question, picture_at
@@ -169,7 +169,7 @@ def read_run(body: bytes | bytearray, max_chars: int) -> Run:
         PayloadTooLargeError: the question is too long.
     """
     try:
-        run = RunAgentInput.model_validate_json(body)
+        run = validated(RunAgentInput, body)
     except ValidationError as error:
         raise invalid(error) from None
     if run.tools:

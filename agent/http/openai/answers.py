@@ -24,7 +24,7 @@ from agent.errors import (
 )
 from agent.events import Event, File, FileCreated, TextDelta, TurnFailed, TurnFinished
 from agent.events import FinishReason as TurnFinishReason
-from agent.http.bodies import check_history, check_length
+from agent.http.bodies import check_history, check_length, validated
 from agent.http.openai.schemas import (
     OTHER_PARTS,
     UNSUPPORTED,
@@ -80,7 +80,7 @@ def read_completion(body: bytes | bytearray) -> CompletionRequest:
         InvalidRequestError: it is no such request, or asks for what the agent does not do.
     """
     try:
-        return CompletionRequest.model_validate_json(body)
+        return validated(CompletionRequest, body)
     except ValidationError as error:
         raise _refusal(error) from None
 

@@ -1,5 +1,7 @@
 """The short cuts through openai and Semantic Kernel: the libraries must still take them."""
 
+import asyncio
+import json
 from collections import Counter
 from typing import Any
 
@@ -125,3 +127,16 @@ async def test_a_call_whose_token_was_refused_is_sent_once_more() -> None:
     # The next one has the new token, and no third one is asked for.
     assert (await client.complete(b'{"messages":[]}')).status_code == 200
     assert sent == {"Bearer 0": 1, "Bearer 1": 2}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 20])
+async def test_a_long_request_is_written_whole_while_others_go_on(count: int) -> None:
+    said = {"role": "assistant", "content": "Größe 🙂 " * 100_000}
+    request = {"messages": [said] * count, "stream": True, "model": "m"}
+    writing = asyncio.create_task(service._written(request))
+    turns = 0
+    while not writing.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert json.loads(writing.result()) == request
+    assert turns >= count
