@@ -22,6 +22,7 @@ from agent.errors import (
     ConversationBusyError,
     ConversationNotFoundError,
     ConversationUnreadableError,
+    FileNotStoredError,
     HoldLostError,
     IdentityError,
     StoreAccessError,
@@ -182,7 +183,8 @@ async def test_a_turn_does_not_wait_for_a_renewal_that_hangs(
         assert held.conversation.turn_count == (ends == "with a turn")
 
 
-async def test_a_deletion_whose_answer_got_lost_is_done(container: Container) -> None:
+def losing_first_deletions() -> ClientMiddlewareType:
+    """The answer to the first deletion of each blob gets lost."""
     seen: set[str] = set()
 
     def first_of_each(method: str, url: str) -> bool:
@@ -191,13 +193,28 @@ async def test_a_deletion_whose_answer_got_lost_is_done(container: Container) ->
             seen.add(url)
         return is_first
 
-    store = BlobStore(container.open(losing_answers(first_of_each)))
+    return losing_answers(first_of_each)
+
+
+async def test_a_deletion_whose_answer_got_lost_is_done(container: Container) -> None:
+    store = BlobStore(container.open(losing_first_deletions()))
     conversation = await new_conversation(store)
     name = f"{ALICE.folder}/{conversation.id}/files/{stored_name('a.txt')}"
     await container.sdk.upload_blob(name, b"1")
     await store.delete(ALICE, conversation.id)
     with pytest.raises(ConversationNotFoundError):
         await store.delete(ALICE, conversation.id)
+
+
+async def test_the_deletion_of_a_file_whose_answer_got_lost_is_done(container: Container) -> None:
+    store = BlobStore(container.open(losing_first_deletions()))
+    conversation = await new_conversation(store)
+    name = f"{ALICE.folder}/{conversation.id}/files/{stored_name('a.txt')}"
+    await container.sdk.upload_blob(name, b"1")
+    await store.delete_file(ALICE, conversation.id, "a.txt")
+    assert await store.list_files(ALICE, conversation.id) == []
+    with pytest.raises(FileNotStoredError):
+        await store.delete_file(ALICE, conversation.id, "a.txt")
 
 
 async def test_of_many_who_come_at_once_one_goes_on_with_a_conversation(
