@@ -95,8 +95,8 @@ class Container:
 
     Each call raises a StoreError, or what its `missing` says where there is no such blob. What the
     service did not do (408, 429, 5xx, a connection that failed) is tried again, not before its
-    Retry-After. So a call may be done twice: what must not be has a condition. A deletion that finds
-    nothing the second time is done.
+    Retry-After. So a call may be done twice: what must not be has a condition. A deletion that
+    finds nothing the second time is done.
     """
 
     def __init__(
