@@ -95,8 +95,7 @@ class Container:
 
     Each call raises a StoreError, or what its `missing` says where there is no such blob. What the
     service did not do (408, 429, 5xx, a connection that failed) is tried again, not before its
-    Retry-After. So a call may be done twice: what must not be has a condition. A deletion that
-    finds nothing the second time is done.
+    Retry-After. So a call may be done twice: what must not be has a condition.
     """
 
     def __init__(
@@ -154,7 +153,6 @@ class Container:
         url = URL(f"{self._url}{path}{f'?{query}' if query else ''}", encoded=True)
         template = "/{container}/{blob}" if blob else "/{container}"
         template += f"?comp={operation}" if operation else ""
-        may_be_done = False
         try:
             async with asyncio.timeout(OPERATION_TIMEOUT_S) as limit:
                 for attempt in itertools.count(1):
@@ -181,14 +179,11 @@ class Container:
                         no_use = reply.status not in _TRY_AGAIN or attempt == ATTEMPTS
                         if no_use or pause_s >= left_s:
                             break
-                    may_be_done = True
                     count_retry("store")
                     await asyncio.sleep(pause_s)
         except TimeoutError as error:
             raise _unreachable() from error
         if 200 <= reply.status < 300 or {reply.status, reply.code} & set(accepts):
-            return reply
-        if method == "DELETE" and may_be_done and reply.code == "BlobNotFound":
             return reply
         raise error_of(reply.status, reply.code, missing, _retry_after_s(reply))
 

@@ -334,8 +334,11 @@ class BlobStore:
     async def delete_file(self, owner: Owner, conversation_id: str, name: str) -> None:
         """See ConversationStore."""
         name = checked_name(name)
+        path = self._file(owner, conversation_id, name)
         async with self._file_call(owner, conversation_id):
-            path = self._file(owner, conversation_id, name)
+            await self._container.request("HEAD", path, missing=file_not_stored())
+        # It was there: that it is not is our own doing, whose answer was lost.
+        with contextlib.suppress(FileNotStoredError):
             await self._container.request("DELETE", path, missing=file_not_stored())
 
     async def _read_or_make_key(self) -> bytes:
