@@ -7,6 +7,7 @@ keep `error.type`, which the library leaves out of a span, and know a model call
 https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,7 +15,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from agent.telemetry.tracing import Span
 
@@ -62,13 +63,21 @@ class Items:
             f'"duration":"{_duration(ended_ns - began_ns)}",'
             f'"resultCode":"{facts.get("http.response.status_code", 0)}",'
             f'"success":{"true" if span.status.is_ok else "false"},"properties":'
-        ).encode() + b"%b}}}" % to_json(_properties(facts))
+        ).encode() + b"%b}}}" % _written(_properties(facts))
 
 
 def _properties(facts: Mapping[str, Any]) -> dict[str, str]:
     if "server.address" in facts:
         facts = {name: facts[name] for name in facts if name not in _ELSEWHERE}
     return {name: v if isinstance(v, str) else _text(v) for name, v in facts.items()}
+
+
+def _written(texts: Mapping[str, str]) -> bytes:
+    try:
+        return to_json(texts)
+    except PydanticSerializationError:
+        # Half a character: a model may write one, or a text was cut within it.
+        return json.dumps(texts).encode()
 
 
 def _text(value: object) -> str:

@@ -68,12 +68,16 @@ class _Spans(SpanExporter):
 class _Batches(BatchSpanProcessor):
     def __init__(self, exporter: SpanExporter, reach: _Reach) -> None:
         super().__init__(_Spans(exporter, reach))
+        self._reach = reach
         # What Azure Monitor's makes of a span that has ended.
         self._prepared = getattr(exporter, "prepared", None)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Called by the SDK."""
-        super().on_end(self._prepared(span) if self._prepared else span)
+        """Take a span that has ended; no turn fails for it."""
+        try:
+            super().on_end(self._prepared(span) if self._prepared else span)
+        except Exception:
+            self._reach.tell(succeeded=False)
 
 
 class _Metrics(MetricExporter):

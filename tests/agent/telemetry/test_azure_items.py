@@ -135,3 +135,11 @@ def test_an_item_is_a_thirtieth_of_the_librarys_work(exporter: SpanExporter) -> 
 
     library = calls(lambda span: json.dumps(exporter._span_to_envelope(span).as_dict()))
     assert calls(Items(INSTRUMENTATION_KEY, {}).item_of) < library / 30
+
+
+def test_half_a_character_is_written_too() -> None:
+    with recorded() as taken, ToolSpan("execute_python", "call-\ud83d"):
+        pass
+    (span,) = (span for span in taken.spans if isinstance(span, Span))
+    properties = item_of(span)["data"]["baseData"]["properties"]
+    assert properties["gen_ai.tool.call.id"] == "call-\ud83d"

@@ -240,6 +240,20 @@ async def test_an_exporter_that_does_not_get_through_is_one_line_in_the_log(
     ]
 
 
+async def test_a_span_that_cannot_be_written_costs_no_turn(
+    start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingestion, connection_string = monitor
+    # Half a character in a tag: the head of all items cannot be written.
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "half-\udc80")
+    exporting = start(connection_string=connection_string)
+    turn()
+    await asyncio.to_thread(exporting._open)
+    turn()
+    await asyncio.to_thread(exporting.stop)
+    assert TURN not in [item.name for item in ingestion.items]
+
+
 async def test_what_waits_is_bounded(identity_endpoint: None) -> None:
     exporting = Exporting(Destinations(otlp_endpoint="http://127.0.0.1:1"), open_after_s=60)
     for _ in range(WAITING_SPANS_MAX + 100):
