@@ -21,7 +21,7 @@ run: setup ## Start the agent and all it needs on this machine, ask it a questio
 test: ## Run all tests; COVERAGE=1 also counts the lines that they run, in all processes.
 	@local/setup.sh tests
 	@rm -rf .local/coverage && mkdir .local/coverage
-	@$(PYTHON_OF_VENV) $(if $(COVERAGE),-m coverage run )-m pytest -q -n $(WORKERS)
+	@tests/in_memory.sh $(PYTHON_OF_VENV) $(if $(COVERAGE),-m coverage run )-m pytest -q -n $(WORKERS)
 	@$(if $(COVERAGE),$(PYTHON_OF_VENV) -m tests.coverage_table)
 
 check: setup ## Lint, format and types.
