@@ -183,7 +183,7 @@ class Answer:
         elif number != self._choice:
             return  # one answer was asked for
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
-            self.finish_reason = reason
+            self.finish_reason = whole_characters(reason)
         if isinstance(delta := choice.get("delta"), dict):
             self._add_message(delta, streamed=True)
         elif isinstance(message := choice.get("message"), dict):
@@ -338,4 +338,4 @@ def answer_cut() -> ModelAnswerCutError:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return whole_characters(value) if isinstance(value, str) else ""

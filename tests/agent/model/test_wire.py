@@ -118,6 +118,16 @@ async def test_tokens_from_the_cache_and_of_reasoning_are_measured(
     assert [v for k, v in said.items() if k == "gen_ai.usage.reasoning.output_tokens"] == reasoned
 
 
+async def test_what_a_span_says_of_an_answer_can_be_sent(stack: Stack) -> None:
+    odd = {"id": "a\ud800", "model": "b\ud800"}
+    with recorded() as taken:
+        await turn_of(stack, whole(message("Hi"), "c\ud800", **odd), stream=False)
+    (span,) = [span for span in taken.spans if span.name.startswith("chat ")]
+    said = attributes_of(span)
+    names = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish_reasons")
+    assert [said[name] for name in names] == ["a\ufffd", "b\ufffd", ("c\ufffd",)]
+
+
 async def test_the_events_say_what_the_answer_says(stack: Stack) -> None:
     case = CASES["content: text beside a call, streamed"]
     turn = await turn_of(stack, case.wire, DONE, stream=True)
