@@ -10,7 +10,7 @@ from typing import Final
 from agent.conversations.records import Conversation
 
 # Of all histories together, as they are stored; in memory it is about twice that.
-REMEMBERED_BYTES: Final = 1024**2
+REMEMBERED_BYTES: Final = 512 * 1024
 # To read a longer history is a small part of what its turn costs.
 EACH_MAX_BYTES: Final = 64 * 1024
 _ELSEWHERE_MAX: Final = 1000
