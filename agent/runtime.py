@@ -197,9 +197,8 @@ class Runtime:
 
     async def _open(self, opening: AsyncExitStack) -> _Clients:
         settings = self._settings
-        # One TLS context for all connections: each takes 20 ms of CPU to make. It is Python's own:
-        # httpx2's comes with httpcore2, over which nothing is sent.
-        tls = ssl.create_default_context()
+        # One for all connections: each takes 20 ms of CPU to make.
+        tls = trusting_tls()
 
         def http_client() -> aiohttp.ClientSession:
             session = aiohttp.ClientSession(
@@ -298,6 +297,19 @@ class Runtime:
         # The event loop keeps only weak references to its tasks.
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def trusting_tls() -> ssl.SSLContext:
+    """A TLS context that trusts the authorities of this machine, or those of SSL_CERT_FILE.
+
+    It is Python's own: httpx2's comes with httpcore2, over which nothing is sent.
+    """
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not paths.cafile and not paths.capath:
+        # A small container has none, nor has Python from python.org on macOS.
+        context.load_verify_locations(import_module("certifi").where())
+    return context
 
 
 _opened: Runtime | None = None

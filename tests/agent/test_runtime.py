@@ -1,8 +1,10 @@
 """The clients of one worker: when they can be used."""
 
+from pathlib import Path
+
 import pytest
 
-from agent.runtime import RuntimeState
+from agent.runtime import RuntimeState, trusting_tls
 from tests.conftest import OpenRuntime
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -26,3 +28,21 @@ async def test_a_runtime_is_opened_once(open_runtime: OpenRuntime) -> None:
     async with runtime:
         with pytest.raises(RuntimeError, match="<Runtime opened> cannot be opened again"):
             await runtime.__aenter__()
+
+
+async def test_on_a_machine_without_authorities_those_of_certifi_are_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    found = trusting_tls().get_ca_certs()
+    assert any("ISRG Root X1" in str(authority["subject"]) for authority in found)
+
+
+async def test_no_authority_is_added_to_those_that_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.write_text("")
+    monkeypatch.setenv("SSL_CERT_FILE", str(empty))
+    assert trusting_tls().get_ca_certs() == []
