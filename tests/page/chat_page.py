@@ -1,6 +1,5 @@
 """The page as its users see it: what they type and press, by the names that they read or hear."""
 
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from playwright.async_api import ConsoleMessage, Locator, Page, Request
@@ -108,12 +107,12 @@ class ChatPage:
         )
         await self.page.dispatch_event("main", "drop", {"dataTransfer": transfer})
 
-    async def file_names(self) -> Sequence[str]:
-        """Names in the list of the conversation's files, which is opened if need be."""
+    async def files(self) -> Locator:
+        """The names in the list of the conversation's files, which is opened if need be."""
         panel = self.page.get_by_role("complementary", name="Files of this conversation")
         if not await panel.is_visible():
             await self.page.get_by_role("button", name="Files (").click()
-        return await panel.locator(".file-name").all_inner_texts()
+        return panel.locator(".file-name")
 
     async def text_of(self, locator: Locator) -> str:
         """What a person reads in it."""

@@ -21,7 +21,7 @@ expect.set_options(timeout=WAIT_MS)
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
         pytest.fail("The tests of the page need Chromium: apt-get install chromium.")
     async with async_playwright() as playwright:

@@ -42,7 +42,7 @@ async def test_the_key_is_asked_for_and_goes_into_a_header_alone(
     assert await figure.evaluate("async img => (await img.decode(), img.naturalWidth)") > 100
     await chat.drop(("data.csv", "a,b\n1,2\n"))
     await expect(chat.page.locator(".attachment progress")).to_have_count(0)
-    assert "data.csv" in await chat.file_names()
+    await expect((await chat.files()).filter(has_text="data.csv")).to_have_count(1)
     async with chat.page.expect_download():
         await chat.page.get_by_role("button", name="Download data.csv").last.click()
     asked = [r for r in chat.requests if "/api/" in r.url and "/api/ui" not in r.url]

@@ -41,7 +41,7 @@ async def test_axe_finds_nothing(open_chat: OpenChat, azure: SharedAzure, scheme
         turn = await chat.ask("Show all.")
     await expect(turn.get_by_role("img")).to_be_visible()
     await chat.drop(("a.csv", "a,b\n1,2\n"))
-    await chat.file_names()
+    await chat.files()
     assert await violations(chat) == [], "an answer, its files, an attachment"
     await chat.page.get_by_role("button", name="Preview a.csv").click()
     await expect(chat.page.locator("dialog td").first).to_be_visible()

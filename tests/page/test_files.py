@@ -45,13 +45,13 @@ async def test_files_attached_by_button_before_the_first_question_are_there_for_
         await chat.ask("Read sales.csv")
     await expect(chat.runs).to_contain_text("Zurich,402")
     await expect(attachments(chat)).to_have_count(0)
-    assert list(await chat.file_names()) == ["notes.txt", "sales.csv"]
+    await expect(await chat.files()).to_have_text(["notes.txt", "sales.csv"])
 
 
 async def test_files_can_be_dropped_several_at_once(chat: ChatPage) -> None:
     await chat.drop(("sales.csv", SALES), ("ünïcode 文.txt", "x"))
     await attached(chat, 2)
-    assert list(await chat.file_names()) == ["sales.csv", "ünïcode 文.txt"]
+    await expect(await chat.files()).to_have_text(["sales.csv", "ünïcode 文.txt"])
 
 
 async def paste(chat: ChatPage, name: str) -> None:
@@ -73,7 +73,9 @@ async def test_files_can_be_pasted_and_pictures_of_the_clipboard_have_names_of_t
     for name in ("notes.txt", "image.png", "image.png"):
         await paste(chat, name)
     await attached(chat, 3)
-    notes, *pictures = await chat.file_names()
+    files = await chat.files()
+    await expect(files).to_have_count(3)
+    notes, *pictures = await files.all_inner_texts()
     assert notes == "notes.txt"
     assert len(set(pictures)) == 2
     assert all(re.fullmatch(r"pasted-[\dT-]{23}\.png", name) for name in pictures)
@@ -113,7 +115,7 @@ async def test_an_attached_file_can_be_taken_back_before_it_is_sent(chat: ChatPa
     await attached(chat, 2)
     await chat.page.get_by_role("button", name="Remove sales.csv").click()
     await expect(chat.page.get_by_role("button", name="Files (1)")).to_be_visible()
-    assert list(await chat.file_names()) == ["other.txt"]
+    await expect(await chat.files()).to_have_text(["other.txt"])
 
 
 async def test_a_file_that_code_made_is_listed_in_its_card_and_in_the_panel(
@@ -128,7 +130,7 @@ async def test_a_file_that_code_made_is_listed_in_its_card_and_in_the_panel(
     await expect(
         turn.locator(".prose").get_by_role("button", name="Download made.txt")
     ).to_be_visible()
-    assert list(await chat.file_names()) == ["made.txt"]
+    await expect(await chat.files()).to_have_text(["made.txt"])
 
 
 async def test_a_file_of_an_earlier_turn_can_be_had_where_the_model_names_it(
@@ -157,7 +159,7 @@ async def test_a_download_has_the_name_and_the_content_of_the_file(
 ) -> None:
     await chat.drop(("sales.csv", SALES))
     await attached(chat, 1)
-    await chat.file_names()
+    await chat.files()
     async with chat.page.expect_download() as download:
         await chat.page.get_by_role("button", name="Download sales.csv").click()
     value = await download.value
@@ -169,11 +171,11 @@ async def test_a_download_has_the_name_and_the_content_of_the_file(
 async def test_a_file_is_deleted_after_a_question(chat: ChatPage) -> None:
     await chat.drop(("sales.csv", SALES), ("other.txt", "x"))
     await attached(chat, 2)
-    await chat.file_names()
+    await chat.files()
     await chat.page.get_by_role("button", name="Delete sales.csv").click()
     await chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await expect(chat.page.get_by_role("button", name="Files (1)")).to_be_visible()
-    assert list(await chat.file_names()) == ["other.txt"]
+    await expect(await chat.files()).to_have_text(["other.txt"])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ async def test_a_file_has_a_preview_of_its_kind(
 ) -> None:
     await chat.drop((name, content))
     await attached(chat, 1)
-    await chat.file_names()
+    await chat.files()
     await chat.page.get_by_role("button", name=f"Preview {name}").click()
     dialog = chat.page.get_by_role("dialog", name=name)
     await expect(dialog.locator(shown).first).to_be_attached()
@@ -208,7 +210,7 @@ async def test_a_file_has_a_preview_of_its_kind(
 async def test_a_long_table_shows_its_first_rows(chat: ChatPage) -> None:
     await chat.drop(("long.csv", "n\n" + "".join(f"{n}\n" for n in range(200_000))))
     await attached(chat, 1)
-    await chat.file_names()
+    await chat.files()
     await chat.page.get_by_role("button", name="Preview long.csv").click()
     dialog = chat.page.get_by_role("dialog")
     await expect(dialog).to_contain_text("The first 50 rows.")

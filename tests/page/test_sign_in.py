@@ -157,7 +157,7 @@ async def test_files_and_stop_work_behind_the_sign_in(
             break
         await asyncio.sleep(0.1)
     await expect(turn).to_contain_text("Here I am.")
-    assert list(await chat.file_names()) == ["sales.csv"]
+    await expect(await chat.files()).to_have_text(["sales.csv"])
     async with chat.page.expect_download():
         await chat.page.get_by_role("button", name="Download sales.csv").last.click()
 
