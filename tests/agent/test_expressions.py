@@ -265,8 +265,16 @@ def check_time(reader: Callable[[str], object], piece: str, length: int) -> None
 
 def test_the_table_would_find_a_quadratic_expression() -> None:
     quadratic = re.compile(r"\[[^\]]*\]")
-    with pytest.raises(AssertionError):
-        check_time(quadratic.findall, "[", 8_000)
+
+    def is_found() -> bool:
+        try:
+            check_time(quadratic.findall, "[", 8_000)
+        except AssertionError:
+            return True
+        return False
+
+    # Where the clock of a busy machine makes three times of four, it is so for one of them.
+    assert any(is_found() for _ in range(3))
 
 
 def test_counting_stops_where_it_is_known() -> None:
