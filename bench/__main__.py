@@ -157,7 +157,7 @@ def _compile(apps: tuple[App, ...]) -> None:
         packages = subprocess.run(  # noqa: S603 - our own interpreters
             [python, "-c", code], check=True, capture_output=True, text=True
         ).stdout.strip()
-        subprocess.run(  # noqa: S603 - likewise; some packages ship files for other versions
+        subprocess.run(  # noqa: S603 - our own interpreters; some packages ship files for others
             [python, "-m", "compileall", "-q", packages, ROOT / "local"],
             check=False,
             stdout=subprocess.DEVNULL,

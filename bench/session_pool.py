@@ -225,7 +225,7 @@ async def _kill(kernel: KernelProcess) -> float:
 
 
 def _private_mib(kernel: KernelProcess) -> float:
-    """Memory that only this session has: what the fork server shares counts for nobody."""
+    """Memory that one session has for itself: what the fork server shares counts for nobody."""
     kib = 0
     for pid in kernel.pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

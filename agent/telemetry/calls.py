@@ -191,10 +191,7 @@ class ModelSpan(_CallSpan):
         spent.model_calls += 1
 
     def _measure(self, error: Attributes) -> None:
-        facts = _model_facts(self._model)
-        recording.measure(
-            metrics.INFERENCE_DURATION, self.took_s, {**facts, **error} if error else facts
-        )
+        _measure_duration(metrics.INFERENCE_DURATION, self.took_s, _model_facts(self._model), error)
 
     def _attributes(self) -> dict[str, Attribute]:
         return {
@@ -202,6 +199,10 @@ class ModelSpan(_CallSpan):
             "server.address": self._server,
             "gen_ai.request.stream": self._stream,
         }
+
+
+def _measure_duration(name: str, took_s: float, facts: Attributes, error: Attributes) -> None:
+    recording.measure(name, took_s, {**facts, **error} if error else facts)
 
 
 @lru_cache(maxsize=16)  # a worker has one
@@ -264,10 +265,7 @@ class ToolSpan(_CurrentSpan):
         spent.tool_calls += 1
 
     def _measure(self, error: Attributes) -> None:
-        facts = _tool_facts(self._name)
-        recording.measure(
-            metrics.TOOL_DURATION, self.took_s, {**facts, **error} if error else facts
-        )
+        _measure_duration(metrics.TOOL_DURATION, self.took_s, _tool_facts(self._name), error)
 
     def _attributes(self) -> dict[str, Attribute]:
         return {**_tool_facts(self._name), "gen_ai.tool.call.id": self._call_id}

@@ -95,7 +95,7 @@ class SessionNotFoundError(PoolError):
 
 
 class ExecutionNotFoundError(PoolError):
-    """Nothing was started under this operation id in this session."""
+    """Nothing was started under this operation id in the session."""
 
     status, code = 404, "ExecutionNotFound"
 

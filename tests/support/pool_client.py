@@ -52,7 +52,7 @@ class PoolClient:
         )
 
     async def execute(self, code: str, **body: Any) -> dict[str, Any]:
-        """Run code in this session; the value is the whole answer."""
+        """Run code in the session; the value is the whole answer."""
         body = {
             "codeInputType": "Inline",
             "executionType": "Synchronous",

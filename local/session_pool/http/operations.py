@@ -95,7 +95,7 @@ class Operations:
             raise TooManyExecutionsError(held)
 
     def get(self, session: Session, operation_id: str) -> Operation:
-        """Return an operation of this session.
+        """Return an operation of the session.
 
         Raises:
             ExecutionNotFoundError: none was started under this id, here.

@@ -67,7 +67,7 @@ def place(hello: int, requests: int, replies: int) -> socket.socket:
 
 
 def say_hello(hello: socket.socket, limits: dict[str, int]) -> None:
-    """Hand the host what it needs to kill, interrupt and look into this session.
+    """Hand the host what it needs to kill, interrupt and look into the session.
 
     Before any code of the guest has run, so that none of these can be something else; then the
     socket is closed, and all limits hold.
