@@ -6,9 +6,11 @@ validity in time, not the signature, and it knows no roles: how a missing role i
 Azure alone. The tokens are those of the local managed identity.
 """
 
+import asyncio
 import contextlib
 import datetime
 import re
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -74,11 +76,31 @@ class MintedTokens:
         return False
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Is closed when its sockets are.
+
+    aiohttp does not use a connection again whose answer to HEAD has no length. It closes it then,
+    which ends with the server's part of it, and that may come after a test's event loop is closed.
+    """
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._sockets: list[socket.socket] = []
+        super().__init__(ssl=tls, limit=0, socket_factory=self._opened)
+
+    def _opened(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        self._sockets.append(socket.socket(*address[:3]))
+        return self._sockets[-1]
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await super().close(abort_ssl=abort_ssl)
+        while any(opened.fileno() >= 0 for opened in self._sockets):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+
+
 def connections(ca_file: str, *middlewares: ClientMiddlewareType) -> aiohttp.ClientSession:
     """Connections like those of a runtime, which trust this certificate; to be closed."""
     tls = ssl.create_default_context(cafile=ca_file)
-    connector = aiohttp.TCPConnector(ssl=tls, limit=0)
-    return aiohttp.ClientSession(connector=connector, middlewares=middlewares)
+    return aiohttp.ClientSession(connector=_Connector(tls), middlewares=middlewares)
 
 
 @dataclass(frozen=True, slots=True)
