@@ -5,12 +5,12 @@ conversation unchanged, except for what its code did in the session.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from sys import getsizeof
-from typing import Final
+from typing import Final, Self
 
 from agent.conversations.files import ConversationFiles, ConversationKey
 from agent.conversations.history import trim_history
@@ -68,16 +68,19 @@ class StartedTurn:
         self._events = events
         self._resources = resources
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    def __aiter__(self) -> Self:
         """The events, as they happen; the last one is `TurnFinished` or `TurnFailed`.
 
         The conversation is free before the last event is seen: a caller that asks the next question
         at once must not find it busy.
         """
-        async for event in self._events:
-            if isinstance(event, TurnFinished | TurnFailed):
-                await self.aclose()
-            yield event
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await anext(self._events)
+        if isinstance(event, TurnFinished | TurnFailed):
+            await self.aclose()
+        return event
 
     async def aclose(self) -> None:
         """End the turn and release the conversation."""

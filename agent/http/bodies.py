@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -164,8 +164,8 @@ async def _read_body(request: Request, share: Share, max_bytes: int) -> bytearra
         raise UnsupportedMediaTypeError("Send JSON with `Content-Type: application/json`.")
     body = bytearray()
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
-            async for chunk in request.stream():
+        async with asyncio.timeout(_BODY_TIMEOUT_S), aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
                 body += chunk
                 if len(body) > max_bytes:
                     raise PayloadTooLargeError(f"The body has more than {max_bytes:,} bytes.")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -266,6 +267,28 @@ async def test_what_was_sent_is_gone_with_the_answer_and_not_with_the_next_garba
         assert held_texts() == before
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    "how", [_succeeds, _fails_at_the_model, _fails_at_the_pool, _finds_no_room]
+)
+@pytest.mark.parametrize("case", ASKED)
+async def test_no_generator_is_left_for_the_event_loop_to_close(
+    azure: SharedAzure,
+    conversation: str,
+    case: str,
+    how: Callable[[SharedAzure, Caller], Awaitable[None]],
+) -> None:
+    left: list[str] = []
+    before = sys.get_asyncgen_hooks()
+    # The loop would close each in a task of its own, at some time.
+    sys.set_asyncgen_hooks(finalizer=lambda generator: left.append(repr(generator)))
+    try:
+        await how(azure, caller(case, conversation))
+        gc.collect()
+    finally:
+        sys.set_asyncgen_hooks(*before)
+    assert left == []
 
 
 def held_texts() -> list[object]:
