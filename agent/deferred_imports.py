@@ -18,11 +18,13 @@ from types import CodeType, ModuleType
 @contextmanager
 def asked_first(finder: MetaPathFinder) -> Iterator[None]:
     """While the block runs, imports ask this finder before all others."""
-    sys.meta_path.insert(0, finder)
+    # A list of its own: an import of another thread that goes through the other one would miss a
+    # finder if the list grew shorter, and with it the module.
+    sys.meta_path = [finder, *sys.meta_path]
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        sys.meta_path = [each for each in sys.meta_path if each is not finder]
 
 
 def deferred_imports(*names: str) -> AbstractContextManager[None]:

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from agent.deferred_imports import asked_first
 
 ROOT = Path(__file__).parents[2]
 SEEN = "print(sorted(name for name in sys.modules if name.startswith('cryptography.x509.')))"
@@ -37,6 +40,17 @@ def test_a_module_is_loaded_by_its_first_use_and_by_no_import() -> None:
     )
     assert lines[0] == "[]"
     assert "cryptography.x509.base" in lines[1]
+
+
+def test_an_import_that_goes_on_meanwhile_misses_no_finder() -> None:
+    before = list(sys.meta_path)
+    outside = iter(sys.meta_path)
+    asked = [next(outside)]
+    with asked_first(PathFinder()):
+        inside = iter(sys.meta_path)
+        next(inside)
+        asked += outside
+    assert asked == list(inside) == sys.meta_path == before
 
 
 def certificate() -> bytes:
