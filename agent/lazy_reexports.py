@@ -8,6 +8,7 @@ same module.
 
 import __future__
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -131,6 +132,9 @@ def _read(code: CodeType, package: str) -> _ReExports | None:
     ) -> object:
         if name == __future__.__name__:
             return __future__
+        if name == logging.__name__ and not fromlist:
+            # A library gives its own log a handler that drops what nobody else takes.
+            return logging
         if not name or not fromlist or "*" in fromlist or level > 1:
             raise _MoreThanReExports
         return _Source(f"{package}.{name}" if level else name)
@@ -160,4 +164,4 @@ def _read(code: CodeType, package: str) -> _ReExports | None:
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
-    return isinstance(value, str | int | float | None | __future__._Feature)
+    return value is logging or isinstance(value, str | int | float | None | __future__._Feature)

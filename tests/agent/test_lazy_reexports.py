@@ -126,6 +126,19 @@ def test_constants_and_second_names_are_no_work(run_python: RunPython, tmp_path:
     assert told == "Plain. 1.0-rc ['shop', 'shop.plain'] True"
 
 
+def test_a_packages_log_gets_its_handler(run_python: RunPython, tmp_path: Path) -> None:
+    (tmp_path / "shop/logged").mkdir()
+    (tmp_path / "shop/logged/__init__.py").write_text(
+        "import logging\nfrom shop.apple import Apple\n"
+        "logging.getLogger('shop').addHandler(logging.NullHandler())\n"
+    )
+    told = run_python(
+        "with lazy_reexports('shop'): import shop.logged\n"
+        "import logging\nprint(logging.getLogger('shop').handlers, loaded())"
+    )
+    assert told == "[<NullHandler (NOTSET)>] ['shop', 'shop.logged']"
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -141,6 +154,8 @@ def test_constants_and_second_names_are_no_work(run_python: RunPython, tmp_path:
         "class Red(Apple): pass",
         "size = len('x')",
         "import sys",
+        "from logging import *",
+        "import logging\nlog = logging.getLogger('shop')",
         "from sys import *",
         "from .. import inner",
         "try: from .none import none\nexcept ImportError: none = 1",

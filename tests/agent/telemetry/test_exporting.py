@@ -115,6 +115,19 @@ def start(identity_endpoint: None) -> Iterator[Start]:
         exporting.stop()
 
 
+async def printed_by(code: str) -> list[str]:
+    """The lines that code prints in a process of its own, where a warning is an error."""
+    finished = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return finished.stdout.splitlines()
+
+
 async def until(holds: Callable[[], object]) -> None:
     for _ in range(1000):
         if holds():
@@ -271,15 +284,24 @@ Exporting(Destinations(connection_string="InstrumentationKey=x", otlp_endpoint="
 late = ("azure.monitor", "opentelemetry.exporter", "opentelemetry.sdk.metrics", "requests")
 print([name for name in sys.modules if name.startswith(late)])
 """
-    finished = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", code],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert finished.stdout == "[]\n"
+    assert await printed_by(code) == ["[]"]
+
+
+async def test_exporters_detect_no_character_sets_and_a_tool_with_requests_does() -> None:
+    code = """
+import sys
+from opentelemetry.sdk.resources import Resource
+from agent.telemetry.exporting import Destinations
+from agent.telemetry.sending import open_sending
+key = "InstrumentationKey=00000000-0000-0000-0000-000000000000;IngestionEndpoint=http://127.0.0.1:1"
+open_sending(Destinations(connection_string=key, otlp_endpoint="http://127.0.0.1:1"), Resource({}))
+print("requests" in sys.modules, "charset_normalizer.api" in sys.modules)
+import requests
+answer = requests.Response()
+answer._content = "Всеки човек има право на образование.".encode("cp1251")
+print(answer.text)
+"""
+    assert await printed_by(code) == ["True False", "Всеки човек има право на образование."]
 
 
 async def test_azures_worker_sends_what_is_buffered_when_it_is_told_to_stop(
