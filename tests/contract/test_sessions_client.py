@@ -17,6 +17,7 @@ from agent.errors import (
     PoolUnreachableError,
 )
 from agent.session_pool.client import SessionExecution
+from agent.session_pool.survey import SessionFile
 from tests.conftest import SharedAzure
 from tests.contract.conftest import Session, in_seconds, local_only
 
@@ -182,9 +183,15 @@ async def test_a_failure_that_stays_ends_the_retries(
         await session.pool.list_files(session.identifier, deadline=in_seconds(30))
 
 
+async def listed(session: Session) -> list[SessionFile]:
+    return await session.pool.list_files(session.identifier, deadline=in_seconds(30))
+
+
 async def test_a_session_that_runs_code_is_not_idle(session: Session) -> None:
-    running = asyncio.create_task(run(session, "while True: pass"))
-    await asyncio.sleep(0.3)
+    code = "open('/mnt/data/begun', 'w').close()\nwhile True: pass"
+    running = asyncio.create_task(run(session, code))
+    while not await listed(session):  # noqa: ASYNC110 - the pool has no events
+        await asyncio.sleep(0.1)
     assert not await session.pool.is_idle(session.identifier, timeout_s=0.5)
     await session.pool.delete_session(session.identifier, deadline=in_seconds(30))
     with pytest.raises(PoolAnswerLostError):
