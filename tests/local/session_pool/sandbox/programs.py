@@ -28,7 +28,7 @@ def report_of(
     if ordinary and os.getuid() == 0:
         command = [sys.executable, str(_AS_USER), f"{uid}", *command]
     result = subprocess.run(
-        command, cwd=_PROJECT, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=_PROJECT, capture_output=True, text=True, timeout=250, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     report: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])

@@ -37,7 +37,7 @@ def _run(who: str) -> subprocess.CompletedProcess[str]:
     if who != AS_ROOT and os.getuid() == 0:
         command = [sys.executable, str(AS_USER), str(ORDINARY_UID), *command]
     return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=250, check=False
     )
 
 
