@@ -1,5 +1,6 @@
 """A pool as its callers see it: over HTTP, with tokens."""
 
+import asyncio
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,14 @@ from local.session_pool import SessionPool
 
 NEWEST = "2025-10-02-preview"
 AUDIENCE = "https://dynamicsessions.io"
+# Code that runs until a test uploads a file by the name of `go`; its result is whether one did.
+UNTIL_GO = """
+import os, time
+until_s = time.monotonic() + 50
+while not os.path.exists('/mnt/data/go') and time.monotonic() < until_s:
+    time.sleep(0.01)
+os.path.exists('/mnt/data/go')
+"""
 
 
 def new_identifier() -> str:
@@ -53,16 +62,36 @@ class PoolClient:
 
     async def execute(self, code: str, **body: Any) -> dict[str, Any]:
         """Run code in the session; the value is the whole answer."""
+        response = await self._send(code, body)
+        assert response.status_code in (200, 202), response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def begin(
+        self, code: str, *, first: str = "", **body: Any
+    ) -> asyncio.Task[httpx2.Response]:
+        """Run code and return while it runs, once `first` has run; the value is the answer to come.
+
+        It leaves a file by the name of `begun`, so that a session begins once.
+        """
+        sent = self._send(f"{first}\nopen('/mnt/data/begun', 'w').close()\n{code}", body)
+        running = asyncio.create_task(sent)
+        async with asyncio.timeout(60):
+            while not (running.done() or await self._has_begun()):  # noqa: ASYNC110 - no events
+                await asyncio.sleep(0.01)
+        return running
+
+    async def _has_begun(self) -> bool:
+        return "begun" in await self.names()
+
+    async def _send(self, code: str, body: dict[str, Any]) -> httpx2.Response:
         body = {
             "codeInputType": "Inline",
             "executionType": "Synchronous",
             "code": code,
             "timeoutInSeconds": 60,
         } | body
-        response = await self.request("POST", "executions", json=body)
-        assert response.status_code in (200, 202), response.text
-        answer: dict[str, Any] = response.json()
-        return answer
+        return await self.request("POST", "executions", json=body)
 
     async def result(self, code: str, **body: Any) -> dict[str, Any]:
         """Run code that must succeed; the value is its result."""

@@ -17,7 +17,7 @@ from local.session_pool.pool.execution import ExecutionRequest, Outcome
 from local.session_pool.pool.session import Session
 from local.session_pool.sandbox.replies import Blob, Reply, ReplyFrame
 from tests.local.session_pool.http import shapes
-from tests.support.pool_client import PoolClient
+from tests.support.pool_client import UNTIL_GO, PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,7 +42,7 @@ async def finished(client: PoolClient, operation_id: str) -> dict[str, Any]:
 
 
 async def test_it_answers_at_once_and_is_polled_until_done(session: PoolClient) -> None:
-    response = await start(session, "import time; time.sleep(0.3); print('done'); 7")
+    response = await start(session, f"{UNTIL_GO}print('done'); 7")
     assert response.status_code == 202
     started = response.json()
     assert started["status"] == "Running"
@@ -52,6 +52,7 @@ async def test_it_answers_at_once_and_is_polled_until_done(session: PoolClient) 
     token = (await session.request("GET", "session")).request.headers["authorization"]
     polled = await session.http.get(location, headers={"authorization": token})
     assert polled.json()["status"] == "Running"
+    await session.upload("go", b"")
     answer = await finished(session, started["id"])
     assert answer["status"] == "Succeeded"
     assert answer["result"]["stdout"] == "done\n"
@@ -173,9 +174,7 @@ async def test_no_more_than_so_many_executions_wait(
 async def test_one_too_many_is_refused_in_the_services_words_and_the_others_go_on(
     session: PoolClient,
 ) -> None:
-    await start(
-        session, "import os, time\nwhile not os.path.exists('/mnt/data/go'): time.sleep(0.01)"
-    )
+    await start(session, UNTIL_GO)
     answers = [await start(session, f"{n}") for n in range(100)]
     assert [answer.status_code for answer in answers] == [202] * 99 + [429]
     jsonschema.validate(answers[-1].json(), shapes.ERROR)

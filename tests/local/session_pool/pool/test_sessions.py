@@ -10,7 +10,7 @@ import pytest
 
 from local.session_pool import PoolOptions
 from tests.local.session_pool.conftest import OpenPool
-from tests.support.pool_client import PoolClient
+from tests.support.pool_client import UNTIL_GO, PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -63,11 +63,11 @@ async def test_any_request_starts_the_cooldown_anew(session: PoolClient) -> None
 
 
 async def test_a_session_does_not_expire_while_it_executes(session: PoolClient) -> None:
-    running = asyncio.create_task(session.result("import time; time.sleep(0.5); 'done'"))
-    await asyncio.sleep(0.2)
+    running = await session.begin(UNTIL_GO)
     session.pool.clock.advance(1000)
     await session.of().result("1")  # another call has the pool look for expired sessions
-    assert (await running)["executionResult"] == "done"
+    await session.upload("go", b"")
+    assert (await running).json()["result"]["executionResult"] is True
 
 
 async def test_a_deleted_session_is_gone_at_once(session: PoolClient) -> None:
@@ -79,9 +79,7 @@ async def test_a_deleted_session_is_gone_at_once(session: PoolClient) -> None:
 
 
 async def test_deleting_a_session_ends_what_it_executes(session: PoolClient) -> None:
-    body = {"code": "while True: pass", "timeoutInSeconds": 60}
-    running = asyncio.create_task(session.request("POST", "executions", json=body))
-    await asyncio.sleep(0.3)
+    running = await session.begin("while True: pass")
     assert (await session.request("DELETE", "session")).status_code == 204
     async with asyncio.timeout(20):
         response = await running
@@ -136,10 +134,9 @@ async def test_metadata_tells_packages_and_how_kernels_run(session: PoolClient) 
 async def test_a_fork_server_that_dies_is_started_again(open_pool: OpenPool) -> None:
     async with open_pool(PoolOptions(preload=(), ready_sessions=0)) as client:
         await client.upload("kept.txt", b"kept")
-        running = asyncio.create_task(client.execute("import time; time.sleep(30)"))
-        await asyncio.sleep(0.2)
+        running = await client.begin("import time; time.sleep(30)")
         os.kill(newest_child(), signal.SIGKILL)
-        answer = await running
+        answer = (await running).json()
         assert answer["result"]["stderr"].startswith("Kernel restarted")
         read = await client.result("open('/mnt/data/kept.txt').read()")
         assert read["executionResult"] == "kept"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support.pool_client import PoolClient
+from tests.support.pool_client import UNTIL_GO, PoolClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -245,29 +245,28 @@ async def test_an_execution_queued_behind_one_that_times_out_is_aborted(
     session: PoolClient,
 ) -> None:
     await session.result("import time")
-    first = asyncio.create_task(session.execute("time.sleep(60)", timeoutInSeconds=1))
-    await asyncio.sleep(0.2)
+    first = await session.begin("time.sleep(60)", timeoutInSeconds=1)
     second = await session.execute("1")
-    assert "timed out" in (await first)["result"]["stderr"]
+    assert "timed out" in (await first).json()["result"]["stderr"]
     assert second["status"] == "Failed"
     assert second["result"]["stderr"] == "Execution aborted"
 
 
 async def test_waiting_for_a_turn_counts_as_time(session: PoolClient) -> None:
-    await session.result("import time")
-    first = asyncio.create_task(session.execute("time.sleep(2); 'done'"))
-    await asyncio.sleep(0.2)
+    first = await session.begin(UNTIL_GO)
     second = await session.execute("1", timeoutInSeconds=1)
     assert "timed out" in second["result"]["stderr"]
-    assert (await first)["result"]["executionResult"] == "done"
+    await session.upload("go", b"")
+    assert (await first).json()["result"]["executionResult"] is True
 
 
 async def test_sessions_execute_at_the_same_time(session: PoolClient) -> None:
     sessions = [session.of() for _ in range(8)]
-    await asyncio.gather(*(each.result("import time") for each in sessions))
-    started_s = time.monotonic()
-    await asyncio.gather(*(each.result("time.sleep(1)") for each in sessions))
-    assert time.monotonic() - started_s < 6  # one after the other: 8
+    running = [await each.begin(UNTIL_GO) for each in sessions]
+    assert not any(each.done() for each in running)
+    for each in sessions:
+        await each.upload("go", b"")
+    assert [(await each).json()["result"]["executionResult"] for each in running] == [True] * 8
 
 
 async def test_an_empty_kernel_has_its_own_variables_and_the_same_files(

@@ -18,7 +18,6 @@ from local.session_pool.sandbox import usage
 from local.session_pool.sandbox.idleness import Idleness
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.sandbox.test_limits import FORGED_REPLY
-from tests.support.pool_client import PoolClient
 
 ITSELF = os.getpid()
 _SHM = os.open("/dev/shm", os.O_RDONLY)  # noqa: S108 - the machine's own
@@ -67,26 +66,15 @@ def no_open_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def begun(client: PoolClient, code: str) -> asyncio.Task[dict[str, Any]]:
-    """Return the execution of code that runs by now."""
-    code = f"open('/mnt/data/begun', 'w').close()\n{code}"
-    running = asyncio.create_task(client.execute(code, timeoutInSeconds=30))
-    names: list[str] = []
-    while not names:
-        await asyncio.sleep(0.01)
-        names = await client.names()
-    return running
-
-
 @pytest.mark.asyncio(loop_scope="session")
 async def test_one_that_cannot_be_looked_at_ends_and_says_why(open_pool: OpenPool) -> None:
     async with open_pool(PoolOptions(control_groups=False, preload=())) as pool:
         for code in ("while True: pass", f"{FORGED_REPLY}while True: pass"):
             client = pool.of()
-            running = await begun(client, code)
+            running = await client.begin(code)
             with no_open_files():
                 started_s = time.monotonic()
-                answer = await running
+                answer = (await running).json()
                 took_s = time.monotonic() - started_s
             assert answer["status"] == "Failed"
             stderr = answer["result"]["stderr"]
@@ -101,12 +89,12 @@ async def test_one_that_cannot_be_looked_at_ends_and_says_why(open_pool: OpenPoo
 @pytest.mark.asyncio(loop_scope="session")
 async def test_one_that_cannot_be_seen_for_a_moment_goes_on(open_pool: OpenPool) -> None:
     async with open_pool(PoolOptions(control_groups=False, preload=())) as client:
-        running = await begun(client, "import time; time.sleep(1); 'done'")
+        running = await client.begin("import time; time.sleep(1); 'done'")
         while not running.done():
             with no_open_files():
                 await asyncio.sleep(0.1)
             await asyncio.sleep(0.4)
-        assert (await running)["result"]["executionResult"] == "done"
+        assert (await running).json()["result"]["executionResult"] == "done"
 
 
 def test_a_process_that_hides_its_pages_counts_in_full(monkeypatch: pytest.MonkeyPatch) -> None:

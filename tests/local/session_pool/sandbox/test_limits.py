@@ -15,7 +15,8 @@ from local.session_pool.sandbox.kernel_process import KernelProcess, KernelStart
 from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.sandbox import fair_shares
 from tests.local.session_pool.sandbox.programs import report_of
-from tests.support.pool_client import PoolClient
+from tests.support.pool_client import UNTIL_GO, PoolClient
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -85,17 +86,21 @@ async def test_a_huge_result_does_not_grow_the_host(session: PoolClient, code: s
 async def test_a_flood_does_not_slow_other_sessions(session: PoolClient) -> None:
     other = session.of()
     await other.result("1")
-    flood = asyncio.create_task(
-        session.execute("import os\nwhile True:\n    os.write(1, b'x' * 65536)", timeoutInSeconds=2)
-    )
-    await asyncio.sleep(0.5)
-    waits_s = []
-    for _ in range(20):
-        started_s = time.perf_counter()
-        await other.result("1")
-        waits_s.append(time.perf_counter() - started_s)
+
+    async def wait_s() -> float:
+        waits_s = []
+        for _ in range(20):
+            started_s = time.perf_counter()
+            await other.result("1")
+            waits_s.append(time.perf_counter() - started_s)
+        return statistics.median(waits_s)
+
+    alone_s = await wait_s()
+    flood = await session.begin("import os\nwhile True:\n    os.write(1, b'x' * 65536)")
+    # On a busy machine a session that is alone is slow too.
+    assert await wait_s() < max(0.1, 4 * alone_s)
     assert not flood.done()
-    assert statistics.median(waits_s) < 0.1
+    await session.request("DELETE", "session")
     await flood
 
 
@@ -121,14 +126,16 @@ async def test_what_is_forged_on_the_channel_costs_the_kernel(
     assert (await session.result("1"))["executionResult"] == 1
 
 
-@pytest.mark.parametrize("code", ["import time; time.sleep(60)", FORK_BOMB])
-async def test_a_killed_session_leaves_no_process(session: PoolClient, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "at_least"), [("import time; time.sleep(60)", 1), (FORK_BOMB, 30)]
+)
+async def test_a_killed_session_leaves_no_process(
+    session: PoolClient, code: str, at_least: int
+) -> None:
     named = await session.result("import os; os.readlink('/proc/self/ns/pid')")
     namespace = named["executionResult"]
-    body = {"code": code, "timeoutInSeconds": 60}
-    running = asyncio.create_task(session.request("POST", "executions", json=body))
-    await asyncio.sleep(0.5)
-    assert await asyncio.to_thread(processes_in, namespace)
+    running = await session.begin(code)
+    await asyncio.to_thread(wait_until, lambda: len(processes_in(namespace)) >= at_least)
     started_s = time.perf_counter()
     await session.request("DELETE", "session")
     took_s = time.perf_counter() - started_s
@@ -161,19 +168,17 @@ async def test_a_session_that_holds_its_pipes_does_not_stop_another(
     # From a socket without data into a pipe: whoever reads the pipe would wait for the socket.
     other = session.of()
     await other.result("1")
-    code = (
+    hold = (
         "import os, socket, threading, time\nsilent, kept = socket.socketpair()\n"
         "def hold(where):\n"
         "    try:\n        os." + call + "\n    except OSError:\n        pass\n"
         "for where in (1, 2, 3):\n    threading.Thread(target=hold, args=(where,)).start()\n"
-        "time.sleep(0.1)\nos.write(1, b'x')\ntime.sleep(1)\nkept.close()"
+        "time.sleep(0.1)\nos.write(1, b'x')"
     )
-    running = asyncio.create_task(session.execute(code))
-    await asyncio.sleep(0.4)
-    assert not running.done()
-    started_s = time.perf_counter()
+    running = await session.begin(f"{UNTIL_GO}kept.close()", first=hold)
     await other.result("1")
-    assert time.perf_counter() - started_s < 0.5
+    assert not running.done()
+    await session.upload("go", b"")
     await running
 
 
@@ -197,11 +202,16 @@ async def test_a_reply_that_code_forges_does_not_end_its_execution(session: Pool
 
 
 async def test_a_kernel_lost_while_nothing_ran_says_so_once(session: PoolClient) -> None:
-    await session.result(
-        "import os, threading\nthreading.Timer(0.2, os._exit, [1]).start()\n"
-        "open('/mnt/data/kept', 'w').close()"
+    named = await session.result(
+        "import os, threading, time\n"
+        "def end():\n"
+        "    while not os.path.exists('/mnt/data/kept'): time.sleep(0.01)\n"
+        "    os._exit(1)\n"
+        "threading.Thread(target=end).start(); os.readlink('/proc/self/ns/pid')"
     )
-    await asyncio.sleep(0.5)
+    await session.upload("kept", b"")
+    namespace = named["executionResult"]
+    await asyncio.to_thread(wait_until, lambda: not processes_in(namespace))
     result = await session.result("import os; os.listdir('/mnt/data')")
     assert result["executionResult"] == ["kept"]
     assert "Kernel restarted" in result["stderr"]
