@@ -14,11 +14,69 @@ def begun[T](work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return asyncio.eager_task_factory(asyncio.get_running_loop(), work)
 
 
+class Call[T](asyncio.Task[T]):
+    """A task that has begun already, and may outlive whoever waits for it.
+
+    What is `shielded` in it needs no task besides: it is left, not cancelled.
+    """
+
+    _shields = 0
+    _is_left = False
+    _waiter: asyncio.Future[None] | None = None
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        super().__init__(self._run(work), loop=asyncio.get_running_loop(), eager_start=True)
+
+    async def wait(self, deadline: float) -> None:
+        """Wait until it has ended or it is that time of the loop; one caller at a time."""
+        if self.done():
+            return
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_at(deadline, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+
+    def leave(self) -> None:
+        """Cancel it, but what is shielded in it only when that has ended."""
+        if self._shields:
+            self._is_left = True
+        else:
+            self.cancel()
+
+    async def shield[U](self, work: Coroutine[object, object, U] | asyncio.Future[U]) -> U:
+        """Await `work` in it, to its end."""
+        self._shields += 1
+        try:
+            return await work
+        finally:
+            self._shields -= 1
+            if self._is_left and not self._shields:
+                self._is_left = False
+                raise asyncio.CancelledError
+
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        finally:
+            # A callback of the ended task would come, and wake, a turn of the loop later.
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
 async def shielded[T](work: Coroutine[object, object, T] | asyncio.Future[T]) -> T:
     """Await `work`; a cancellation is passed on only after `work` has ended.
 
     Otherwise a hold could be given up while a thread still writes what it protects.
     """
+    call = asyncio.current_task()
+    if isinstance(call, Call):
+        return await call.shield(work)
     task = begun(work) if asyncio.iscoroutine(work) else work
     if task.done():
         return task.result()

@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.conversations.owner import IdentifierKey, Owner
 from agent.conversations.records import Conversation, ConversationPage, StoredFile, Turn
-from agent.conversations.shielding import begun
+from agent.conversations.shielding import Call
 from agent.conversations.store import ArrivedFile, ConversationStore, HeldConversation
 from agent.errors import AgentError, DeadlineExceededError
 from agent.memory import Share
@@ -20,7 +20,7 @@ from agent.telemetry import logger
 from agent.telemetry.calls import store_time
 
 type InBackground = Callable[[Coroutine[None, None, None]], None]
-type WaitFor = Callable[[asyncio.Future[Any]], Awaitable[None]]
+type WaitFor = Callable[[Call[Any]], Awaitable[None]]
 
 
 class TimedStore:
@@ -111,23 +111,23 @@ class TimedStore:
         await self._in_time(self._store.delete_file(owner, conversation_id, name))
 
     async def _in_time[T](self, work: Coroutine[Any, Any, T]) -> T:
-        task = begun(work)
-        await self._wait_for(task)
-        return task.result()
+        call = Call(work)
+        await self._wait_for(call)
+        return call.result()
 
-    async def _wait_for(self, task: asyncio.Future[Any]) -> None:
-        if task.done():
+    async def _wait_for(self, call: Call[Any]) -> None:
+        if call.done():
             return
         try:
             with store_time():
-                await asyncio.wait({task}, timeout=self._left_s())
-            if not task.done():
+                await call.wait(self._deadline)
+            if not call.done():
                 raise _out_of_time()
         finally:
             # Also where the caller has left.
-            if not task.done():
-                task.cancel()
-                self._in_background(_end(task))
+            if not call.done():
+                call.leave()
+                self._in_background(_end(call))
 
     @asynccontextmanager
     async def _kept(
@@ -139,30 +139,26 @@ class TimedStore:
             yield held
         finally:
             # Of its own, so that giving the conversation back may take longer than the turn has.
-            leaving = begun(held.leave())
+            leaving = Call(held.leave())
             try:
-                if not leaving.done():
-                    await asyncio.wait({leaving}, timeout=self._left_s())
+                await leaving.wait(self._deadline)
             finally:
                 if leaving.done():
                     _tell_of(leaving)
                 else:
                     self._in_background(_end(leaving))
 
-    def _left_s(self) -> float:
-        return max(0, self._deadline - asyncio.get_running_loop().time())
-
 
 class _Held:
-    """A HeldConversation whose calls are tasks, which may outlive the turn."""
+    """A HeldConversation whose calls may outlive the turn."""
 
     def __init__(
         self, holding: AbstractAsyncContextManager[HeldConversation], wait_for: WaitFor
     ) -> None:
         self._holding = holding
         self._wait_for = wait_for
-        self._entering = begun(holding.__aenter__())
-        self._writing: asyncio.Task[None] | None = None
+        self._entering = Call(holding.__aenter__())
+        self._writing: Call[None] | None = None
 
     @property
     def conversation(self) -> Conversation:
@@ -176,7 +172,7 @@ class _Held:
 
     async def append(self, turn: Turn) -> None:
         """See HeldConversation."""
-        self._writing = begun(self._entering.result().append(turn))
+        self._writing = Call(self._entering.result().append(turn))
         await self._wait_for(self._writing)
         self._writing.result()
 
