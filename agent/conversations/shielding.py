@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+_threads: Final = ThreadPoolExecutor(thread_name_prefix="store")
 
 
 def begun[T](work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -93,5 +96,16 @@ async def shielded[T](work: Coroutine[object, object, T] | asyncio.Future[T]) ->
 
 async def in_thread[T](work: Callable[[], T]) -> T:
     """Call a blocking function in a thread, to its end."""
-    # Without a task and a context of its own, as asyncio.to_thread has them: it needs neither.
-    return await shielded(asyncio.get_running_loop().run_in_executor(None, work))
+    # asyncio's own way there and back takes half as much again: it copies results and cancellations
+    # between two futures, and here neither is needed.
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def tell() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    done = _threads.submit(work)
+    done.add_done_callback(lambda _: loop.call_soon_threadsafe(tell))
+    await shielded(ended)
+    return done.result()

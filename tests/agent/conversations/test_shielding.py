@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -172,3 +173,30 @@ async def test_a_caller_who_leaves_a_call_does_not_end_it() -> None:
     assert not call.done()
     may_end.set()
     assert await call
+
+
+async def test_an_error_in_a_thread_is_that_of_who_waits_for_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 // 0)
+
+
+async def test_a_thread_that_ends_when_nobody_waits_for_it_any_more_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, errors, has_told = asyncio.get_running_loop(), list[dict[str, Any]](), asyncio.Event()
+    from_thread = loop.call_soon_threadsafe
+
+    def tell(callback: Callable[[], object]) -> None:
+        from_thread(callback)
+        from_thread(has_told.set)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", tell)
+    monkeypatch.setattr(loop, "call_exception_handler", errors.append)
+    may_end = threading.Event()
+    call = Call(in_thread(partial(may_end.wait, 10)))
+    call.cancel()
+    await asyncio.wait({call})
+    assert call.cancelled()
+    may_end.set()
+    await has_told.wait()
+    assert not errors
