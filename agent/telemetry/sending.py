@@ -1,12 +1,10 @@
 """The exporters and the SDK's parts around them; importing this takes as long as they take."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from threading import Lock
 from typing import Any, Final
 
-from opentelemetry.metrics import CallbackOptions, Counter, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -22,7 +20,7 @@ from agent.lazy_reexports import lazy_reexports
 from agent.telemetry.exporting import Destinations, Measure
 from agent.telemetry.logs import logger
 from agent.telemetry.metrics import METRICS, Metric
-from agent.telemetry.recording import Attribute, Attributes
+from agent.telemetry.totals import SCOPE, Spreads, Sums
 
 # Of durations, as the conventions advise; a turn takes up to 225 s.
 _SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
@@ -82,16 +80,19 @@ class _Batches(BatchSpanProcessor):
 
 
 class _Metrics(MetricExporter):
-    def __init__(self, exporter: MetricExporter, reach: _Reach) -> None:
+    def __init__(self, exporter: MetricExporter, reach: _Reach, spreads: Spreads | None) -> None:
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
         self._exporter = exporter
         self._reach = reach
+        self._spreads = spreads
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
         """Called by the SDK."""
         try:
+            if self._spreads is not None:
+                metrics_data = self._spreads.sent_with(metrics_data)
             result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
         except Exception:
             result = MetricExportResult.FAILURE
@@ -107,28 +108,6 @@ class _Metrics(MetricExporter):
         self._exporter.shutdown(timeout_millis, **kwargs)
 
 
-class _Sums:
-    """What is added to counters, until the SDK gets it: a call of the SDK's takes 10 us."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._sums: dict[tuple[Counter, tuple[tuple[str, Attribute], ...]], float] = {}
-
-    def add(self, counter: Counter, value: float, attributes: Attributes) -> None:
-        """Add to a counter."""
-        key = counter, tuple(attributes.items())
-        with self._lock:
-            self._sums[key] = self._sums.get(key, 0) + value
-
-    def pass_on(self, _: CallbackOptions) -> Iterable[Observation]:
-        """Give the SDK what there is, which asks for observations before it collects."""
-        with self._lock:
-            sums, self._sums = self._sums, {}
-        for (counter, attributes), value in sums.items():
-            counter.add(value, dict(attributes))
-        return ()
-
-
 class _Sending:
     """See Sending."""
 
@@ -137,25 +116,26 @@ class _Sending:
         processors: Sequence[SpanProcessor],
         metrics: Sequence[MetricExporter],
         resource: Resource,
-        *,
-        exemplars: bool,
+        spreads: Spreads | None,
     ) -> None:
         self.processors = processors
-        sums = _Sums()
+        sums = Sums()
         self._meters = MeterProvider(
             [PeriodicExportingMetricReader(each) for each in metrics],
             resource,
             shutdown_on_exit=False,
-            # None: as OTEL_METRICS_EXEMPLAR_FILTER says.
-            exemplar_filter=None if exemplars else AlwaysOffExemplarFilter(),
+            # None: as OTEL_METRICS_EXEMPLAR_FILTER says. Application Insights takes none.
+            exemplar_filter=None if spreads is None else AlwaysOffExemplarFilter(),
         )
-        meter = self._meters.get_meter("agent")
+        meter = self._meters.get_meter(SCOPE)
         meter.create_observable_counter("code_interpreter.sums", [sums.pass_on])
 
         def measure(name: str, metric: Metric) -> Measure:
             if metric.kind == "counter":
                 counter = meter.create_counter(name, metric.unit, metric.description)
                 return partial(sums.add, counter)
+            if spreads is not None:
+                return partial(spreads.add, name)
             bounds = _BOUNDS if metric.unit == "s" else None
             return meter.create_histogram(
                 name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=bounds
@@ -190,10 +170,11 @@ def open_sending(destinations: Destinations, resource: Resource) -> _Sending:
         if destinations.otlp_endpoint:
             opened.append((*import_module(_OTLP).open_exporters(), "the OTLP endpoint"))
     reached = [(spans, metrics, _Reach(name)) for spans, metrics, name in opened]
+    # A collector gets what the SDK makes of histograms by the OTEL_* variables.
+    spreads = None if destinations.otlp_endpoint else Spreads()
     return _Sending(
         [_Batches(spans, reach) for spans, _, reach in reached],
-        [_Metrics(metrics, reach) for _, metrics, reach in reached],
+        [_Metrics(metrics, reach, spreads) for _, metrics, reach in reached],
         resource,
-        # Application Insights takes none.
-        exemplars=bool(destinations.otlp_endpoint),
+        spreads,
     )

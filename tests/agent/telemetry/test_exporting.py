@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 from agent.telemetry import metrics
 from agent.telemetry.exporting import WAITING_SPANS_MAX, Destinations, Exporting
+from agent.telemetry.sending import open_sending
 from agent.telemetry.turns import TurnTelemetry
 from agent.turns.turn import TurnRequest, stateless_turn
 from local import defaults
@@ -44,7 +46,7 @@ class Collector:
     """Takes OTLP over HTTP; reads it by the protocol's own messages."""
 
     spans: list[str] = field(default_factory=list)
-    metrics: list[str] = field(default_factory=list)
+    metrics: dict[str, str | None] = field(default_factory=dict)  # name → kind
     services: set[str] = field(default_factory=set)
 
     async def take_spans(self, request: Request) -> Response:
@@ -60,12 +62,12 @@ class Collector:
 
     async def take_metrics(self, request: Request) -> Response:
         message = ExportMetricsServiceRequest.FromString(await _plain(request))
-        self.metrics += [
-            metric.name
+        self.metrics |= {
+            metric.name: metric.WhichOneof("data")
             for resource in message.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
-        ]
+        }
         return Response(status_code=200)
 
     @property
@@ -200,6 +202,58 @@ async def test_a_counter_sends_what_was_added_since_and_nothing_while_there_is_n
     await asyncio.to_thread(exporting.flush)
     await asyncio.to_thread(exporting.flush)
     assert sums(ingestion) == [3, 1]
+
+
+async def test_an_item_of_a_histogram_says_what_the_sdks_would_since_the_last(
+    identity_endpoint: None,
+    monitor: tuple[AzureMonitor, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ingestion, connection_string = monitor
+    python, shell = {"gen_ai.tool.name": "python"}, {"gen_ai.tool.name": "shell"}
+    values = [(0.5, python), (7.25, python), (0, shell), (0.125, python)]
+
+    async def sent(otlp_endpoint: str) -> list[object]:
+        destinations = Destinations(connection_string, otlp_endpoint=otlp_endpoint)
+        sending = await asyncio.to_thread(open_sending, destinations, Resource({}))
+        before = len(ingestion.items)
+        for some in (values, [(1.5, shell)], []):
+            for value, facts in some:
+                sending.measures[metrics.TOOL_DURATION](value, facts)
+            sending.measures[metrics.TURNS](1, {})
+            await asyncio.to_thread(sending.flush)
+        await asyncio.to_thread(sending.close)
+        return [
+            (item.raw["data"]["baseData"], item.raw["tags"])
+            for item in ingestion.items[before:]
+            if item.name == metrics.TOOL_DURATION
+        ]
+
+    async with serve(Collector().app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        ours, sdks = await sent(""), await sent(url)
+    assert len(ours) == 3
+    assert ours == sdks
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "kind"),
+    [
+        ("explicit_bucket_histogram", "histogram"),
+        ("base2_exponential_bucket_histogram", "exponential_histogram"),
+    ],
+)
+async def test_a_collector_gets_histograms_as_its_variables_say(
+    start: Start, monkeypatch: pytest.MonkeyPatch, aggregation: str, kind: str
+) -> None:
+    collector = Collector()
+    async with serve(collector.app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", aggregation)
+        exporting = start(otlp_endpoint=url)
+        turn()
+        await asyncio.to_thread(exporting.stop)
+    assert collector.metrics[metrics.AGENT_DURATION] == kind
 
 
 async def test_what_is_buffered_is_sent_at_the_stop(
