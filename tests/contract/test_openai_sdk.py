@@ -27,6 +27,7 @@ from local.azure_openai import (
 )
 from local.managed_identity import ManagedIdentity
 from local.serving import serve
+from tests.support.identities import shared_identity
 
 AUDIENCE = "https://cognitiveservices.azure.com"
 API_VERSION = "2024-10-21"
@@ -75,7 +76,7 @@ Start = Callable[..., Awaitable[Account]]
 
 @pytest.fixture
 async def identity(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ManagedIdentity]:
-    identity = ManagedIdentity()
+    identity = shared_identity()
     async with serve(identity.app) as url:
         monkeypatch.setenv("IDENTITY_ENDPOINT", url + identity.path)
         monkeypatch.setenv("IDENTITY_HEADER", identity.identity_header)

@@ -18,7 +18,6 @@ from agent.conversations.blob.store import BlobStore
 from agent.conversations.folder.store import FolderStore
 from agent.conversations.store import ConversationStore, Limits
 from agent.conversations.timed import TimedStore
-from local.managed_identity import ManagedIdentity
 from tests.support.azurite.server import (
     Azurite,
     MintedCredential,
@@ -26,6 +25,7 @@ from tests.support.azurite.server import (
     connections,
     running,
 )
+from tests.support.identities import shared_identity
 
 type OpenStore = Callable[[Limits], ConversationStore]
 
@@ -54,7 +54,7 @@ class Container:
 @pytest_asyncio.fixture
 async def container(azurite: Azurite) -> AsyncIterator[Container]:
     url = f"{azurite.account_url}/{secrets.token_hex(8)}"
-    identity = ManagedIdentity()
+    identity = shared_identity()
     transport = AsyncioRequestsTransport(connection_verify=azurite.ca_file)
     sdk = ContainerClient.from_container_url(url, MintedCredential(identity), transport=transport)
     async with AsyncExitStack() as clients:

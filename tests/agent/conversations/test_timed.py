@@ -27,10 +27,10 @@ from agent.memory import Share
 from agent.runtime import Runtime
 from agent.turns.turn import TurnRequest
 from local.azure_openai import CallTool, Say, Step
-from local.managed_identity import ManagedIdentity
 from tests.agent.conversations.samples import turn as a_turn
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.azurite.server import MintedTokens
+from tests.support.identities import shared_identity
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -192,7 +192,7 @@ async def test_an_account_that_never_answers_ends_the_turn_by_its_deadline(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/account/container"
         async with aiohttp.ClientSession() as http:
-            store = BlobStore(Container(url, http, MintedTokens(ManagedIdentity())))
+            store = BlobStore(Container(url, http, MintedTokens(shared_identity())))
             with in_time(), pytest.raises(DeadlineExceededError):
                 await start_turn(services(runtime, store), ANONYMOUS, None, TurnRequest("Hi"))
 

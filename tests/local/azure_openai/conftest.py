@@ -9,6 +9,7 @@ import pytest
 from local.azure_openai import AzureOpenAI
 from local.managed_identity import ManagedIdentity, TokenVerifier
 from local.serving import serve
+from tests.support.identities import shared_identity
 
 AUDIENCE = "https://cognitiveservices.azure.com"
 CHAT = "/openai/deployments/local/chat/completions?api-version=2024-10-21"
@@ -38,7 +39,7 @@ def events(body: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def identity() -> ManagedIdentity:
-    return ManagedIdentity()
+    return shared_identity()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Pools to test: one that most tests share, and ones of their own for those that must."""
 
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -9,21 +8,17 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from local.managed_identity import ManagedIdentity
 from local.serving import serve
 from local.session_pool import PoolOptions, SessionPool
+from tests.support.identities import shared_identity
 from tests.support.pool_client import AUDIENCE, PoolClient
 
 type OpenPool = Callable[[PoolOptions], AbstractAsyncContextManager[PoolClient]]
 
 
-# Its key takes longer to make than a pool.
-_identity = functools.cache(ManagedIdentity)
-
-
 @contextlib.asynccontextmanager
 async def _open(options: PoolOptions) -> AsyncIterator[PoolClient]:
-    identity = _identity()
+    identity = shared_identity()
     async with (
         SessionPool(identity.verifier(AUDIENCE), options) as pool,
         serve(pool.app) as base_url,

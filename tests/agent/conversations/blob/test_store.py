@@ -35,6 +35,7 @@ from local.serving import serve
 from tests.agent.conversations.conftest import Container
 from tests.agent.conversations.samples import ALICE, new_conversation, turn
 from tests.support.azurite.server import Azurite, MintedTokens, connections
+from tests.support.identities import shared_identity
 from tests.support.telemetry import attributes_of, recorded
 
 
@@ -504,7 +505,7 @@ async def test_a_foreign_key_is_a_clear_error(container: Container, store: BlobS
 async def test_a_missing_container_is_named_by_its_setting(azurite: Azurite) -> None:
     url = f"{azurite.account_url}/nowhere"
     async with connections(azurite.ca_file) as http:
-        store = BlobStore(Client(url, http, MintedTokens(ManagedIdentity())))
+        store = BlobStore(Client(url, http, MintedTokens(shared_identity())))
         with pytest.raises(StoreNotFoundError, match="CONVERSATIONS_URL"):
             await new_conversation(store)
         with pytest.raises(StoreNotFoundError):
@@ -516,7 +517,7 @@ async def test_a_missing_container_is_named_by_its_setting(azurite: Azurite) -> 
 async def test_a_token_for_another_service_is_refused(
     azurite: Azurite, container: Container
 ) -> None:
-    tokens = MintedTokens(ManagedIdentity(), audience="https://dynamicsessions.io")
+    tokens = MintedTokens(shared_identity(), audience="https://dynamicsessions.io")
     async with connections(azurite.ca_file) as http:
         with pytest.raises(StoreAccessError):
             await new_conversation(BlobStore(Client(container.url, http, tokens)))
@@ -526,7 +527,7 @@ async def test_an_account_that_is_not_reached_is_retryable(unused_tcp_port: int)
     url = f"https://127.0.0.1:{unused_tcp_port}/account/container"
     async with aiohttp.ClientSession() as http:
         with pytest.raises(StoreUnreachableError) as refused:
-            await new_conversation(BlobStore(Client(url, http, MintedTokens(ManagedIdentity()))))
+            await new_conversation(BlobStore(Client(url, http, MintedTokens(shared_identity()))))
     assert refused.value.status == 503
     assert refused.value.retryable
 
