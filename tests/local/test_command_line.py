@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from local import __main__ as local_program
 from local import defaults
 from local.__main__ import main as local_main
 from local.functions_host.__main__ import main as host_main
@@ -252,16 +254,31 @@ def found(pattern: str, text: str) -> str:
     return match[1]
 
 
-def test_options_before_a_command_hold(orphans: Orphans) -> None:
+@pytest.fixture
+def refusal_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Refusal]:
+    """The same in this process: a process of its own takes most of a second to import it all."""
+    logger = logging.getLogger("local")
+    handlers, level = [*logger.handlers], logger.level
+
+    def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        monkeypatch.setattr(local_program, "_environment", environment or {})
+        assert local_main(list(arguments)) == 1
+        return "".join(capsys.readouterr())
+
+    yield run
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def test_options_before_a_command_hold(refusal_here: Refusal) -> None:
     """A port in use shows which one the command really takes."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         for option in FREE_STACK_PORTS:
             before = [f"{option.removesuffix('0')}{port}", *set(FREE_STACK_PORTS) - {option}]
-            with command(*before, "run", "--port=0") as run:
-                assert run.process.wait(60) == 1
-                assert run.output.startswith(f"port {port} is in use")
-    assert orphans() == []
+            assert refusal_here(*before, "run", "--port=0").startswith(f"port {port} is in use")
 
 
 MAINS = {"local": local_main, "pool": pool_main, "host": host_main}
@@ -319,10 +336,10 @@ def test_help_names_the_options(
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"]])
-def test_a_port_in_use_is_one_sentence(arguments: list[str], refusal: Refusal) -> None:
+def test_a_port_in_use_is_one_sentence(arguments: list[str], refusal_here: Refusal) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        output = refusal(*arguments, *stack_ports()[:2], f"--identity-port={port}")
+        output = refusal_here(*arguments, *stack_ports()[:2], f"--identity-port={port}")
     assert output == f"port {port} is in use: stop what listens there or choose another port\n"
 
 
@@ -342,9 +359,9 @@ def test_a_functions_port_in_use_is_found_before_anything_starts(refusal: Refusa
     ],
 )
 def test_a_model_that_is_named_badly_is_refused(
-    environment: Mapping[str, str], sentence: str, refusal: Refusal
+    environment: Mapping[str, str], sentence: str, refusal_here: Refusal
 ) -> None:
-    output = refusal("run", *FREE_STACK_PORTS, environment=environment)
+    output = refusal_here("run", *FREE_STACK_PORTS, environment=environment)
     assert output.startswith(sentence)
     assert output.count("\n") == 1
 
