@@ -83,41 +83,47 @@ class ConversationFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._manifest = path / "conversation.json"
-        self._turns = path / "turns.jsonl"
-        self._files = path / "files"
-        self._arriving = path / "arriving"
+        # As texts: to put a Path together takes as long as to open its file.
+        self._manifest = f"{path}/conversation.json"
+        self._turns = f"{path}/turns.jsonl"
+        self._files = f"{path}/files"
+        self._arriving = f"{path}/arriving"
+        # Held while a turn runs.
+        self.lock_path = f"{path}/lock"
 
-    def make(self, manifest: bytes) -> None:
-        """Make it, empty."""
+    def make(self, manifest: bytes, lock: "Lock") -> None:
+        """Make it, empty and held.
+
+        Each of the three flushes is needed for its first turn to be there after a power cut: of
+        the manifest's content, of the names beside it, and of the conversation's own.
+        """
+        draft = ConversationFolder(self.path.with_name(f".new-{secrets.token_hex(8)}"))
         with as_store_errors():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = ConversationFolder(self.path.with_name(f".new-{secrets.token_hex(8)}"))
-            draft.path.mkdir(mode=0o700)
-            draft._files.mkdir()
-            draft._arriving.mkdir()
+            try:
+                os.mkdir(draft.path, 0o700)
+            except FileNotFoundError:
+                # The owner's first.
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.mkdir(draft.path, 0o700)
+            os.mkdir(draft._files)
+            os.mkdir(draft._arriving)
             _write(draft._manifest, manifest)
             # Empty: all that they are is their names, which the folder keeps.
-            draft._turns.touch(0o600)
-            draft.lock_path.touch(0o600)
+            os.close(_create(draft._turns))
+            lock.make(draft.lock_path)
             _flush_folder(draft.path)
-            draft.path.rename(self.path)
+            os.rename(draft.path, self.path)
             _flush_folder(self.path.parent)
-
-    @property
-    def lock_path(self) -> Path:
-        """The lock that a turn holds."""
-        return self.path / "lock"
 
     def read_manifest(self) -> bytes:
         """The file that `make` wrote."""
         with as_store_errors(), _or_no_conversation():
-            return self._manifest.read_bytes()
+            return Path(self._manifest).read_bytes()
 
     def history_size(self) -> int:
         """Bytes of the history up to its last line end; the rest was never completed."""
-        with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
-            return _behind_line_end(file.fileno(), file.seek(0, os.SEEK_END))
+        with as_store_errors(), _or_no_conversation(), _opened(self._turns) as file:
+            return _behind_line_end(file, os.fstat(file).st_size)
 
     def history_mark(self) -> Mark:
         """See Mark."""
@@ -126,22 +132,18 @@ class ConversationFolder:
 
     def read_ends(self, max_bytes: int) -> tuple[bytes, bytes]:
         """How the first and the last whole line of the history begin; empty if there is none."""
-        with as_store_errors(), _or_no_conversation():
-            file = os.open(self._turns, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                size_bytes = _behind_line_end(file, os.fstat(file).st_size)
-                last = _behind_line_end(file, size_bytes - 1)
-                first_line = os.pread(file, min(max_bytes, size_bytes), 0)
-                if last == 0:
-                    return first_line, first_line
-                return first_line, os.pread(file, min(max_bytes, size_bytes - last), last)
-            finally:
-                os.close(file)
+        with as_store_errors(), _or_no_conversation(), _opened(self._turns) as file:
+            size_bytes = _behind_line_end(file, os.fstat(file).st_size)
+            last = _behind_line_end(file, size_bytes - 1)
+            first_line = os.pread(file, min(max_bytes, size_bytes), 0)
+            if last == 0:
+                return first_line, first_line
+            return first_line, os.pread(file, min(max_bytes, size_bytes - last), last)
 
     def read_history(self, start: int, end: int) -> bytes:
         """The bytes of the history from one offset up to another."""
-        with as_store_errors(), _or_no_conversation(), self._turns.open("rb") as file:
-            return os.pread(file.fileno(), end - start, start)
+        with as_store_errors(), _or_no_conversation(), _opened(self._turns) as file:
+            return os.pread(file, end - start, start)
 
     def append_history(self, data: bytes, at: int, changed_ns: int) -> Mark:
         """Add lines behind the first `at` bytes, safe from a power cut when this returns.
@@ -149,14 +151,12 @@ class ConversationFolder:
         The history then counts as changed at that time, in ns since the epoch. The value is the
         mark that it has then.
         """
-        with as_store_errors(), _or_no_conversation(), self._turns.open("r+b") as file:
-            file.truncate(at)
-            file.seek(at)
-            file.write(data)
-            file.flush()
-            os.utime(file.fileno(), ns=(changed_ns, changed_ns))
-            os.fsync(file.fileno())
-            return _mark_of(os.fstat(file.fileno()))
+        with as_store_errors(), _or_no_conversation(), _opened(self._turns, os.O_WRONLY) as file:
+            os.ftruncate(file, at)
+            _write_at(file, data, at)
+            os.utime(file, ns=(changed_ns, changed_ns))
+            os.fsync(file)
+            return _mark_of(os.fstat(file))
 
     def delete(self) -> None:
         """Remove everything; gone at once for everybody else."""
@@ -173,7 +173,7 @@ class ConversationFolder:
             for entry in list(os.scandir(self._arriving)):
                 if entry.stat().st_mtime < oldest:
                     Path(entry.path).unlink(missing_ok=True)
-            return (self._arriving / secrets.token_hex(8)).open("xb")
+            return open(f"{self._arriving}/{secrets.token_hex(8)}", "xb")
 
     def write(self, arrival: BinaryIO, block: bytes) -> None:
         """Add to a file that arrives."""
@@ -187,7 +187,7 @@ class ConversationFolder:
             os.fsync(arrival.fileno())
             arrival.close()
             place = self._path_of(name)
-            place.parent.mkdir(exist_ok=True, parents=place.parent != self._files)
+            place.parent.mkdir(exist_ok=True, parents=place.parent != Path(self._files))
             Path(arrival.name).rename(place)
             _flush_folder(place.parent)
 
@@ -203,11 +203,11 @@ class ConversationFolder:
         with as_store_errors(), _or_no_conversation():
             return sorted(self._files_in(self._files, ""))
 
-    def _files_in(self, folder: Path, stored: str) -> Iterator[tuple[str, int, datetime]]:
+    def _files_in(self, folder: str, stored: str) -> Iterator[tuple[str, int, datetime]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    yield from self._files_in(Path(entry), stored + entry.name[:-1])
+                    yield from self._files_in(entry.path, stored + entry.name[:-1])
                 else:
                     found = entry.stat()
                     modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
@@ -218,7 +218,7 @@ class ConversationFolder:
 
         A folder's name ends with `%`, which that of no file does: it stands before two digits.
         """
-        place, part = self._files, ""
+        place, part = Path(self._files), ""
         for char in stored_name(name):
             if len((part + char).encode()) > _PART_MAX_BYTES:
                 place, part = place / f"{part}%", ""
@@ -242,7 +242,9 @@ class ConversationFolder:
         try:
             yield
         except FileNotFoundError:
-            raise (file_not_stored() if self._files.is_dir() else no_such_conversation()) from None
+            raise (
+                file_not_stored() if os.path.isdir(self._files) else no_such_conversation()
+            ) from None
 
 
 class Lock:
@@ -259,6 +261,11 @@ class Lock:
         if self._descriptor is not None:
             os.close(self._descriptor)
 
+    def make(self, path: str) -> None:
+        """Make the lock of a conversation that has no name yet, and take the hold."""
+        self._descriptor = _create(path)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def acquire(self) -> None:
         """Take the hold.
 
@@ -273,7 +280,7 @@ class Lock:
             except BlockingIOError:
                 raise conversation_busy() from None
             # Deleted between the two calls: the lock is then of a folder that has no name.
-            if os.fstat(self._descriptor).st_ino != self._path.stat().st_ino:
+            if os.fstat(self._descriptor).st_ino != os.stat(self._path).st_ino:
                 raise no_such_conversation()
 
 
@@ -300,18 +307,39 @@ def _behind_line_end(file: int, end: int) -> int:
     return 0
 
 
-def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    """Make names in the folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextlib.contextmanager
+def _opened(path: str | Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor: a file object asks the system about it first, and where it stands."""
+    file = os.open(path, flags | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield file
     finally:
-        os.close(descriptor)
+        os.close(file)
+
+
+def _create(path: str | Path) -> int:
+    """A descriptor of a new, empty file."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _write_at(file: int, data: bytes, at: int) -> None:
+    """Write all of it: a system may write less than it is given, of a disk that is nearly full."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(file, rest, at)
+        rest, at = rest[written:], at + written
+
+
+def _write(path: str | Path, content: bytes) -> None:
+    file = _create(path)
+    try:
+        _write_at(file, content, 0)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _flush_folder(path: str | Path) -> None:
+    """Make names in the folder survive a power cut."""
+    with _opened(path, os.O_DIRECTORY) as folder:
+        os.fsync(folder)

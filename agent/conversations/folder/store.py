@@ -121,12 +121,7 @@ class FolderStore:
         manifest = _Manifest(format=FORMAT, created_at=conversation.created_at)
         folder = self._folder(owner, conversation.id)
         with Lock(folder) as lock:
-
-            def make() -> None:
-                folder.make(manifest.model_dump_json().encode())
-                lock.acquire()
-
-            await in_thread(make)
+            await in_thread(lambda: folder.make(manifest.model_dump_json().encode(), lock))
             with self._turn(folder, conversation, 0) as held:
                 yield held
 
