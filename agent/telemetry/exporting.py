@@ -17,13 +17,18 @@ from importlib import import_module
 from types import FrameType
 from typing import Final, Protocol
 
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-
+from agent.deferred_imports import deferred_imports
 from agent.telemetry import recording
 from agent.telemetry.logs import logger
 from agent.telemetry.recording import Attributes, Recording
-from agent.telemetry.tracing import Spans
+
+# Half of what importing the SDK's tracer takes; only a detector of resources uses it, which
+# OTEL_EXPERIMENTAL_RESOURCE_DETECTORS may name.
+with deferred_imports("psutil"):
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+
+    from agent.telemetry.tracing import Spans
 
 SERVICE: Final = "functions-code-interpreter"
 # The answer is sent when the turn has ended: the import must not hold it up.

@@ -341,6 +341,17 @@ print([name for name in sys.modules if name.startswith(late)])
     assert await printed_by(code) == ["[]"]
 
 
+async def test_processes_are_looked_at_for_a_detector_that_the_operator_names() -> None:
+    code = """
+import os, sys
+from agent.telemetry.exporting import _resource
+print("process.owner" in _resource("app").attributes, "psutil._common" in sys.modules)
+os.environ["OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"] = "process"
+print("process.owner" in _resource("app").attributes)
+"""
+    assert await printed_by(code) == ["False False", "True"]
+
+
 async def test_exporters_detect_no_character_sets_and_a_tool_with_requests_does() -> None:
     code = """
 import sys
