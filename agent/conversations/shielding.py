@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 _threads: Final = ThreadPoolExecutor(thread_name_prefix="store")
@@ -95,17 +96,28 @@ async def shielded[T](work: Coroutine[object, object, T] | asyncio.Future[T]) ->
 
 
 async def in_thread[T](work: Callable[[], T]) -> T:
-    """Call a blocking function in a thread, to its end."""
+    """Call a blocking function in a thread, to its end, whoever cancels what waits for it."""
     # asyncio's own way there and back takes half as much again: it copies results and cancellations
     # between two futures, and here neither is needed.
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def tell() -> None:
-        if not ended.done():
-            ended.set_result(None)
-
     done = _threads.submit(work)
-    done.add_done_callback(lambda _: loop.call_soon_threadsafe(tell))
-    await shielded(ended)
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        ended = loop.create_future()
+        done.add_done_callback(partial(_tell, loop, ended))
+        try:
+            await ended
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
     return done.result()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], _: object) -> None:
+    loop.call_soon_threadsafe(_set, ended)
+
+
+def _set(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

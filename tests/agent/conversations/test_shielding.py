@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -99,8 +98,15 @@ async def test_a_write_that_nobody_leaves_gives_its_result_and_its_error(start: 
         await start(failing())[0]
 
 
-@either_way
-async def test_a_thread_is_waited_for(start: Start) -> None:
+def _as_a_cancelled_call(
+    work: Coroutine[object, object, str],
+) -> tuple[asyncio.Task[str], Callable[[], object]]:
+    call = Call(work)
+    return call, call.cancel
+
+
+@pytest.mark.parametrize("start", [_as_a_task, _as_a_call, _as_a_cancelled_call])
+async def test_a_thread_is_waited_for_however_often_it_is_left(start: Start) -> None:
     may_end = threading.Event()
 
     async def write() -> str:
@@ -108,9 +114,10 @@ async def test_a_thread_is_waited_for(start: Start) -> None:
         return "done"
 
     task, leave = start(write())
-    leave()
-    await _settled()
-    assert not task.done()
+    for _ in range(2):
+        leave()
+        await _settled()
+        assert not task.done()
     may_end.set()
     await asyncio.wait({task})
     assert task.cancelled()
@@ -178,25 +185,3 @@ async def test_a_caller_who_leaves_a_call_does_not_end_it() -> None:
 async def test_an_error_in_a_thread_is_that_of_who_waits_for_it() -> None:
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda: 1 // 0)
-
-
-async def test_a_thread_that_ends_when_nobody_waits_for_it_any_more_is_no_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    loop, errors, has_told = asyncio.get_running_loop(), list[dict[str, Any]](), asyncio.Event()
-    from_thread = loop.call_soon_threadsafe
-
-    def tell(callback: Callable[[], object]) -> None:
-        from_thread(callback)
-        from_thread(has_told.set)
-
-    monkeypatch.setattr(loop, "call_soon_threadsafe", tell)
-    monkeypatch.setattr(loop, "call_exception_handler", errors.append)
-    may_end = threading.Event()
-    call = Call(in_thread(partial(may_end.wait, 10)))
-    call.cancel()
-    await asyncio.wait({call})
-    assert call.cancelled()
-    may_end.set()
-    await has_told.wait()
-    assert not errors
