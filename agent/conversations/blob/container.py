@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from io import BytesIO
 from typing import Final
 from urllib.parse import quote, unquote, urlencode
@@ -147,51 +148,56 @@ class Container:
             headers: besides those that every request has.
             body: of the request.
         """
-        query = urlencode(({"comp": operation} if operation else {}) | dict(parameters or {}))
         path = f"/{quote(blob, safe='/~')}" if blob else ""
+        query = f"?comp={operation}" if operation else ""
+        template = f"/{{container}}/{{blob}}{query}" if blob else f"/{{container}}{query}"
+        if parameters:
+            query += f"{'&' if query else '?'}{urlencode(parameters)}"
         # Encoded already: yarl would decode what is as good as itself in a name.
-        url = URL(f"{self._url}{path}{f'?{query}' if query else ''}", encoded=True)
-        template = "/{container}/{blob}" if blob else "/{container}"
-        template += f"?comp={operation}" if operation else ""
+        url = URL(f"{self._url}{path}{query}", encoded=True)
+        sent = {**(headers or {}), "x-ms-version": API_VERSION}
         try:
             async with asyncio.timeout(OPERATION_TIMEOUT_S) as limit:
                 for attempt in itertools.count(1):
                     token = await self._token()
-                    sent = {
-                        **(headers or {}),
-                        "Authorization": f"Bearer {token}",
-                        "x-ms-date": format_datetime(datetime.now(UTC), usegmt=True),
-                        "x-ms-version": API_VERSION,
-                    }
+                    sent["Authorization"] = f"Bearer {token}"
+                    sent["x-ms-date"] = _as_header(datetime.now(UTC).replace(microsecond=0))
                     span = HttpSpan("store", method, template, self._host, attempt=attempt)
-                    pause_s = self._first_backoff_s * 2 ** (attempt - 1) * _jitter()
-                    left_s = (limit.when() or 0) - asyncio.get_running_loop().time()
                     try:
                         with span:
                             reply = await self._sent(span, method, url, sent, body)
                     except StoreUnreachableError:
-                        if attempt == ATTEMPTS or pause_s >= left_s:
+                        pause_s = self._pause_s(attempt, limit)
+                        if pause_s is None:
                             raise
                     else:
                         if reply.status == 401 and attempt == 1 and await self._token.renew(token):
                             continue
-                        pause_s = max(pause_s, _retry_after_s(reply) or 0)
-                        no_use = reply.status not in _TRY_AGAIN or attempt == ATTEMPTS
-                        if no_use or pause_s >= left_s:
+                        if reply.status not in _TRY_AGAIN:
+                            break
+                        pause_s = self._pause_s(attempt, limit, _retry_after_s(reply) or 0)
+                        if pause_s is None:
                             break
                     count_retry("store")
                     await asyncio.sleep(pause_s)
         except TimeoutError as error:
             raise _unreachable() from error
-        if 200 <= reply.status < 300 or {reply.status, reply.code} & set(accepts):
+        if 200 <= reply.status < 300 or reply.status in accepts or reply.code in accepts:
             return reply
         raise error_of(reply.status, reply.code, missing, _retry_after_s(reply))
+
+    def _pause_s(self, attempt: int, limit: asyncio.Timeout, at_least_s: float = 0) -> float | None:
+        """The wait before another attempt; None if there shall be none."""
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
+        pause_s = max(self._first_backoff_s * 2 ** (attempt - 1) * jitter, at_least_s)
+        left_s = (limit.when() or 0) - asyncio.get_running_loop().time()
+        return None if attempt == ATTEMPTS or pause_s >= left_s else pause_s
 
     async def _sent(
         self, span: HttpSpan, method: str, url: URL, headers: Mapping[str, str], body: bytes
     ) -> Reply:
         try:
-            async with self._http.request(
+            reply = await self._http.request(
                 method,
                 url,
                 headers=headers,
@@ -200,9 +206,9 @@ class Container:
                 timeout=_TIMEOUT,
                 # A redirect could lead the token elsewhere.
                 allow_redirects=False,
-            ) as reply:
-                span.answered(reply.status)
-                return Reply(reply.status, reply.headers, await reply.read())
+            )
+            span.answered(reply.status)
+            return Reply(reply.status, reply.headers, await reply.read())
         except (aiohttp.ClientError, OSError) as error:
             logger.warning("blob: %s", type(error).__name__)
             raise _unreachable() from error
@@ -307,5 +313,6 @@ def _retry_after_s(reply: Reply) -> int | None:
     return int(value) if value.isascii() and value.isdigit() else None
 
 
-def _jitter() -> float:
-    return random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
+@lru_cache(maxsize=1)  # calls of one second have one date
+def _as_header(at: datetime) -> str:
+    return format_datetime(at, usegmt=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
@@ -102,6 +104,16 @@ async def test_a_call_that_failed_once_is_done() -> None:
         reply = await container.request("PUT", "blob", body=b"content")
     assert reply.status == 201
     assert len(asked) == 2
+
+
+async def test_each_attempt_says_when_it_is_made() -> None:
+    async with answering([(503, {}), (201, {})]) as (container, asked):
+        began_at = datetime.now(UTC)
+        await container.request("PUT", "blob", headers={"x-ms-date": "yesterday"})
+    for request in asked:
+        said_at = parsedate_to_datetime(request.headers["x-ms-date"])
+        assert began_at - timedelta(seconds=1) < said_at <= datetime.now(UTC)
+        assert request.headers["x-ms-date"].endswith(" GMT")
 
 
 async def test_a_token_that_is_refused_is_asked_for_anew_once() -> None:
