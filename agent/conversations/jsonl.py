@@ -101,8 +101,11 @@ def encode(line: Line, max_bytes: int) -> tuple[Line, bytes]:
     Contents in `data:` URLs are left out. Outputs of code are shortened if the line would have
     more than `max_bytes`; question and answer never are.
     """
-    turn = replace(line.turn, files=tuple(map(_without_content, line.turn.files)))
-    line, data = _dumped(replace(line, turn=turn))
+    turn = line.turn
+    if any(map(_has_content, turn.files)):
+        turn = replace(turn, files=tuple(map(_without_content, turn.files)))
+        line = Line(line.number, turn)
+    line, data = _dumped(line)
     for max_chars in _CUTS:
         if len(data) <= max_bytes:
             break
@@ -326,8 +329,12 @@ def _mended(value: object) -> object:
     return value
 
 
+def _has_content(file: File) -> bool:
+    return file.url.startswith("data:")
+
+
 def _without_content(file: File) -> File:
-    return replace(file, url="") if file.url.startswith("data:") else file
+    return replace(file, url="") if _has_content(file) else file
 
 
 def _with_short_outputs(turn: Turn, max_chars: int) -> Turn:
