@@ -1,12 +1,13 @@
 """The events of a turn: `agent.turns` yields them, `agent.http` encodes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Self
 
 from pydantic import JsonValue
 
 from agent.errors import AgentError
+from agent.frozen import frozen
 from agent.messages import Message
 
 ExecutionStatus = Literal["Succeeded", "Failed"]
@@ -14,7 +15,7 @@ ExecutionStatus = Literal["Succeeded", "Failed"]
 FinishReason = Literal["stop", "length", "content_filter", "tool_rounds", "deadline"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextOutput:
     """A text that a cell showed.
 
@@ -28,7 +29,7 @@ class TextOutput:
     type: Literal["text"] = "text"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImageOutput:
     """A figure that a cell showed.
 
@@ -42,7 +43,7 @@ class ImageOutput:
     type: Literal["image"] = "image"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HtmlOutput:
     """A table or a page that a cell showed.
 
@@ -61,7 +62,7 @@ class HtmlOutput:
 Output = TextOutput | ImageOutput | HtmlOutput
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Execution:
     """One run of Python in the session.
 
@@ -84,7 +85,7 @@ class Execution:
     outputs: tuple[Output, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolUse:
     """One call of a tool of the app's own.
 
@@ -103,7 +104,7 @@ class ToolUse:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class File:
     """Something that the caller gets besides text.
 
@@ -120,7 +121,7 @@ class File:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnWarning:
     """Something that the caller should know about an answer that was given all the same."""
 
@@ -128,7 +129,7 @@ class TurnWarning:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Tokens of all model calls of the turn, as Azure OpenAI counts them."""
 
@@ -147,7 +148,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextDelta:
     """The model wrote some more of the message `message_id`; each model call writes one message."""
 
@@ -155,7 +156,7 @@ class TextDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExecutionStarted:
     """The model's code was sent to the session."""
 
@@ -163,7 +164,7 @@ class ExecutionStarted:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExecutionFinished:
     """The session answered."""
 
@@ -171,7 +172,7 @@ class ExecutionFinished:
     execution: Execution
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolStarted:
     """A tool of the app's own was called; others may be under way."""
 
@@ -180,7 +181,7 @@ class ToolStarted:
     arguments: Mapping[str, JsonValue]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolFinished:
     """It has its result."""
 
@@ -188,7 +189,7 @@ class ToolFinished:
     use: ToolUse
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileCreated:
     """An execution made a figure or a file, or a tool brought one: `execution_id` names either."""
 
@@ -196,7 +197,7 @@ class FileCreated:
     file: File
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnFinished:
     """The last event of a turn that has an answer.
 
@@ -219,7 +220,7 @@ class TurnFinished:
     may_write: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnFailed:
     """The last event of a turn that has no answer."""
 

@@ -11,7 +11,6 @@ import __future__
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -19,6 +18,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from agent.deferred_imports import asked_first
+from agent.frozen import frozen
 
 
 def lazy_reexports(package: str) -> AbstractContextManager[None]:
@@ -45,7 +45,7 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _ReExports:
     """What an `__init__` re-exports.
 

@@ -1,11 +1,12 @@
 """Messages of a conversation in a form that can be stored, independent of any library."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
+from agent.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class ToolCall:
     """The model's wish to have a function called.
 
@@ -20,7 +21,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One message to or from the model. The system prompt is never stored.
 

@@ -10,10 +10,11 @@ import hashlib
 import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, get_args
 
 from agent.errors import InvalidRequestError, PayloadTooLargeError
+from agent.frozen import frozen
 
 Detail = Literal["auto", "low", "high"]
 DETAILS: Final[tuple[Detail, ...]] = get_args(Detail)
@@ -45,7 +46,7 @@ _KINDS: Final = "PNG, JPEG, GIF and WebP are taken"
 _SEGMENTS_MAX: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """A picture.
 

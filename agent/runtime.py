@@ -9,7 +9,6 @@ import gc
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from importlib import import_module
@@ -30,6 +29,7 @@ from agent.credentials import (
     open_credential,
 )
 from agent.errors import SettingsError
+from agent.frozen import frozen
 from agent.memory import Memory
 from agent.model.parameters import ModelParameters
 from agent.model.service import Deployment, chat_service
@@ -60,7 +60,7 @@ class RuntimeState(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Clients:
     http: aiohttp.ClientSession
     store_tokens: Tokens

@@ -19,6 +19,7 @@ FOUNDATION = {
     "deferred_imports",
     "errors",
     "events",
+    "frozen",
     "lazy_reexports",
     "media_types",
     "memory",
@@ -61,7 +62,7 @@ AGENT: Mapping[str, set[str]] = {
     "session_pool": {"foundation"},
     "credentials": {"foundation"},
     "settings": {"foundation"},
-    "open_data": set(),
+    "open_data": {"foundation"},
     "foundation": set(),
 }
 

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -19,6 +19,7 @@ from agent.errors import (
     PoolRefusedError,
 )
 from agent.events import File
+from agent.frozen import frozen
 from agent.media_types import media_type_of
 from agent.session_pool.client import SessionsClient
 from agent.session_pool.survey import SessionFile
@@ -37,7 +38,7 @@ _SHOWN: Final = re.compile(r"(?:image|output)-\d+-\d+\.(?:png|jpeg|gif|webp|svg|
 _CLOCKS_DIFFER: Final = timedelta(seconds=2)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConversationKey:
     """A conversation's id and its owner."""
 

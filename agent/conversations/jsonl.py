@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -16,6 +16,7 @@ from agent.conversations.records import Conversation, Turn
 from agent.conversations.remembered import Remembered
 from agent.errors import ConversationUnreadableError, HoldLostError
 from agent.events import Execution, File, ImageOutput, Output, Usage
+from agent.frozen import frozen
 from agent.memory import FREE_BYTES, Share
 from agent.messages import Message
 from agent.text import shortened
@@ -38,7 +39,7 @@ type ReadRange = Callable[[int, int], Awaitable[bytes]]
 type Write[Mark] = Callable[[Turn, bytes, int], Awaitable[Mark | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """The content of a line.
 
@@ -51,7 +52,7 @@ class Line:
     turn: Turn
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _NeededTurn:
     """Of a turn what the next one needs; the rest is read over, which takes half the time."""
 
@@ -62,7 +63,7 @@ class _NeededTurn:
     may_write: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _NeededLine:
     number: int
     turn: _NeededTurn

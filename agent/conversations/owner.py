@@ -9,14 +9,15 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agent.errors import SignInRequiredError
+from agent.frozen import frozen
 
 KEY_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owner:
     """Somebody to whom conversations belong.
 
@@ -42,7 +43,7 @@ class Owner:
 ANONYMOUS = Owner("", "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IdentifierKey:
     """The key of the hash that makes pool identifiers; kept in the store, never in a setting."""
 

@@ -4,17 +4,18 @@ Pydantic reads them from bytes by these very classes, so what holds here holds f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Self
 
 from agent.conversations.owner import Owner
 from agent.events import Execution, File, FinishReason, ToolUse, TurnWarning, Usage
+from agent.frozen import frozen
 from agent.messages import Message
 from agent.turns.result import TurnResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Turn:
     """One question and its answer, complete.
 
@@ -77,7 +78,7 @@ class Turn:
         _check_order(self.messages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conversation:
     """A conversation as far as it was read.
 
@@ -122,7 +123,7 @@ class Conversation:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConversationSummary:
     """A conversation as a list shows it.
 
@@ -141,7 +142,7 @@ class ConversationSummary:
     turn_count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConversationPage:
     """Some conversations of one owner, newest first.
 
@@ -154,7 +155,7 @@ class ConversationPage:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredFile:
     """A file that was uploaded to a conversation, kept so that a lost session can be restored.
 

@@ -4,10 +4,10 @@ A store finds out by a mark of its own whether anybody else has changed one sinc
 is read as ever: because others wrote it, because it is long, or because newer ones took its place.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from agent.conversations.records import Conversation
+from agent.frozen import frozen
 
 # Of all histories together, as they are stored; in memory it is about twice that.
 REMEMBERED_BYTES: Final = 512 * 1024
@@ -16,7 +16,7 @@ EACH_MAX_BYTES: Final = 64 * 1024
 _ELSEWHERE_MAX: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remembered[Mark]:
     """A conversation as its last turn left it.
 

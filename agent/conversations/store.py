@@ -12,7 +12,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -30,6 +29,7 @@ from agent.errors import (
     SettingsError,
     StoreError,
 )
+from agent.frozen import frozen
 from agent.memory import Share
 from agent.tokens import TokenProvider
 
@@ -43,7 +43,7 @@ _STORES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """The limits of a store: sizes that it accepts, and the length of history that it reads.
 

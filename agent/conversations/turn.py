@@ -7,7 +7,7 @@ conversation unchanged, except for what its code did in the session.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from sys import getsizeof
 from typing import Final, Self
@@ -21,6 +21,7 @@ from agent.conversations.store import ConversationStore, HeldConversation
 from agent.conversations.timed import TimedStore
 from agent.errors import AgentError
 from agent.events import Event, TurnFailed, TurnFinished
+from agent.frozen import frozen
 from agent.memory import Share
 from agent.messages import texts_of
 from agent.session_pool.client import SessionsClient
@@ -37,7 +38,7 @@ READERS_MAX: Final = 4
 SESSION_LIVES: Final = timedelta(seconds=240)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConversationServices:
     """The clients and settings that all conversations of this worker share.
 

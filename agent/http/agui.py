@@ -10,7 +10,7 @@ Importing this costs 85 ms of CPU and 5 MB, so it is loaded when the first calle
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Final
 
@@ -63,6 +63,7 @@ from agent.events import (
     TurnFailed,
     TurnFinished,
 )
+from agent.frozen import frozen
 from agent.http.bodies import HISTORY_MAX_BYTES, check_history, check_length, read_json, validated
 from agent.http.dispatch import Route
 from agent.http.event_stream import EventStream
@@ -91,7 +92,7 @@ PART_URL_MAX_CHARS = 512 * 1024
 _encoder = EventEncoder()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """A run that a front end asks for.
 

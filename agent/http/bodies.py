@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +19,7 @@ from agent.errors import (
     PayloadTooLargeError,
     UnsupportedMediaTypeError,
 )
+from agent.frozen import frozen
 from agent.http.json_bounds import check_tokens
 from agent.http.pictures import Found, of_question, picture_at
 from agent.http.problems import invalid, unknown_parameter
@@ -61,7 +61,7 @@ def wants_events(request: Request) -> bool:
     return events > 0 and events >= accepted.get("application/json", 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chat:
     """A question for `/api/chat`.
 

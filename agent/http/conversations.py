@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -31,6 +30,7 @@ from agent.errors import (
     PoolNotFoundError,
     SignInNotConfiguredError,
 )
+from agent.frozen import frozen
 from agent.http.bodies import json_response, read_page
 from agent.http.dispatch import Route
 from agent.http.schemas import (
@@ -54,7 +54,7 @@ SESSION_TIMEOUT_S: Final = 30
 TRANSFER_TIMEOUT_S: Final = 210
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Conversation:
     """The conversation that a request's path names, and its session if the pool has one.
 

@@ -7,7 +7,6 @@ cold start pays for each import.
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from agent.errors import (
     MethodNotAllowedError,
     let_go_of_frames,
 )
+from agent.frozen import frozen
 from agent.http.disconnect import DisconnectedError
 from agent.http.problems import ErrorBody, error_response, operation_id, problem_body
 from agent.telemetry import logger
@@ -55,7 +55,7 @@ _loaded: dict[str, Any] = {}
 type Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """The handlers of a route.
 

@@ -1,12 +1,13 @@
 """All operations of the HTTP API: the request and the responses of each, errors included."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
 from ag_ui.core import RunAgentInput
 from pydantic import BaseModel
 
+from agent.frozen import frozen
 from agent.http.bodies import PAGE_ENTRIES, PAGE_MAX_ENTRIES
 from agent.http.openai.schemas import Completion, CompletionRequest, ErrorEnvelope, Model, ModelList
 from agent.http.schemas import (
@@ -102,7 +103,7 @@ _STORE: Final = frozenset({404, 502, 503})
 _TURN: Final = frozenset({400, 429, 502, 503, 504})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operation:
     """One method of one route.
 

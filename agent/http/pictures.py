@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
 
 from agent.errors import InvalidRequestError
+from agent.frozen import frozen
 from agent.open_data.errors import FetchError
 from agent.pictures import PICTURES_MAX, Detail, Picture, check_number, picture_in, picture_of
 from agent.turns.turn import FileToSee, PictureToFetch, TurnRequest
@@ -19,7 +20,7 @@ type Found = Picture | FileToSee | PictureToFetch
 type Fetch = Callable[[str], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shown:
     """The pictures of a question.
 

@@ -7,7 +7,6 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import Final
@@ -22,6 +21,7 @@ from python_multipart.multipart import (
 )
 
 from agent.errors import InvalidRequestError, UnsupportedMediaTypeError
+from agent.frozen import frozen
 
 MEDIA_TYPE: Final = "multipart/form-data"
 _HEADERS_MAX_BYTES: Final = 8 * 1024
@@ -67,7 +67,7 @@ def file_name_of(disposition: bytes) -> str | None:
     return re.sub("%22|%0[AD]", lambda found: _BY_BROWSERS[found[0].upper()], name, flags=re.I)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Upload:
     """One file of the form; read `content` before asking for the next."""
 

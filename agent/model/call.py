@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
@@ -14,6 +13,7 @@ from agent.errors import (
     ModelFailedError,
     ModelUnreachableError,
 )
+from agent.frozen import frozen
 from agent.model.kernel import offers
 from agent.model.parameters import ModelParameters
 from agent.model.refusals import Refusal, retry_after_s
@@ -87,7 +87,7 @@ async def ask(
         raise _error_of(error) from error
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Call:
     """A call of the model through Semantic Kernel, in the three ways to make it."""
 

@@ -1,11 +1,13 @@
 """Parameters of a model call besides its messages and tools."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final, Self
 
+from agent.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class ModelParameters:
     """Parameters of chat completions; None is not sent, so that the model's own default holds.
 

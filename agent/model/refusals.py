@@ -8,7 +8,7 @@ import email.utils
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,6 +22,7 @@ from agent.errors import (
     ModelParameterError,
     ModelThrottledError,
 )
+from agent.frozen import frozen
 from agent.model.parameters import NAMES
 from agent.text import shortened
 
@@ -85,7 +86,7 @@ _PRIVATE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """An answer that is an error.
 

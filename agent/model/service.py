@@ -17,6 +17,7 @@ import httpx2
 from pydantic import Field, SkipValidation
 from pydantic_core import to_json
 
+from agent.frozen import frozen
 from agent.model.refusals import retry_after_s
 from agent.model.sdk import (
     AsyncOpenAI,
@@ -151,7 +152,7 @@ def _broken_is_cut() -> Iterator[None]:
         raise answer_cut() from error
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deployment:
     """A model at Azure OpenAI.
 

@@ -9,11 +9,11 @@ import re
 import secrets
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic_core import from_json
 
+from agent.frozen import frozen
 from agent.model.wire import Answer, whole_characters
 from agent.text import shortened
 
@@ -39,7 +39,7 @@ _LENIENT: Final = json.JSONDecoder(strict=False)
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextTool:
     """A function with one parameter, a text.
 
@@ -69,7 +69,7 @@ class TextTool:
         return _ENCODE({self.parameter: _text_of(arguments, self)})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectTool:
     """A function with parameters of any kind.
 
@@ -110,7 +110,7 @@ class ObjectTool:
 type Tool = TextTool | ObjectTool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolRequest:
     """A tool call that can go back to the model.
 

@@ -8,7 +8,6 @@ import asyncio
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin
 
@@ -16,6 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from agent.frozen import frozen
 from agent.open_data.addresses import Address, CheckedResolver, is_public
 from agent.open_data.errors import AddressNotPublicError, FetchError
 from agent.open_data.file_names import file_name
@@ -41,7 +41,7 @@ _CONTENT_TYPE: Final = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,80}")
 _ENCODINGS: Final = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Download:
     """A file.
 
@@ -58,7 +58,7 @@ class Download:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bounds:
     """How much one download may be."""
 

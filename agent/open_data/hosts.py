@@ -5,11 +5,11 @@ do not agree, it is refused.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final, Self
 
 from yarl import URL
 
+from agent.frozen import frozen
 from agent.open_data.errors import FetchError
 
 URL_MAX_CHARS: Final = 2048
@@ -24,7 +24,7 @@ _URL: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AllowedHosts:
     """Names of hosts.
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from agent.errors import (
     PoolRefusedError,
     PoolUnreachableError,
 )
+from agent.frozen import frozen
 from agent.session_pool.names import is_plain, name_of
 from agent.session_pool.outputs import CellOutputs, Shown, read_outputs
 from agent.session_pool.survey import (
@@ -56,7 +56,7 @@ _NO_ERRAND = Errand()
 _SMALLEST_CUT_CHARS = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionExecution:
     """The pool's report on one execution.
 

@@ -10,10 +10,12 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from pydantic import JsonValue
+
+from agent.frozen import frozen
 
 _KINDS: Final = frozenset(
     {"stream", "display_data", "execute_result", "error", "update_display_data", "pyout", "pyerr"}
@@ -23,7 +25,7 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STRING: Final = re.compile(r"""\s*['"]""")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shown:
     """One output of a cell.
 
@@ -37,7 +39,7 @@ class Shown:
     is_result: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CellOutputs:
     """All that an answer says of a cell's outputs.
 

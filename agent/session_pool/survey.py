@@ -12,13 +12,13 @@ import re
 import secrets
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
+from agent.frozen import frozen
 from agent.session_pool.names import name_of, path_of
 
 # What the answer may have, in characters; the service gives no bound for what may be asked for.
@@ -34,7 +34,7 @@ _SCRIPT: Final = repr(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionFile:
     """A file in a session's /mnt/data.
 
@@ -51,7 +51,7 @@ class SessionFile:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Errand:
     """What code does before it looks.
 
@@ -71,7 +71,7 @@ class Errand:
     working_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Survey:
     """What code found.
 

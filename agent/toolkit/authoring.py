@@ -6,11 +6,11 @@ decide of that is the attribute `for_the_model` of the object, a text that follo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent.frozen import frozen
 from agent.model.sdk import kernel_function
 
 __all__ = ["ToolError", "ToolFile", "ToolResult", "ToolSettings", "kernel_function"]
@@ -44,7 +44,7 @@ class ToolError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolFile:
     """A file for the session, where Python finds it in /mnt/data, and for the caller.
 
@@ -57,7 +57,7 @@ class ToolFile:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolResult:
     """What a tool returns that has files.
 

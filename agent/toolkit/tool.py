@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from traceback import format_tb
 from typing import Annotated, Any, Final, NotRequired, TypedDict, get_type_hints
 
@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError, to_json
 
 from agent.events import ExecutionStatus
+from agent.frozen import frozen
 from agent.model.kernel import declare
 from agent.model.sdk import KernelFunction
 from agent.model.tool_calls import ObjectTool
@@ -28,7 +29,7 @@ from agent.toolkit.authoring import ToolError, ToolFile, ToolResult
 _FAULTS_MAX: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Returned:
     """What a call came to.
 
@@ -103,7 +104,7 @@ class Arguments:
             raise ValueError(_faults(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnTool:
     """A function that the model may call.
 

@@ -7,7 +7,6 @@ to set: Semantic Kernel lets the model's arguments overwrite the caller's.
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from agent.errors import AgentError, PoolAnswerLostError
@@ -18,6 +17,7 @@ from agent.events import (
     ExecutionStarted,
     TurnWarning,
 )
+from agent.frozen import frozen
 from agent.model.sdk import kernel_function
 from agent.pictures import Picture, header_of
 from agent.session_pool.client import (
@@ -30,7 +30,7 @@ from agent.turns.session_files import NewFile, SessionFiles, TurnSession
 from agent.turns.shown import OutputTaker
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutputLimits:
     """The limits on what code shows; on what it prints, in characters of each stream.
 

@@ -7,11 +7,11 @@ its files travel in the answer as data: URLs; those of a conversation are kept a
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
 from agent.events import File
+from agent.frozen import frozen
 from agent.media_types import media_type_of
 from agent.session_pool.client import SessionsClient
 from agent.session_pool.survey import Errand, SessionFile, Survey
@@ -23,7 +23,7 @@ INLINE_TOTAL_MAX_BYTES: Final = 8 * 1024**2
 CLOCK_SLACK_S: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """What a session was given.
 
@@ -167,7 +167,7 @@ class InlineFiles:
         return File(name, media_type, len(content), _data_url(media_type, content))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """What a look at a session's files found.
 

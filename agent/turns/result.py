@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Protocol
 
 from agent.events import (
@@ -21,6 +20,7 @@ from agent.events import (
     TurnWarning,
     Usage,
 )
+from agent.frozen import frozen
 from agent.messages import Message
 
 
@@ -36,7 +36,7 @@ class TurnEvents(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnResult:
     """A turn that has its answer.
 

@@ -5,13 +5,13 @@ They are brought to the caller after each execution, and put back where the sess
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from agent.errors import AgentError, DeadlineExceededError, PoolError
 from agent.events import Event, File, FileCreated, TurnWarning
+from agent.frozen import frozen
 from agent.session_pool.client import SessionsClient
 from agent.session_pool.names import plain_name
 from agent.session_pool.survey import SessionFile
@@ -40,7 +40,7 @@ class NewFile(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnSession:
     """The session of one turn.
 

@@ -9,12 +9,12 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pydantic import JsonValue
 
 from agent.events import Event, File, FileCreated, HtmlOutput, ImageOutput, Output, TextOutput
+from agent.frozen import frozen
 from agent.pictures import header_of
 from agent.session_pool.outputs import Shown
 from agent.text import shortened
@@ -35,7 +35,7 @@ _OBJECT: Final = re.compile(r"\s*<[^<>\n]*>\s*")
 _MIN_TEXT_CHARS: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TakenOutputs:
     """Outputs of one execution.
 

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib.resources import files
 from sys import getsizeof
 from typing import Literal
@@ -29,6 +29,7 @@ from agent.events import (
     TurnWarning,
     Usage,
 )
+from agent.frozen import frozen
 from agent.messages import Message, ToolCall, texts_of
 from agent.model.call import ask
 from agent.model.history import chat_history, sent, with_figures
@@ -91,7 +92,7 @@ _NO_INTERPRETER = TurnWarning(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileToSee:
     """A file of the conversation that the model shall be shown.
 
@@ -104,7 +105,7 @@ class FileToSee:
     field: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PictureToFetch:
     """A picture that is elsewhere.
 
@@ -121,7 +122,7 @@ class PictureToFetch:
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnRequest:
     """The request for a turn, the same for every API.
 
@@ -156,7 +157,7 @@ class TurnRequest:
         return 2 * sum(map(getsizeof, said)) + 4 * sum(len(each.content) for each in pictures)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnOptions:
     """What all turns have in common: budgets, and how they call model and pool.
 
@@ -184,7 +185,7 @@ class TurnOptions:
         return self.warm_up == "always" or (self.warm_up == "conversations" and had_one)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnServices:
     """The clients and settings that all turns of this worker share.
 

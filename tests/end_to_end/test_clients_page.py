@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agent.http.openai.schemas import UNSUPPORTED, CompletionRequest
-from agent.model.parameters import ModelParameters
+from agent.model.parameters import NAMES
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
 from tests.support import PROJECT
@@ -46,5 +46,5 @@ async def test_its_table_has_every_parameter() -> None:
     used, tuning, unused, refused = names_by_reason.values()
     assert refused == UNSUPPORTED.keys()
     known = CompletionRequest.model_fields.keys() - {"model", "messages"}
-    assert tuning - {"max_tokens"} == set(ModelParameters.__slots__) - {"reasoning_effort"}
+    assert tuning - {"max_tokens"} == set(NAMES) - {"reasoning_effort"}
     assert used | tuning | unused | refused == known

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import escape
 from importlib.resources import files
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.errors import PageAssetNotFoundError
+from agent.frozen import frozen
 from agent.http.dispatch import PageTexts, Route
 
 _MEDIA_TYPES: Final = {
@@ -62,7 +62,7 @@ _HEADERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asset:
     """A file of the page.
 
