@@ -112,5 +112,10 @@ def _with_valid_calls(message: Message) -> tuple[Message, dict[str, str]]:
     for call in message.tool_calls:
         ids[call.id] = call.id if ID.fullmatch(call.id) else new_id(set(ids.values()))
         name = valid_name(call.name.removeprefix(f"{PLUGIN}-"))
-        calls.append(ToolCall(ids[call.id], name, object_text(call.arguments) or "{}"))
-    return Message(message.role, message.text, tuple(calls)), ids
+        arguments = object_text(call.arguments) or "{}"
+        is_valid = (ids[call.id], name, arguments) == (call.id, call.name, call.arguments)
+        calls.append(call if is_valid else ToolCall(ids[call.id], name, arguments))
+    # To make anew what is valid already takes as long as to find that out.
+    if calls != list(message.tool_calls):
+        message = replace(message, tool_calls=tuple(calls))
+    return message, ids
