@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from agent.conversations.blob.container import Container, ListedBlob, as_headers
-from agent.conversations.owner import ANONYMOUS, Owner
+from agent.conversations.owner import Owner
 from agent.conversations.records import ConversationPage, ConversationSummary
 from agent.conversations.store import unknown_cursor
 from agent.errors import AgentError, ConversationNotFoundError
@@ -49,7 +49,7 @@ class RecentConversations:
             conversation: as it is now.
             before: its `updated_at` in the list; None if it is not there yet.
         """
-        if owner == ANONYMOUS:
+        if owner.is_anonymous:
             return
         metadata = {
             "title": _encoded(conversation.title),
@@ -71,7 +71,7 @@ class RecentConversations:
 
     async def remove(self, owner: Owner, conversation_id: str, updated_at: datetime) -> None:
         """Show a conversation no more; a failure is logged."""
-        if owner == ANONYMOUS:
+        if owner.is_anonymous:
             return
         try:
             entry = self._entry(owner, conversation_id, updated_at)

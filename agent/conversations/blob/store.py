@@ -34,7 +34,7 @@ from agent.conversations.jsonl import (
     title_of,
     unreadable,
 )
-from agent.conversations.owner import ANONYMOUS, KEY_BYTES, IdentifierKey, Owner
+from agent.conversations.owner import KEY_BYTES, IdentifierKey, Owner
 from agent.conversations.records import (
     Conversation,
     ConversationPage,
@@ -165,7 +165,7 @@ class BlobStore:
                     whole=False,
                 )
                 size_bytes = first.size_bytes
-                title = "" if owner == ANONYMOUS else title_in(first.content)
+                title = "" if owner.is_anonymous else title_in(first.content)
             check_room(before, self._limits)
             async with self._turn(hold, before, size_bytes, title) as held:
                 yield held

@@ -47,6 +47,13 @@ def test_each_owner_has_a_folder_of_a_plain_name() -> None:
     assert Owner("aad", "anonymous").folder != ANONYMOUS.folder
 
 
+@pytest.mark.parametrize("owner", [Owner("aad", "0a1b"), Owner("aad", ""), Owner("", "0a1b")])
+def test_only_the_owner_without_any_name_is_anonymous(owner: Owner) -> None:
+    assert ANONYMOUS.is_anonymous
+    assert not owner.is_anonymous
+    assert owner.folder != ANONYMOUS.folder
+
+
 def test_a_pool_identifier_is_always_the_same_and_one_that_the_pool_takes() -> None:
     owner = Owner("aad", "0a1b")
     identifier = pool_identifier(KEY, owner, ID)
