@@ -36,7 +36,7 @@ def own_memory_bytes() -> int:
     [
         "import numpy\nkept = [numpy.ones(1 << 20) for _ in range(150)]",
         "import subprocess, sys\n"
-        "hog = 'kept = bytes(1) * (150 << 20); import time; time.sleep(2)'\n"
+        "hog = 'kept = bytes(1) * (150 << 20); import time; time.sleep(5)'\n"
         "many = [subprocess.Popen([sys.executable, '-c', hog]) for _ in range(4)]\n"
         "codes = [each.wait() for each in many]\nassert codes == [0] * 4, codes",
         "for n in range(3):\n    open(f'/mnt/data/{n}', 'wb').write(bytes(60 << 20))\n"
@@ -53,7 +53,8 @@ async def test_memory_is_bounded_for_all_of_a_session(
     async with open_pool(options) as client:
         if control_groups and "cgroup" not in client.pool.kernels:
             pytest.skip("no control group can be made here")
-        answer = await client.execute(code)
+        # A busy machine's watchdog looks late.
+        answer = await client.execute(f"{code}\nimport time; time.sleep(20)")
         assert answer["status"] == "Failed", answer
         assert (await client.result("6 * 7"))["executionResult"] == 42
 
@@ -243,6 +244,7 @@ async def test_a_session_that_finds_no_open_files_left_is_refused_and_leaves_non
             refused.append(str(error))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert len(os.listdir("/proc/self/fd")) == before
+        # What tests before this one left may be closed meanwhile.
+        assert len(os.listdir("/proc/self/fd")) <= before
     assert refused == ["no pipes for a session: Too many open files"] * 9
     assert (await session.result("6 * 7"))["executionResult"] == 42
