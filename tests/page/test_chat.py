@@ -131,7 +131,7 @@ async def test_a_reload_shows_the_conversation_again_with_its_figures(
 
 
 async def test_stop_ends_the_run_itself(chat: ChatPage, azure: SharedAzure) -> None:
-    with azure.model.script(CallTool(code="print('on')\nimport time\ntime.sleep(6)")):
+    with azure.model.script(CallTool(code="print('on')\nimport time\ntime.sleep(60)")):
         await chat.send("Wait for ever.")
         await expect(chat.runs.locator(".run-label")).to_have_text("Running Python…")
         await chat.page.get_by_role("button", name="Stop").click()

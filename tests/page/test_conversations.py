@@ -78,7 +78,7 @@ async def test_a_conversation_is_deleted_after_a_question(
 async def test_a_turn_that_ran_when_the_page_was_reloaded_is_shown_as_not_finished(
     chat: ChatPage, azure: SharedAzure
 ) -> None:
-    with azure.model.script(CallTool(code="import time\ntime.sleep(3)")):
+    with azure.model.script(CallTool(code="import time\ntime.sleep(60)")):
         await chat.send("Wait a little.")
         await expect(chat.runs.locator(".run-label")).to_have_text("Running Python…")
         await chat.page.reload()

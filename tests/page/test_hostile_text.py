@@ -303,7 +303,7 @@ async def test_a_page_without_walls_shows_that_the_probe_would_be_noticed(browse
         before = watch.seen
         await page.goto("http://control.example/")
         await page.evaluate("html => { document.body.innerHTML = html; }", text)
-        for _ in range(100):
+        for _ in range(1000):
             if watch.seen > before:
                 break
             await page.wait_for_timeout(20)
@@ -312,7 +312,7 @@ async def test_a_page_without_walls_shows_that_the_probe_would_be_noticed(browse
     click = '<a href="javascript:pwned()">x</a>'
     await page.evaluate("html => { document.body.innerHTML = html; }", click)
     await page.click("a")
-    for _ in range(100):
+    for _ in range(1000):
         if watch.called > before:
             break
         await page.wait_for_timeout(20)

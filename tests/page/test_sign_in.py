@@ -144,7 +144,7 @@ async def test_files_and_stop_work_behind_the_sign_in(
     chat = await signed_in(open_chat, guarded, ADA)
     await chat.drop(("sales.csv", "city,people\nBerne,133\n"))
     await expect(chat.page.locator(".attachment progress")).to_have_count(0)
-    with azure.model.script(CallTool(code="print(1)\nimport time\ntime.sleep(8)")):
+    with azure.model.script(CallTool(code="print(1)\nimport time\ntime.sleep(60)")):
         await chat.send("Wait for ever.")
         await expect(chat.runs.locator(".run-label")).to_have_text("Running Python…")
         await chat.page.get_by_role("button", name="Stop").click()

@@ -68,7 +68,7 @@ def is_gone(tool: SessionsPythonREPLTool, identifier: str) -> bool:
     """Whether the session ends soon: the tool deletes in a thread."""
     url = f"{POOL}/session?identifier={identifier}&api-version=2025-10-02-preview"
     headers = {"Authorization": f"Bearer {tool.access_token_provider()}"}
-    for _ in range(100):
+    for _ in range(600):
         if requests.get(url, headers=headers, timeout=5).status_code == 400:
             return True
         time.sleep(0.05)
