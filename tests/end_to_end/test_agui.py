@@ -88,14 +88,14 @@ async def test_the_first_event_does_not_wait_for_the_model(
     loop = asyncio.get_running_loop()
     with azure.model.script(Say("Warm."), Say("Late.")):
         await streamed(api, "/chat", json={"input": "Hi"})
-        azure.stack.openai.faults.inject(Slow(before_answer_s=1))
+        azure.stack.openai.faults.inject(Slow(before_answer_s=3))
         began_s = loop.time()
         async with api.stream("POST", "/chat", json={"input": "Hi"}, headers=STREAM) as response:
             events = events_of(response)
             first, after_s = await anext(events), loop.time() - began_s
             rest = [event async for event in events]
     assert first["type"] == "RUN_STARTED"
-    assert after_s < 0.8
+    assert after_s < 2.5
     assert rest[-1]["type"] == "RUN_FINISHED"
 
 

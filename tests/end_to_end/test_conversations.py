@@ -168,10 +168,16 @@ async def test_a_second_turn_at_the_same_time_has_to_wait(
 ) -> None:
     conversation_id = (await ask("new", Say("Hi.")))["conversation_id"]
     body = {"input": "Go on.", "conversation_id": conversation_id}
-    azure.stack.openai.faults.inject(Slow(before_answer_s=1))
-    with azure.model.script(Say("First.")):
+    azure.stack.openai.faults.inject(Slow(before_answer_s=3))
+    asked = asyncio.Event()
+
+    def answers_late(_: ChatRequest) -> Say:
+        asked.set()
+        return Say("First.")
+
+    with azure.model.using(answers_late):
         first = asyncio.create_task(api.post("/chat", json=body))
-        await asyncio.sleep(0.3)
+        await asked.wait()
         second = await api.post("/chat", json=body)
         assert (await first).json()["output"] == "First."
     assert (second.status_code, second.json()["code"]) == (409, "ConversationBusy")

@@ -124,13 +124,13 @@ async def test_silence_is_filled_with_comments() -> None:
 
 async def test_a_stream_that_says_something_needs_no_comments() -> None:
     async def talkative() -> AsyncGenerator[Event]:
-        for _ in range(20):
-            await asyncio.sleep(0.01)
+        for _ in range(40):
+            await asyncio.sleep(0.03)
             yield TextDelta("m", "a")
         yield FINISHED
 
     connection = Connection()
-    await connection.run(EventStream(talkative(), Words(), keep_alive_s=0.15))
+    await connection.run(EventStream(talkative(), Words(), keep_alive_s=1))
     assert b": keep-alive\n\n" not in connection.bodies
 
 

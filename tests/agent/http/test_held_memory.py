@@ -260,7 +260,7 @@ async def test_what_was_sent_is_gone_with_the_answer_and_not_with_the_next_garba
     before = held_texts()
     try:
         await how(azure, caller(case, conversation))
-        for _ in range(500):
+        for _ in range(3000):
             if held_texts() == before:
                 break
             await asyncio.sleep(0.01)  # something goes on in the background

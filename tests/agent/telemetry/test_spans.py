@@ -56,11 +56,9 @@ def model_traceparents(runtime: Runtime) -> list[str | None]:
 
 async def ended(taken: Recorded, name: str) -> None:
     """Wait for a span of the background."""
-    for _ in range(500):
-        if taken.named(name):
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError(name)
+    async with asyncio.timeout(60):
+        while not taken.named(name):  # noqa: ASYNC110 - a span tells nobody of its end
+            await asyncio.sleep(0.01)
 
 
 async def test_a_turn_is_a_tree_of_its_calls(azure: SharedAzure, runtime: Runtime) -> None:

@@ -162,7 +162,7 @@ async def test_a_model_that_does_not_answer_ends_the_turn_at_its_deadline(
     async with open_runtime(turn_timeout_seconds=5) as runtime:
         turn = await collect(stateless_turn(runtime.turns, TurnRequest("Hi", stream=True)))
     assert turn.error_code == "DeadlineExceeded"
-    assert asyncio.get_running_loop().time() - began < 7
+    assert asyncio.get_running_loop().time() - began < 15
 
 
 async def test_malformed_arguments_are_told_to_the_model(

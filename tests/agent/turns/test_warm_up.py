@@ -52,8 +52,9 @@ def statuses(taken: Recorded, name: str) -> list[int]:
 async def test_allocation_runs_beside_the_first_call_of_the_model(
     faults: SharedAzure, open_runtime: OpenRuntime
 ) -> None:
-    faults.stack.pool.faults.slow_allocation(ALLOCATION_S)
-    faults.stack.openai.faults.inject(Slow(before_answer_s=ALLOCATION_S / 2))
+    allocation_s = 1
+    faults.stack.pool.faults.slow_allocation(allocation_s)
+    faults.stack.openai.faults.inject(Slow(before_answer_s=allocation_s * 3 / 4))
     with recorded() as taken, faults.model.script(CallTool(code="6 * 7"), Say("42")):
         async with open_runtime(session_warm_up="always") as runtime:
             turn = await collect(stateless_turn(runtime.turns, request()))
@@ -78,7 +79,7 @@ async def test_allocation_runs_beside_the_first_call_of_the_model(
     assert sent is not None
     assert allocated <= sent
     (tool,) = taken.named("execute_tool execute_python")
-    assert attributes_of(tool)["code_interpreter.pool.allocation_ms"] < ALLOCATION_S * 1e3 / 2
+    assert attributes_of(tool)["code_interpreter.pool.allocation_ms"] < allocation_s * 1e3 / 2
     assert [execution.result for execution in turn.executions] == ["42"]
     assert statuses(taken, GIVES_BACK) == [204]
 
@@ -187,7 +188,7 @@ async def test_a_lost_session_is_told_of_by_the_turn_that_runs_code_again(
         with faults.model.script(CallTool(code=write), Say("Done.")):
             _, conversation_id = await ask(runtime, None)
         faults.stack.pool.faults.lose_sessions()
-        faults.stack.openai.faults.inject(Slow(before_answer_s=0.5))
+        faults.stack.openai.faults.inject(Slow(before_answer_s=3))
         with recorded() as taken, faults.model.script(Say("Hello.")):
             turn, _ = await ask(runtime, conversation_id)
         assert turn.finished.warnings == ()
