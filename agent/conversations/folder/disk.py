@@ -104,6 +104,7 @@ class ConversationFolder:
             except FileNotFoundError:
                 # The owner's first.
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _flush_folder(self.path.parent.parent)
                 os.mkdir(draft.path, 0o700)
             os.mkdir(draft._files)
             os.mkdir(draft._arriving)

@@ -79,6 +79,27 @@ async def test_nothing_is_lost_when_a_worker_is_killed_in_the_middle_of_turns(
     assert read.turns[-1] == turn("Next")
 
 
+async def test_a_first_turn_and_all_names_that_lead_to_it_are_flushed(
+    tmp_path: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, flushed = os.fsync, list[int]()
+
+    def noted(file: int) -> None:
+        flushed.append(os.fstat(file).st_ino)
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    for owners_folder_is_new in (True, False):
+        flushed.clear()
+        async with store.start(ALICE) as held:
+            await held.append(turn())
+        folder = folder_of(tmp_path, held.conversation)
+        paths = [folder / "conversation.json", folder, folder.parent, folder / "turns.jsonl"]
+        if owners_folder_is_new:
+            paths.insert(0, tmp_path)
+        assert flushed == [path.stat().st_ino for path in paths]
+
+
 async def test_a_turn_half_written_is_none_and_the_next_one_takes_its_place(
     tmp_path: Path, store: FolderStore
 ) -> None:
