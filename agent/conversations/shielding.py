@@ -21,7 +21,8 @@ def begun[T](work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 class Call[T](asyncio.Task[T]):
     """A task that has begun already, and may outlive whoever waits for it.
 
-    What is `shielded` in it needs no task besides: it is left, not cancelled.
+    What is `shielded` in it needs no task besides: it is left, not cancelled. So no timeout may
+    stand around that, which would cancel the task itself.
     """
 
     _shields = 0
