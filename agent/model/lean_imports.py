@@ -15,15 +15,21 @@ from types import ModuleType
 from agent.lazy_reexports import lazy_reexports
 
 UNUSED = {
+    "defusedxml": ("ElementTree",),
+    "defusedxml.ElementTree": ("ParseError", "XML"),
     "jinja2": ("BaseLoader", "TemplateError"),
     "jinja2.sandbox": ("ImmutableSandboxedEnvironment",),
     "numpy": ("array", "ndarray"),
     "openai.lib.bedrock": ("AsyncBedrockOpenAI", "BedrockOpenAI"),
+    "openai.lib._tools": ("pydantic_function_tool", "pydantic_responses_function_tool"),
+    "openai.types.websocket_reconnection": ("ReconnectingEvent", "ReconnectingOverrides"),
     "pybars": ("Compiler", "PybarsError"),
     "semantic_kernel.functions.kernel_function_from_prompt": ("KernelFunctionFromPrompt",),
     "semantic_kernel.prompt_template.handlebars_prompt_template": ("HandlebarsPromptTemplate",),
     "semantic_kernel.prompt_template.jinja2_prompt_template": ("Jinja2PromptTemplate",),
     "semantic_kernel.prompt_template.kernel_prompt_template": ("KernelPromptTemplate",),
+    "semantic_kernel.prompt_template.prompt_template_base": ("PromptTemplateBase",),
+    "semantic_kernel.prompt_template.prompt_template_config": ("PromptTemplateConfig",),
     "yaml": (),
 }
 
