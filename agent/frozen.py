@@ -45,7 +45,8 @@ def _repr(self: Any) -> str:
 def _eq(self: object, other: object) -> Any:
     if type(self) is not type(other):
         return NotImplemented
-    return _compared(self) == _compared(other)
+    # Tuples too look first whether two things are one.
+    return self is other or _compared(self) == _compared(other)
 
 
 def _hash(self: object) -> int:

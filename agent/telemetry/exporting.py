@@ -12,12 +12,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
 from typing import Final, Protocol
 
 from agent.deferred_imports import deferred_imports
+from agent.frozen import frozen
 from agent.telemetry import recording
 from agent.telemetry.logs import logger
 from agent.telemetry.recording import Attributes, Recording
@@ -48,7 +48,7 @@ _TALKATIVE: Final = (
 _SENDING: Final = "agent.telemetry.sending"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Destinations:
     """Where telemetry goes.
 

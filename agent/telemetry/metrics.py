@@ -3,8 +3,9 @@
 Their attributes have few values: operation, deployment, tool, outcome, code of an error.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from agent.frozen import frozen
 
 INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
 INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
@@ -22,7 +23,7 @@ RETRIES: Final = "code_interpreter.retries"
 FILE_BYTES: Final = "code_interpreter.files.size"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metric:
     """A metric.
 

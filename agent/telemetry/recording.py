@@ -14,6 +14,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from agent.frozen import frozen
+
 type Attribute = str | bool | int | float | tuple[str, ...]
 type Attributes = Mapping[str, Attribute]
 
@@ -53,7 +55,7 @@ class Spans(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recording:
     """Somebody who takes spans and measurements.
 

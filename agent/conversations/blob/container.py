@@ -11,7 +11,6 @@ import itertools
 import random
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
@@ -24,6 +23,7 @@ from yarl import URL
 
 from agent.conversations.blob.errors import error_of
 from agent.errors import AgentError, StoreUnreachableError
+from agent.frozen import frozen
 from agent.telemetry import logger
 from agent.telemetry.calls import HttpSpan, count_retry
 from agent.tokens import TokenProvider
@@ -40,7 +40,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(sock_connect=10, sock_read=20)
 _TRY_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """What the service answered, with its whole body."""
 
@@ -64,7 +64,7 @@ class Reply:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """Some bytes of a blob.
 
@@ -81,7 +81,7 @@ class Part:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedBlob:
     """A blob as a list shows it; its metadata only where they were asked for."""
 

@@ -13,7 +13,6 @@ import base64
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -57,6 +56,7 @@ from agent.conversations.store import (
     no_such_conversation,
 )
 from agent.errors import ConversationUnreadableError, FileNotStoredError
+from agent.frozen import frozen
 from agent.media_types import media_type_of
 from agent.memory import Share
 from agent.tokens import TokenProvider
@@ -76,7 +76,7 @@ def open_store(
     return BlobStore(Container(url, http, token), limits)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Left:
     """A history as a turn left it.
 
