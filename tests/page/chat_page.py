@@ -1,12 +1,20 @@
 """The page as its users see it: what they type and press, by the names that they read or hear."""
 
+import re
 from urllib.parse import urlsplit
 
-from playwright.async_api import ConsoleMessage, Locator, Page, Request
+from playwright.async_api import ConsoleMessage, Locator, Page, Request, expect
 
 WAIT_MS = 60_000
 # What Chromium reports while DOMPurify reads HTML in a document without scripts, and takes it out.
 INERT = ("Executing inline event", "Applying inline style", "Setting the document's base URI")
+
+
+async def picture_width(picture: Locator) -> int:
+    """Pixels of a picture's width, once it is there: one that has no source yet is a broken one."""
+    await expect(picture).to_have_attribute("src", re.compile("."))
+    width: int = await picture.evaluate("async img => (await img.decode(), img.naturalWidth)")
+    return width
 
 
 class ChatPage:

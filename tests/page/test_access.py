@@ -5,7 +5,7 @@ from playwright.async_api import expect
 
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
-from tests.page.chat_page import ChatPage
+from tests.page.chat_page import ChatPage, picture_width
 from tests.page.conftest import KEY, OpenChat
 from tests.support.functions_host import HostProcess
 
@@ -39,7 +39,7 @@ async def test_the_key_is_asked_for_and_goes_into_a_header_alone(
     with azure.model.script(CallTool(code=PLOT), Say("Plotted.")):
         await chat.ask("Plot.")
     figure = chat.runs.get_by_role("img")
-    assert await figure.evaluate("async img => (await img.decode(), img.naturalWidth)") > 100
+    assert await picture_width(figure) > 100
     await chat.drop(("data.csv", "a,b\n1,2\n"))
     await expect(chat.page.locator(".attachment progress")).to_have_count(0)
     await expect((await chat.files()).filter(has_text="data.csv")).to_have_count(1)

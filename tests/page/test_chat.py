@@ -8,7 +8,7 @@ from playwright.async_api import Route, expect
 
 from local.azure_openai import CallTool, CallTools, Cut, Say, Slow
 from tests.conftest import SharedAzure
-from tests.page.chat_page import ChatPage
+from tests.page.chat_page import ChatPage, picture_width
 from tests.page.conftest import OpenChat
 from tests.support.functions_host import HostProcess
 
@@ -78,7 +78,7 @@ async def test_an_execution_is_a_card_with_code_output_result_and_figure(
     await expect(card).to_contain_text("to out")
     await expect(card).to_contain_text("to err")
     figure = card.get_by_role("img", name="image-1-1.png")
-    assert await figure.evaluate("async img => (await img.decode(), img.naturalWidth)") > 100
+    assert await picture_width(figure) > 100
     text = await chat.text_of(turn)
     assert text.index("Let me see.") < text.index("Ran Python") < text.index("Done.")
     await expect(turn.locator(".usage")).to_contain_text("tokens")
@@ -126,7 +126,7 @@ async def test_a_reload_shows_the_conversation_again_with_its_figures(
     await expect(chat.turns).to_have_count(2)
     await expect(chat.turns.first).to_contain_text("Plotted.")
     figure = chat.turns.first.get_by_role("img", name="image-1-1.png")
-    assert await figure.evaluate("async img => (await img.decode(), img.naturalWidth)") > 100
+    assert await picture_width(figure) > 100
     await expect(chat.last).to_contain_text("Second.")
 
 
@@ -285,7 +285,7 @@ async def test_without_conversations_a_figure_is_shown_all_the_same(
     with azure.model.script(CallTool(code=PLOT), Say("Plotted.")):
         await chat.ask("Plot.")
     figure = chat.runs.get_by_role("img", name="image-1.png")
-    assert await figure.evaluate("async img => (await img.decode(), img.naturalWidth)") > 100
+    assert await picture_width(figure) > 100
     await expect(chat.page.get_by_role("button", name="Attach files")).to_be_hidden()
 
 

@@ -10,7 +10,7 @@ from playwright.async_api import Locator, Route, expect
 from local.azure_openai import CallTool, Say
 from local.azure_openai.images import images_of
 from tests.conftest import SharedAzure
-from tests.page.chat_page import ChatPage
+from tests.page.chat_page import ChatPage, picture_width
 from tests.page.test_everybody import violations
 from tests.support.pictures import PICTURES
 
@@ -246,7 +246,7 @@ async def test_the_model_looks_at_pictures_that_are_marked(
         turn = await chat.ask("What is on it?")
         thumbnail = turn.get_by_role("img", name="two é.gif")
         await expect(turn.locator(".thumbnail")).to_have_count(1)
-        await thumbnail.evaluate("image => image.decode()")
+        assert await picture_width(thumbnail)
         # Edited, it is asked again with its picture.
         await turn.hover()
         await turn.get_by_role("button", name="Edit and ask again").click()

@@ -7,7 +7,7 @@ from playwright.async_api import Route, expect
 
 from local.azure_openai import CallTool, Say
 from tests.conftest import SharedAzure
-from tests.page.chat_page import ChatPage
+from tests.page.chat_page import ChatPage, picture_width
 from tests.page.conftest import OpenChat
 from tests.page.test_chat import CAPABILITIES
 
@@ -49,7 +49,7 @@ async def check_outputs(chat: ChatPage) -> None:
     assert await card.evaluate(IN_ORDER) == EXPECTED
     for n in (0, 1):
         figure = card.get_by_role("img").nth(n)
-        assert await figure.evaluate("async img => (await img.decode(), img.naturalWidth)") > 100
+        assert await picture_width(figure) > 100
         assert (await figure.get_attribute("src") or "").startswith("blob:")
     assert await card.get_by_role("img").nth(0).get_attribute("alt") != await card.get_by_role(
         "img"
