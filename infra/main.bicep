@@ -117,7 +117,7 @@ param instanceMemoryMB 512 | 2048 | 4096 = 2048
 @maxValue(20)
 param alwaysReadyInstances int = 0
 
-@description('HTTP requests that one Flex Consumption instance serves at once. Without it Python gets 1, and every waiting turn its own instance. A turn mostly waits, for the model and for the pool: measured by `make bench`, one worker gives 50 streams at once their first event within 0.1 s, and 100 turns at once take 1.1 times the least they could, in 163 MB.')
+@description('HTTP requests that one Flex Consumption instance serves at once. Without it Python gets 1, and every waiting turn its own instance. A turn mostly waits, for the model and for the pool: measured by `make bench`, one worker gives 50 streams at once their first event within 0.1 s, and 100 turns at once take 1.1 times the least they could, in 160 MB.')
 @minValue(1)
 @maxValue(1000)
 param httpConcurrency int = 50
