@@ -26,7 +26,7 @@ with (
     lazy_reexports("msal"),
     unread_annotations("azure.identity._internal.msal_managed_identity_client"),
 ):
-    import azure.identity._internal.msal_managed_identity_client  # noqa: F401 - for the loader above
+    import azure.identity._internal.msal_managed_identity_client  # noqa: F401 - used by nobody here: it must be loaded while `unread_annotations` is in force
     from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 
 MODEL_SCOPE = "https://cognitiveservices.azure.com/.default"

@@ -91,7 +91,7 @@ def _constructor(cls: Any) -> FunctionType:
     if hasattr(cls, "__post_init__"):
         lines.append("  self.__post_init__()\n")
     text = f"def __init__({', '.join(parameters)}):\n{''.join(lines)}"
-    exec(text, globals_)  # noqa: S102 - as dataclasses do
+    exec(text, globals_)  # noqa: S102 - as dataclasses do: the text has names of our own fields alone, no value
     constructor: FunctionType = globals_["__init__"]
     constructor.__qualname__ = f"{cls.__qualname__}.__init__"
     constructor.__defaults__ = tuple(defaults)

@@ -94,7 +94,7 @@ class _Name:
     """Stands for a name of another module; nothing can be done with it but give it a name."""
 
     __slots__ = ("origin",)
-    __hash__ = None  # type: ignore[assignment]  # as Python has it for what cannot be hashed
+    __hash__ = None  # type: ignore[assignment]  # mypy expects object's method; Python itself has None for what cannot be hashed
 
     def __init__(self, module: str, name: str) -> None:
         self.origin = (module, name)
@@ -141,7 +141,7 @@ def _read(code: CodeType, package: str) -> _ReExports | None:
 
     found: dict[str, Any] = {"__name__": package, "__builtins__": {"__import__": import_}}
     try:
-        exec(code, found)  # noqa: S102 - it is what an import does
+        exec(code, found)  # noqa: S102 - an installed package's own code, which an import executes too, and with builtins
     except Exception:
         return None
     del found["__name__"], found["__builtins__"]

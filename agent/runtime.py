@@ -322,7 +322,7 @@ async def get_runtime() -> Runtime:
     Raises:
         SettingsError: on every call until the app settings are right.
     """
-    global _opened  # noqa: PLW0603 - one per worker is what this module is for
+    global _opened  # noqa: PLW0603 - a worker has one runtime, which the first request opens for all later ones
     if _opened is None:
         async with _opening:
             if _opened is None:

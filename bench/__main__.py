@@ -125,7 +125,7 @@ def _rounds(
 def _messages_ms() -> float:
     """See bench/apps/worker_channel.py."""
     command = (FULL_PYTHON, ROOT / "bench/apps/worker_channel.py")
-    told = subprocess.run(  # noqa: S603 - our own module
+    told = subprocess.run(  # noqa: S603 - a file of this repository with our own interpreter; nothing comes from outside
         command, check=True, capture_output=True, text=True, cwd=ROOT
     )
     return float(told.stdout)
@@ -152,24 +152,24 @@ def _install_full_environment() -> None:
         ],
     )
     for command in commands:
-        subprocess.run(command, check=True)  # noqa: S603 - fixed commands
+        subprocess.run(command, check=True)  # noqa: S603 - the two commands above: uv of this environment, paths of this repository
     shutil.copy(requirements, installed)
 
 
 def _compile(apps: tuple[App, ...]) -> None:
     """Compile all apps and what they import, as pip and a remote build do."""
     for app in apps:
-        subprocess.run(  # noqa: S603 - our own interpreter
+        subprocess.run(  # noqa: S603 - compileall by an app's own interpreter; the folder is ours
             [app.python, "-m", "compileall", "-q", app.folder],
             check=True,
             stdout=subprocess.DEVNULL,
         )
     for python in {app.python for app in apps}:
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-        packages = subprocess.run(  # noqa: S603 - our own interpreters
+        packages = subprocess.run(  # noqa: S603 - fixed code for an app's own interpreter
             [python, "-c", code], check=True, capture_output=True, text=True
         ).stdout.strip()
-        subprocess.run(  # noqa: S603 - our own interpreters; some packages ship files for others
+        subprocess.run(  # noqa: S603 - compileall by an app's own interpreter; unchecked, as packages ship files for other Pythons
             [python, "-m", "compileall", "-q", packages, ROOT / "local"],
             check=False,
             stdout=subprocess.DEVNULL,

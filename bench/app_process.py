@@ -79,7 +79,7 @@ def running(app: App, settings: Mapping[str, str]) -> Iterator[RunningApp]:
     """Start the app on the functions host; it may still be loading when the block begins."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    process = subprocess.Popen(  # noqa: S603 - our own host
+    process = subprocess.Popen(  # noqa: S603 - the functions host of this repository; the app and its port are ours
         [app.python, "-m", app.module, app.folder, "--port", str(port)],
         cwd=ROOT,
         env={
@@ -119,7 +119,7 @@ def fake_azure(folder: Path) -> Iterator[Mapping[str, str]]:
     tls = TlsFiles(folder)
     certificate, key = tls.server_files()
     command = [sys.executable, "-m", "bench.fake_azure", certificate, key]
-    process = subprocess.Popen(  # noqa: S603 - our own module
+    process = subprocess.Popen(  # noqa: S603 - bench.fake_azure by this interpreter, with files of our own making
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdout is not None  # noqa: S101 - asked for above

@@ -24,7 +24,7 @@ async def cancel_on_disconnect[T](receive: Receive, work: Coroutine[None, None, 
         DisconnectedError: the caller disconnected first.
     """
     task = asyncio.current_task()
-    assert task is not None, "a request has a task"  # noqa: S101 - a bug of ours
+    assert task is not None, "a request has a task"  # noqa: S101 - for mypy: only a bug of ours calls this outside a task, no caller can
     cancelled_before, is_gone = task.cancelling(), False
 
     async def watch() -> None:

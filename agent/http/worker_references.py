@@ -32,5 +32,5 @@ def forget_answered_requests() -> bool:
         return response
 
     # Of the one object, which is all that the library uses.
-    coordinator._pop_http_response = take_response_and_forget  # type: ignore[union-attr]  # not None
+    coordinator._pop_http_response = take_response_and_forget  # type: ignore[union-attr]  # getattr's default: it has the attributes looked at above, so it is not None
     return True

@@ -38,6 +38,7 @@ class Unused(Exception):
     """The base of every stand-in: a class that refuses to be instantiated."""
 
     def __init__(self, *_: object, **__: object) -> None:
+        # Nothing is left to be written here: what the app never uses fails loudly if it is used.
         raise NotImplementedError(f"{type(self).__name__} is not part of this app, see {__name__}")
 
 

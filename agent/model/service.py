@@ -236,7 +236,7 @@ class _Client(AsyncOpenAI):
             self._kept = (first.url, first.headers.raw, first.extensions)
         url, kept, extensions = self._kept
         headers = kept + [(n.encode(), t.encode()) for n, t in own.items() if isinstance(t, str)]
-        body = httpx2.ByteStream(options.json_data)  # type: ignore[arg-type]  # bytes, by us
+        body = httpx2.ByteStream(options.json_data)  # type: ignore[arg-type]  # openai's Body is any object: `complete` has put bytes there
         request = httpx2.Request("POST", url, headers=headers, stream=body, extensions=extensions)
         request.read()
         return request

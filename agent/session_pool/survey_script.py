@@ -159,6 +159,6 @@ def main(arguments: dict[str, Any]) -> None:
     memory["began"] = True
     if arguments["working_s"] is not None:
         # Beside the file system's clock.
-        bring(time.time() - arguments["working_s"])  # noqa: TID251 - as mtimes are
+        bring(time.time() - arguments["working_s"])  # noqa: TID251 - compared with mtimes, which are of this clock
     mark = arguments["mark"]
     print(mark + answer(arguments["max_chars"], arguments["transfer"]) + mark, flush=True)

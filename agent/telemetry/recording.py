@@ -117,13 +117,13 @@ doing: Final[ContextVar[Work | None]] = ContextVar("doing", default=None)
 
 def start(recording: Recording) -> None:
     """Send what happens from now on to `recording`."""
-    global _recording  # noqa: PLW0603 - one per worker, like the log
+    global _recording  # noqa: PLW0603 - a worker has one, set when it starts and read wherever something is recorded, like its log
     _recording = recording
 
 
 def stop() -> None:
     """Record nothing any more."""
-    global _recording  # noqa: PLW0603 - one per worker
+    global _recording  # noqa: PLW0603 - takes back the worker's one, which `start` has set
     _recording = None
 
 

@@ -135,7 +135,7 @@ def _methods_of(cls: type) -> list[str]:
 
 def _object_of(cls: type, provide: Provide) -> object | None:
     """An object of the class; None if its settings switch it off."""
-    hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # of this very class, called below
+    hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # mypy fears a subclass's: it is this very class that is called below
     given: dict[str, Any] = {}
     parameters = inspect.signature(cls).parameters
     # Settings first: a tool that is off asks for nothing else.
@@ -201,7 +201,7 @@ def _place(error: BaseException, roots: list[Path], name: str) -> tuple[str, int
     """File, relative to the package, and line of what is wrong; 0 if it is the whole file."""
     places: list[tuple[str, int]] = []
     if isinstance(error, _Fault) and error.where is not None:
-        target: Any = inspect.unwrap(getattr(error.where, "__func__", error.where))  # type: ignore[arg-type]  # a function or a class
+        target: Any = inspect.unwrap(getattr(error.where, "__func__", error.where))  # type: ignore[arg-type]  # `where` is typed as object: whoever raises it gives a function or a class
         places.append((inspect.getsourcefile(target) or "", inspect.getsourcelines(target)[1]))
     elif isinstance(error, SyntaxError):
         places.append((error.filename or "", error.lineno or 0))

@@ -71,7 +71,7 @@ class Arguments:
                 self._optional.add(name)
                 fields[name] = NotRequired[fields[name]]
         # What is left out is not there: the function has its own defaults.
-        shape: Any = TypedDict("Arguments", fields)  # type: ignore[misc]  # made of a signature
+        shape: Any = TypedDict("Arguments", fields)  # type: ignore[misc]  # mypy reads literal fields alone: these are a tool's parameters, known when it is loaded
         forbidding = with_config(ConfigDict(extra="forbid"))(shape)
         try:
             self._adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(forbidding)

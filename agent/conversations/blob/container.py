@@ -188,7 +188,7 @@ class Container:
 
     def _pause_s(self, attempt: int, limit: asyncio.Timeout, at_least_s: float = 0) -> float | None:
         """The wait before another attempt; None if there shall be none."""
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries over time; no secret comes of it
         pause_s = max(self._first_backoff_s * 2 ** (attempt - 1) * jitter, at_least_s)
         left_s = (limit.when() or 0) - asyncio.get_running_loop().time()
         return None if attempt == ATTEMPTS or pause_s >= left_s else pause_s
@@ -197,6 +197,7 @@ class Container:
         self, span: HttpSpan, method: str, url: URL, headers: Mapping[str, str], body: bytes
     ) -> Reply:
         try:
+            # Read to its end, or closed by aiohttp where that fails: `async with` does no more.
             reply = await self._http.request(
                 method,
                 url,
@@ -271,7 +272,7 @@ class Container:
         reply = await self.request("GET", "", "list", parameters=asked, accepts=accepts)
         if reply.status >= 300:
             return None
-        listed = ET.fromstring(reply.body)  # noqa: S314 - the service has the conversations anyway
+        listed = ET.fromstring(reply.body)  # noqa: S314 - Azure Blob's own answer over TLS: who can forge it has the conversations anyway
         return [_listed(blob) for blob in listed.iter("Blob")], listed.findtext("NextMarker") or ""
 
     async def all_blobs(self, prefix: str) -> list[ListedBlob]:

@@ -244,9 +244,13 @@ async def _finds_no_room(azure: SharedAzure, asking: Caller) -> None:
         await asking.ask()
 
 
-@pytest.mark.parametrize(
+# How a turn ends; each with every case.
+each_end = pytest.mark.parametrize(
     "how", [_succeeds, _fails_at_the_model, _fails_at_the_pool, _finds_no_room]
 )
+
+
+@each_end
 @pytest.mark.parametrize("case", ASKED)
 async def test_what_was_sent_is_gone_with_the_answer_and_not_with_the_next_garbage_collection(
     azure: SharedAzure,
@@ -269,9 +273,7 @@ async def test_what_was_sent_is_gone_with_the_answer_and_not_with_the_next_garba
         gc.enable()
 
 
-@pytest.mark.parametrize(
-    "how", [_succeeds, _fails_at_the_model, _fails_at_the_pool, _finds_no_room]
-)
+@each_end
 @pytest.mark.parametrize("case", ASKED)
 async def test_no_generator_is_left_for_the_event_loop_to_close(
     azure: SharedAzure,
