@@ -188,7 +188,7 @@ class ConversationFolder:
             os.fsync(arrival.fileno())
             arrival.close()
             place = self._path_of(name)
-            place.parent.mkdir(exist_ok=True, parents=place.parent != Path(self._files))
+            self._make_folders_of(place)
             Path(arrival.name).rename(place)
             _flush_folder(place.parent)
 
@@ -225,6 +225,18 @@ class ConversationFolder:
                 place, part = place / f"{part}%", ""
             part += char
         return place / part
+
+    def _make_folders_of(self, place: Path) -> None:
+        """Make those in which a long name lies.
+
+        None of those above them, which would bring back a conversation that is deleted meanwhile.
+        One that is there is flushed too: it may be another upload's, which has not done so yet.
+        """
+        depth = len(place.relative_to(self._files).parts) - 1
+        for folder in reversed(place.parents[:depth]):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
+            _flush_folder(folder.parent)
 
     def open_file(self, name: str) -> BinaryIO:
         """The file of that name."""

@@ -15,9 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.conversations.folder.disk import ConversationFolder
 from agent.conversations.folder.store import FolderStore
 from agent.conversations.records import Conversation
-from agent.errors import ConversationBusyError, ConversationUnreadableError, StoreError
+from agent.errors import (
+    ConversationBusyError,
+    ConversationNotFoundError,
+    ConversationUnreadableError,
+    StoreError,
+)
 from tests.agent.conversations.samples import ALICE, new_conversation, turn
 
 PROJECT = Path(__file__).parents[4]
@@ -39,6 +45,9 @@ WORKER = """
     asyncio.run(main(*sys.argv[1:]))
 """
 
+# Too long for one component of the file system: it lies in two folders.
+LONG_NAME = f"{'a' * 250}/{'b' * 250}/c.txt"
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
@@ -47,6 +56,10 @@ def store(tmp_path: Path) -> FolderStore:
 
 def folder_of(tmp_path: Path, conversation: Conversation) -> Path:
     return tmp_path / conversation.owner.folder / conversation.id
+
+
+async def content() -> AsyncIterator[bytes]:
+    yield b"x"
 
 
 def start_worker(tmp_path: Path, conversation: Conversation) -> subprocess.Popen[str]:
@@ -79,16 +92,26 @@ async def test_nothing_is_lost_when_a_worker_is_killed_in_the_middle_of_turns(
     assert read.turns[-1] == turn("Next")
 
 
-async def test_a_first_turn_and_all_names_that_lead_to_it_are_flushed(
-    tmp_path: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flush, flushed = os.fsync, list[int]()
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of what was flushed, in order."""
+    flush, numbers = os.fsync, list[int]()
 
     def noted(file: int) -> None:
-        flushed.append(os.fstat(file).st_ino)
+        numbers.append(os.fstat(file).st_ino)
         flush(file)
 
     monkeypatch.setattr(os, "fsync", noted)
+    return numbers
+
+
+def numbers_of(paths: list[Path]) -> list[int]:
+    return [path.stat().st_ino for path in paths]
+
+
+async def test_a_first_turn_and_all_names_that_lead_to_it_are_flushed(
+    tmp_path: Path, store: FolderStore, flushed: list[int]
+) -> None:
     for owners_folder_is_new in (True, False):
         flushed.clear()
         async with store.start(ALICE) as held:
@@ -97,7 +120,41 @@ async def test_a_first_turn_and_all_names_that_lead_to_it_are_flushed(
         paths = [folder / "conversation.json", folder, folder.parent, folder / "turns.jsonl"]
         if owners_folder_is_new:
             paths.insert(0, tmp_path)
-        assert flushed == [path.stat().st_ino for path in paths]
+        assert flushed == numbers_of(paths)
+
+
+async def test_a_file_of_a_long_name_and_all_folders_that_lead_to_it_are_flushed(
+    tmp_path: Path, store: FolderStore, flushed: list[int]
+) -> None:
+    conversation = await new_conversation(store)
+    # Each time: a folder that is there may be another upload's, which has not flushed it yet.
+    for _ in range(2):
+        flushed.clear()
+        await store.put_file(ALICE, conversation.id, LONG_NAME, content())
+        path = next((folder_of(tmp_path, conversation) / "files").rglob("*.txt"))
+        folders = [path.parents[2], path.parents[1], path.parents[0]]
+        assert [folder.name[-1] for folder in folders] == ["s", "%", "%"]
+        assert flushed == numbers_of([path, *folders])
+
+
+@pytest.mark.parametrize("step", range(4))
+async def test_a_delete_between_the_steps_of_keeping_a_file_leaves_nothing(
+    tmp_path: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    conversation = await new_conversation(store)
+    arrived = await store.receive_file(ALICE, conversation.id, LONG_NAME, content())
+    folder = folder_of(tmp_path, conversation)
+    steps = iter(range(100))
+
+    def deleted_meanwhile(_: int) -> None:
+        if next(steps) == step:
+            ConversationFolder(folder).delete()
+
+    monkeypatch.setattr(os, "fsync", deleted_meanwhile)
+    with contextlib.suppress(ConversationNotFoundError):
+        await arrived.keep()
+    assert next(steps) > step
+    assert list(folder.parent.iterdir()) == []
 
 
 async def test_a_turn_half_written_is_none_and_the_next_one_takes_its_place(
@@ -197,9 +254,6 @@ async def test_a_history_that_somebody_put_back_is_read_again(
 async def test_what_a_killed_upload_left_is_cleared_up_after_a_day(
     tmp_path: Path, store: FolderStore
 ) -> None:
-    async def content() -> AsyncIterator[bytes]:
-        yield b"x"
-
     conversation = await new_conversation(store)
     arriving = folder_of(tmp_path, conversation) / "arriving"
     old, new = arriving / "old", arriving / "new"
