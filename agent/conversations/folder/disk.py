@@ -55,7 +55,7 @@ def read_or_make(path: Path, content: bytes) -> bytes:
     with as_store_errors():
         with contextlib.suppress(FileNotFoundError):
             return path.read_bytes()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
         _write(draft, content)
         try:
@@ -103,8 +103,7 @@ class ConversationFolder:
                 os.mkdir(draft.path, 0o700)
             except FileNotFoundError:
                 # The owner's first.
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _flush_folder(self.path.parent.parent)
+                _make_folder(self.path.parent)
                 os.mkdir(draft.path, 0o700)
             os.mkdir(draft._files)
             os.mkdir(draft._arriving)
@@ -160,9 +159,11 @@ class ConversationFolder:
             return _mark_of(os.fstat(file))
 
     def delete(self) -> None:
-        """Remove everything; gone at once for everybody else."""
+        """Remove everything; gone at once for everybody else, and for good."""
         with as_store_errors(), _or_no_conversation():
             self.path.rename(self.path.with_name(f".deleted-{secrets.token_hex(8)}"))
+            # Before anything is removed: a power cut could bring back what is left by then.
+            _flush_folder(self.path.parent)
             # Others than ours are of a process that died here.
             for remains in self.path.parent.glob(".deleted-*"):
                 shutil.rmtree(remains, ignore_errors=True)
@@ -350,6 +351,14 @@ def _write(path: str | Path, content: bytes) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def _make_folder(path: Path) -> None:
+    """Make one that only the app reads, and those above it, if there is none."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in missing:
+        _flush_folder(folder.parent)
 
 
 def _flush_folder(path: str | Path) -> None:

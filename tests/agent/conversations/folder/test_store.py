@@ -123,6 +123,33 @@ async def test_a_first_turn_and_all_names_that_lead_to_it_are_flushed(
         assert flushed == numbers_of(paths)
 
 
+@pytest.mark.parametrize("first", ["key", "conversation"])
+async def test_the_names_of_a_new_root_and_of_the_folders_above_it_are_flushed(
+    tmp_path: Path, flushed: list[int], first: str
+) -> None:
+    root = tmp_path / "new" / "conversations"
+    store = FolderStore(root)
+    await (store.identifier_key() if first == "key" else new_conversation(store))
+    assert set(numbers_of([tmp_path, root.parent, root])) <= set(flushed)
+
+
+async def test_a_delete_is_flushed_before_anything_is_removed(
+    tmp_path: Path, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = await new_conversation(store)
+    folder, left = folder_of(tmp_path, conversation), list[list[str]]()
+
+    def noted(file: int) -> None:
+        assert os.path.samestat(os.fstat(file), folder.parent.stat())
+        left.extend(sorted(os.listdir(path)) for path in folder.parent.iterdir())
+
+    monkeypatch.setattr(os, "fsync", noted)
+    kept = sorted(os.listdir(folder))
+    await store.delete(ALICE, conversation.id)
+    assert left == [kept]
+    assert list(folder.parent.iterdir()) == []
+
+
 async def test_a_file_of_a_long_name_and_all_folders_that_lead_to_it_are_flushed(
     tmp_path: Path, store: FolderStore, flushed: list[int]
 ) -> None:
