@@ -173,8 +173,9 @@ class ConversationFolder:
         with as_store_errors(), _or_no_conversation():
             oldest = datetime.now(UTC).timestamp() - _ABANDONED_AFTER_S
             for entry in list(os.scandir(self._arriving)):
-                if entry.stat().st_mtime < oldest:
-                    Path(entry.path).unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # taken in meanwhile
+                    if entry.stat().st_mtime < oldest:
+                        os.unlink(entry.path)
             return open(f"{self._arriving}/{secrets.token_hex(8)}", "xb")
 
     def write(self, arrival: BinaryIO, block: bytes) -> None:
@@ -210,10 +211,13 @@ class ConversationFolder:
             for entry in entries:
                 if entry.is_dir():
                     yield from self._files_in(entry.path, stored + entry.name[:-1])
-                else:
+                    continue
+                try:
                     found = entry.stat()
-                    modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
-                    yield name_of_stored(stored + entry.name), found.st_size, modified_at
+                except FileNotFoundError:
+                    continue  # deleted meanwhile
+                modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                yield name_of_stored(stored + entry.name), found.st_size, modified_at
 
     def _path_of(self, name: str) -> Path:
         """One component, or as many as the file system needs to hold a name that is longer.

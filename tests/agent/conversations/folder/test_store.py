@@ -291,6 +291,17 @@ async def test_what_a_killed_upload_left_is_cleared_up_after_a_day(
     assert [path.name for path in arriving.iterdir()] == ["new"]
 
 
+async def test_files_that_go_away_while_they_are_listed_are_left_out(
+    tmp_path: Path, store: FolderStore
+) -> None:
+    conversation = await new_conversation(store)
+    for folder in ("files", "arriving"):
+        # Listed, and not there when it is looked at: as what is deleted or taken in meanwhile.
+        (folder_of(tmp_path, conversation) / folder / "gone").symlink_to("nowhere")
+    await store.put_file(ALICE, conversation.id, "a.txt", content())
+    assert [file.name for file in await store.list_files(ALICE, conversation.id)] == ["a.txt"]
+
+
 async def test_only_the_app_reads_what_people_said(tmp_path: Path) -> None:
     root = tmp_path / "new" / "conversations"
     store = FolderStore(root)
