@@ -16,6 +16,10 @@ from agent.events import Usage
 from agent.model.refusals import Refusal
 
 DONE: Final = b"[DONE]"
+# A server that counts further miscounts, and no collector of telemetry takes more than 64 bits.
+TOKENS_MAX: Final = 2**31 - 1
+# Names and words of a server are kept with each call's span, of which thousands may wait.
+WORD_MAX_CHARS: Final = 256
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -165,8 +169,8 @@ class Answer:
             raise Refusal.in_answer(event).as_error()
         if isinstance(usage := event.get("usage"), dict):
             self._count(usage)
-        self.id = self.id or _text(event.get("id"))
-        self.model = self.model or _text(event.get("model"))
+        self.id = self.id or _word(event.get("id"))
+        self.model = self.model or _word(event.get("model"))
         choices = event.get("choices")
         if not isinstance(choices, list):
             if isinstance(event.get("message") or event.get("detail"), str):
@@ -183,7 +187,7 @@ class Answer:
         elif number != self._choice:
             return  # one answer was asked for
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
-            self.finish_reason = whole_characters(reason)
+            self.finish_reason = _word(reason)
         if isinstance(delta := choice.get("delta"), dict):
             self._add_message(delta, streamed=True)
         elif isinstance(message := choice.get("message"), dict):
@@ -275,7 +279,7 @@ class Answer:
 
 def _number(fields: object, name: str) -> int | None:
     value = fields.get(name) if isinstance(fields, dict) else None
-    return value if isinstance(value, int) else None
+    return value if type(value) is int and value <= TOKENS_MAX else None
 
 
 def whole_characters(text: str) -> str:
@@ -337,5 +341,6 @@ def answer_cut() -> ModelAnswerCutError:
     )
 
 
-def _text(value: object) -> str:
-    return whole_characters(value) if isinstance(value, str) else ""
+def _word(value: object) -> str:
+    """A name or a word of the server, as far as anybody reads it; empty if it is none."""
+    return whole_characters(value[:WORD_MAX_CHARS]) if isinstance(value, str) else ""

@@ -85,7 +85,8 @@ class _ExecutionResult(BaseModel):
     stdout: str | None = None
     stderr: str | None = None
     result: JsonValue = Field(default=None, alias="executionResult")
-    duration_ms: float = Field(default=0, alias="executionTimeInMilliseconds")
+    # JSON can name infinity, which no integer is; and no execution takes weeks.
+    duration_ms: float = Field(default=0, alias="executionTimeInMilliseconds", ge=0, le=1e9)
 
 
 class _ExecutionReply(BaseModel):

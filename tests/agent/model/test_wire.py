@@ -99,6 +99,7 @@ async def test_each_kind_of_answer_has_its_outcome(stack: Stack, case: Case, str
         ({"prompt_tokens_details": None, "completion_tokens_details": [3]}, [], []),
         ({"prompt_tokens_details": {"cached_tokens": "8"}}, [], []),
         ({"prompt_tokens_details": {"cached_tokens": -8}}, [], []),
+        ({"prompt_tokens_details": {"cached_tokens": 10**30}}, [], []),
     ],
 )
 async def test_tokens_from_the_cache_and_of_reasoning_are_measured(
@@ -126,6 +127,14 @@ async def test_what_a_span_says_of_an_answer_can_be_sent(stack: Stack) -> None:
     said = attributes_of(span)
     names = ("gen_ai.response.id", "gen_ai.response.model", "gen_ai.response.finish_reasons")
     assert [said[name] for name in names] == ["a\ufffd", "b\ufffd", ("c\ufffd",)]
+
+
+async def test_what_a_span_keeps_of_an_answer_is_short(stack: Stack) -> None:
+    long = "x" * 100_000
+    with recorded() as taken:
+        await turn_of(stack, whole(message("Hi"), long, id=long, model=long), stream=False)
+    (span,) = [span for span in taken.spans if span.name.startswith("chat ")]
+    assert len(span.to_json()) < 5_000
 
 
 async def test_the_events_say_what_the_answer_says(stack: Stack) -> None:

@@ -431,6 +431,11 @@ USAGES = {
     "empty": Case(whole(message("Hi"), usage={}), **NO_TOKENS),
     "odd": Case(whole(message("Hi"), usage={"prompt_tokens": "x", "a": -1}), **NO_TOKENS),
     "a list": Case(whole(message("Hi"), usage=[1]), **NO_TOKENS),
+    "true": Case(whole(message("Hi"), usage={"completion_tokens": True}), **NO_TOKENS),
+    "more than any": Case(
+        whole(message("Hi"), usage={"prompt_tokens": 10**30, "completion_tokens": 2**63}),
+        **NO_TOKENS,
+    ),
     "a part": Case(whole(message("Hi"), usage={"total_tokens": 3}), output="Hi", tokens=(3, 0)),
     "another part": Case(
         whole(message("Hi"), usage={"completion_tokens": 3, "total_tokens": 9}),

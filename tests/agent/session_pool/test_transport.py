@@ -73,3 +73,12 @@ async def test_only_what_surely_did_not_run_is_sent_again(
             with pytest.raises(raised):
                 await running
     assert len(asked) == times
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "1e999", "1e300", "-1", '"soon"'])
+async def test_an_execution_that_took_no_time_that_can_be_is_none(time: str) -> None:
+    body = f'{{"status": "Succeeded", "result": {{"executionTimeInMilliseconds": {time}}}}}'
+    async with pool(lambda: Response(body)) as (client, _):
+        deadline = asyncio.get_running_loop().time() + 20
+        with pytest.raises(PoolRefusedError):
+            await client.execute("a" * 8, "1", timeout_s=5, max_chars=1000, deadline=deadline)
