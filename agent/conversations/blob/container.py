@@ -166,6 +166,8 @@ class Container:
                     try:
                         with span:
                             reply = await self._sent(span, method, url, sent, body)
+                            if not _is_taken(reply, accepts):
+                                span.failed(str(reply.status))
                     except StoreUnreachableError:
                         pause_s = self._pause_s(attempt, limit)
                         if pause_s is None:
@@ -182,7 +184,7 @@ class Container:
                     await asyncio.sleep(pause_s)
         except TimeoutError as error:
             raise _unreachable() from error
-        if 200 <= reply.status < 300 or reply.status in accepts or reply.code in accepts:
+        if _is_taken(reply, accepts):
             return reply
         raise error_of(reply.status, reply.code, missing, _retry_after_s(reply))
 
@@ -303,6 +305,10 @@ def _listed(blob: ET.Element) -> ListedBlob:
         parsedate_to_datetime(blob.findtext("Properties/Last-Modified") or ""),
         {element.tag: element.text or "" for element in blob.iterfind("Metadata/*")},
     )
+
+
+def _is_taken(reply: Reply, accepts: Collection[str | int]) -> bool:
+    return 200 <= reply.status < 300 or reply.status in accepts or reply.code in accepts
 
 
 def _unreachable() -> StoreUnreachableError:

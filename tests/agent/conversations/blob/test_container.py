@@ -23,6 +23,7 @@ from agent.errors import (
     StoreNotFoundError,
 )
 from local.serving import serve
+from tests.support.telemetry import attributes_of, recorded
 
 type Answer = tuple[int, dict[str, str]]
 
@@ -104,6 +105,18 @@ async def test_a_call_that_failed_once_is_done() -> None:
         reply = await container.request("PUT", "blob", body=b"content")
     assert reply.status == 201
     assert len(asked) == 2
+
+
+async def test_the_span_of_an_attempt_that_failed_says_so() -> None:
+    answers = [(503, code("ServerBusy")), (409, code("BlobAlreadyExists")), (404, {})]
+    async with answering(answers) as (container, _):
+        with recorded() as taken:
+            await container.request("PUT", "blob", accepts={"BlobAlreadyExists"})
+            with pytest.raises(ConversationNotFoundError):
+                await container.request("GET", "blob")
+    said = [attributes_of(span).get("error.type") for span in taken.spans]
+    assert said == ["503", None, "404"]
+    assert [span.status.is_ok for span in taken.spans] == [False, True, False]
 
 
 async def test_each_attempt_says_when_it_is_made() -> None:
