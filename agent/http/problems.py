@@ -3,7 +3,6 @@
 https://www.rfc-editor.org/rfc/rfc9457
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from agent.errors import AgentError, InvalidRequestError
 from agent.http.schemas import Problem
 from agent.telemetry.recording import current_trace_id
+from agent.telemetry.turns import request_context
 
 DEFAULT_RETRY_AFTER_S: Final = 5
 # How much of the caller's own words an error repeats: of one name, of a path of names.
@@ -50,12 +50,9 @@ def error_response(
 
 def operation_id(request: Request) -> str:
     """Application Insights' operation_Id: the trace id, or the invocation's id without one."""
-    if trace_id := current_trace_id():
-        return trace_id
-    parts = request.headers.get("traceparent", "").split("-")
-    if len(parts) >= 4 and re.fullmatch("[0-9a-f]{32}", parts[1]):
-        return parts[1]
-    return request.headers.get("x-ms-invocation-id", "")
+    # The trace of its turn: of a `traceparent` that is none, there is none.
+    with request_context(request.headers, ""):
+        return current_trace_id() or request.headers.get("x-ms-invocation-id", "")
 
 
 def invalid(error: ValidationError) -> InvalidRequestError:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import secrets
 import sys
 import traceback
@@ -25,6 +26,11 @@ from local.functions_host.routes import ALL_METHODS, AuthLevel, HttpFunction, Ro
 
 _EXTENSION = "azurefunctions.extensions.http.fastapi"
 _INVOCATION_ID = b"x-ms-invocation-id"
+# Only versions after 00 may say more. https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile(
+    r"(?!ff)(?:00(?!.{54})|[0-9a-f]{2})"
+    r"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 log = logging.getLogger("local.functions_host")
 
@@ -105,7 +111,7 @@ class Worker:
                 ],
                 trace_context=messages.RpcTraceContext(
                     # Azure's host too has a trace for each invocation, the caller's or its own.
-                    trace_parent=headers.get("traceparent") or _new_trace(),
+                    trace_parent=_trace_of(headers.get("traceparent", "")),
                     trace_state=headers.get("tracestate", ""),
                     attributes={},
                 ),
@@ -165,7 +171,10 @@ def _failed(answer: Any) -> bool:
     return bool(answer.result.status != messages.StatusResult.Success)
 
 
-def _new_trace() -> str:
+def _trace_of(traceparent: str) -> str:
+    """The caller's trace, or a new one where the header is none."""
+    if _TRACEPARENT.fullmatch(traceparent):
+        return traceparent
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 

@@ -25,7 +25,6 @@ from agent.http.json_bounds import TOKENS_MAX, _has_too_many
 from agent.http.openai.answers import _markdown, _without_contents
 from agent.http.page import routes as page
 from agent.http.pictures import picture_at
-from agent.http.problems import operation_id
 from agent.http.uploads import file_name_of
 from agent.model.refusals import Refusal
 from agent.model.tool_calls import ObjectTool, TextTool, Tool, read_calls
@@ -133,10 +132,6 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "http/uploads.py": (
         lambda text: file_name_of(b'form-data; filename="a"' + text.encode()),
         (';a="\\"', ';a="', "; ", ";a", ";a=", '\\"', '"', "=?a?b?", ";filename*=a", "%22"),
-    ),
-    "http/problems.py: [0-9a-f]{32}": (
-        lambda text: operation_id(request_with("traceparent", text)),
-        ("-", "0", "0-"),
     ),
     # What a service answered; only its beginning is looked through.
     "model/refusals.py": (

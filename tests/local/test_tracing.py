@@ -38,7 +38,9 @@ async def test_a_turn_is_shown_as_a_tree_when_the_app_is_told_to_stop(
                 )
                 assert reply.json()["output"] == "It is 42."
                 azure.stack.openai.faults.inject(Failed(status=404))
-                problem = (await client.get("/api/chat", params={"input": "Hi"})).json()
+                no_trace = {"traceparent": f"ff-{trace_id}-b7ad6b7169203331-01"}
+                asked = client.get("/api/chat", params={"input": "Hi"}, headers=no_trace)
+                problem = (await asked).json()
             assert await asyncio.to_thread(host.stop) == 0
         tree = await asyncio.wait_for(shown.get(), 10)
         failed = await asyncio.wait_for(shown.get(), 10)
@@ -56,7 +58,8 @@ async def test_a_turn_is_shown_as_a_tree_when_the_app_is_told_to_stop(
         "│  ├─ get token",
         "│  └─ POST executions  HTTP 200",
     ]
-    # What the caller was told finds the trace.
+    # What the caller was told finds the trace, also where its own header was none.
+    assert problem["operation_id"] != trace_id
     assert failed.splitlines()[0] == f"trace {problem['operation_id']}"
     assert f"outcome failed, error {problem['code']}" in failed.splitlines()[1]
     assert failed.splitlines()[-1].strip().startswith("└─ POST chat/completions")
