@@ -21,6 +21,7 @@ from agent.session_pool.survey import SessionFile
 from tests.conftest import SharedAzure
 from tests.contract.conftest import Session, in_seconds, local_only
 from tests.support.telemetry import recorded
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -191,8 +192,7 @@ async def listed(session: Session) -> list[SessionFile]:
 async def test_a_session_that_runs_code_is_not_idle(session: Session) -> None:
     code = "open('/mnt/data/begun', 'w').close()\nwhile True: pass"
     running = asyncio.create_task(run(session, code))
-    while not await listed(session):  # noqa: ASYNC110 - the pool has no events
-        await asyncio.sleep(0.1)
+    await until(lambda: listed(session))
     assert not await session.pool.is_idle(session.identifier, timeout_s=0.5)
     await session.pool.delete_session(session.identifier, deadline=in_seconds(30))
     with pytest.raises(PoolAnswerLostError):

@@ -1,10 +1,9 @@
 """What the session pool says about itself, asked over its own API."""
 
-import asyncio
-
 import httpx2
 
 from tests.conftest import SharedAzure
+from tests.support.waiting import until
 
 
 async def live_sessions(azure: SharedAzure) -> int:
@@ -21,6 +20,8 @@ async def live_sessions(azure: SharedAzure) -> int:
 
 async def wait_for_sessions(azure: SharedAzure, count: int) -> None:
     """Until the pool holds so many; they are given back after the answer."""
-    async with asyncio.timeout(30):
-        while await live_sessions(azure) != count:  # noqa: ASYNC110 - the pool has no events
-            await asyncio.sleep(0.02)
+
+    async def there_are() -> bool:
+        return await live_sessions(azure) == count
+
+    await until(there_are)

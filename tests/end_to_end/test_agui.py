@@ -14,6 +14,7 @@ from local.azure_openai import CallTool, Cut, PromptFiltered, Say, Slow
 from tests.conftest import SharedAzure
 from tests.support.agui_client import install, run_client
 from tests.support.functions_host import HostProcess
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -156,9 +157,7 @@ async def test_a_hang_up_while_code_runs_gives_the_session_back(
                 if started == 2:
                     break
             held = sessions()
-    async with asyncio.timeout(30):
-        while sessions() == held:  # noqa: ASYNC110 - the pool tells its state when asked
-            await asyncio.sleep(0.01)
+    await until(lambda: sessions() != held)
     assert sessions() == held - 1
 
 

@@ -9,6 +9,7 @@ import httpx2
 
 from local.managed_identity import ManagedIdentity
 from local.session_pool import SessionPool
+from tests.support.waiting import until
 
 NEWEST = "2025-10-02-preview"
 AUDIENCE = "https://dynamicsessions.io"
@@ -76,9 +77,7 @@ class PoolClient:
         """
         sent = self._send(f"{first}\nopen('/mnt/data/begun', 'w').close()\n{code}", body)
         running = asyncio.create_task(sent)
-        async with asyncio.timeout(60):
-            while not (running.done() or await self._has_begun()):  # noqa: ASYNC110 - no events
-                await asyncio.sleep(0.01)
+        await until(lambda: running.done() or self._has_begun())
         return running
 
     async def _has_begun(self) -> bool:

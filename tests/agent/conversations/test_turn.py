@@ -17,6 +17,7 @@ from agent.turns.turn import TurnRequest
 from local.azure_openai import CallTool, Say
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.turns import tool_results
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,8 +72,7 @@ async def begin_and_stop(
         async for event in stopped:
             if isinstance(event, ExecutionStarted):
                 break
-        while not await has_begun():  # noqa: ASYNC110 - the pool has no events
-            await asyncio.sleep(0.01)
+        await until(has_begun)
         await stopped.aclose()
 
 

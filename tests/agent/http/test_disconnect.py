@@ -12,6 +12,7 @@ from agent.http.disconnect import DisconnectedError, cancel_on_disconnect
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say, Slow
 from tests.conftest import OpenRuntime, SharedAzure
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -143,9 +144,8 @@ async def test_a_turn_closed_while_code_runs_gives_its_session_back(
         async with open_runtime() as runtime:
             turn = stateless_turn(runtime.turns, TurnRequest("Hi", stream=True))
             assert isinstance(await anext(turn), ExecutionStarted)
+            await until(lambda: repr(azure.stack.pool) != before)
             async with asyncio.timeout(30):
-                while repr(azure.stack.pool) == before:  # noqa: ASYNC110 - it tells when asked
-                    await asyncio.sleep(0.01)
                 await turn.aclose()
         # Closing the runtime waits for what runs in the background: the deletion.
     assert repr(azure.stack.pool) == before

@@ -6,7 +6,6 @@ validity in time, not the signature, and it knows no roles: how a missing role i
 Azure alone. The tokens are those of the local managed identity.
 """
 
-import asyncio
 import contextlib
 import datetime
 import re
@@ -27,6 +26,7 @@ from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOpt
 from local.managed_identity import ManagedIdentity
 from local.tls import TlsFiles
 from tests.support.installation import node_program, npm_packages
+from tests.support.waiting import until
 
 AUDIENCE = "https://storage.azure.com"
 # Azurite's one account: https://learn.microsoft.com/azure/storage/common/storage-use-azurite
@@ -93,8 +93,7 @@ class _Connector(aiohttp.TCPConnector):
 
     async def close(self, *, abort_ssl: bool = False) -> None:
         await super().close(abort_ssl=abort_ssl)
-        while any(opened.fileno() >= 0 for opened in self._sockets):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.001)
+        await until(lambda: all(opened.fileno() < 0 for opened in self._sockets))
 
 
 def connections(ca_file: str, *middlewares: ClientMiddlewareType) -> aiohttp.ClientSession:
