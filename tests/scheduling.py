@@ -38,7 +38,7 @@ FIRST = (
 )
 
 
-class LongestFirst(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+class LongestFirst(LoadFileScheduling):
     """Hands out the units of `FIRST`, then files, those with most tests first."""
 
     def _split_scope(self, nodeid: str) -> str:

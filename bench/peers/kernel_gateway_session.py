@@ -10,11 +10,8 @@ import uuid
 from typing import Any
 
 # Installed for these programs only, see session_pool_peers.py.
-from tornado.httpclient import AsyncHTTPClient  # type: ignore[import-not-found]  # installed for peers only
-from tornado.websocket import (  # type: ignore[import-not-found]  # installed for peers only
-    WebSocketClientConnection,
-    websocket_connect,
-)
+from tornado.httpclient import AsyncHTTPClient
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 
 async def main() -> dict[str, float]:

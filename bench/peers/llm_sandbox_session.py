@@ -7,11 +7,8 @@ import time
 from pathlib import Path
 
 # Installed for these programs only, see session_pool_peers.py.
-from llm_sandbox.bubblewrap import BubblewrapSession  # type: ignore[import-not-found]  # installed for peers only
-from llm_sandbox.local.config import (  # type: ignore[import-not-found]  # installed for peers only
-    DEFAULT_READ_ONLY_PATHS,
-    LocalSandboxConfig,
-)
+from llm_sandbox.bubblewrap import BubblewrapSession
+from llm_sandbox.local.config import DEFAULT_READ_ONLY_PATHS, LocalSandboxConfig
 
 CODE, PACKAGES = sys.argv[1:]
 CONFIG = LocalSandboxConfig(

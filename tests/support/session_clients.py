@@ -62,7 +62,8 @@ async def served_pool(options: PoolOptions, folder: Path) -> AsyncIterator[Serve
 
 async def run_driver(name: str, served: ServedPool) -> dict[str, Any]:
     """Run a program of drivers/ against the pool; the value is what it prints as JSON."""
-    output = await run_program([sys.executable, str(_DRIVERS / f"{name}.py")], served)
+    pool = served.environment["POOL_MANAGEMENT_ENDPOINT"]
+    output = await run_program([sys.executable, str(_DRIVERS / f"{name}.py"), pool], served)
     answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answer
 

@@ -2,20 +2,18 @@
 
 import asyncio
 import json
-import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 # Installed for these programs only, see tests/support/session_clients.py.
-from autogen_core import CancellationToken  # type: ignore[import-not-found]  # in its own environment
-from autogen_core.code_executor import CodeBlock  # type: ignore[import-not-found]  # in its own environment
-from autogen_ext.code_executors.azure import (  # type: ignore[import-not-found]  # in its own environment
-    ACADynamicSessionsCodeExecutor,
-)
+from autogen_core import CancellationToken
+from autogen_core.code_executor import CodeBlock
+from autogen_ext.code_executors.azure import ACADynamicSessionsCodeExecutor
 from azure.identity import DefaultAzureCredential
 
-POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own
+POOL = sys.argv[1]
 
 
 async def main(folder: Path) -> dict[str, Any]:

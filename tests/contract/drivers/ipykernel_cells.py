@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 # Installed for this program alone; see tests/support/installation.py.
-from jupyter_client.manager import start_new_kernel  # type: ignore[import-not-found]  # in its own environment
+from jupyter_client.manager import start_new_kernel
 
 _CELL_TIMEOUT_S = 60
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 import requests
 
 # Installed for these programs only, see tests/support/session_clients.py.
-from langchain_azure_dynamic_sessions import SessionsPythonREPLTool  # type: ignore[import-not-found]  # in its own environment
+from langchain_azure_dynamic_sessions import SessionsPythonREPLTool
 
-POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own
+POOL = sys.argv[1]
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 
 

@@ -2,13 +2,13 @@
 
 import io
 import json
-import os
+import sys
 from typing import Any
 
 # Installed for these programs only, see tests/support/session_clients.py.
-from langchain_azure_dynamic_sessions import SessionsBashTool  # type: ignore[import-not-found]  # in its own environment
+from langchain_azure_dynamic_sessions import SessionsBashTool
 
-POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own
+POOL = sys.argv[1]
 
 
 def main() -> dict[str, Any]:

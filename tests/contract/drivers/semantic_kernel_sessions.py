@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from semantic_kernel.core_plugins.sessions_python_tool import (
 )
 from semantic_kernel.exceptions import FunctionExecutionException
 
-POOL = os.environ["POOL_MANAGEMENT_ENDPOINT"]  # noqa: TID251 - a program of its own
+POOL = sys.argv[1]
 
 
 async def main() -> dict[str, Any]:

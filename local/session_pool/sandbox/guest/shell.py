@@ -14,12 +14,12 @@ import types
 from typing import Any
 
 # The session image holds IPython; the environment that is type-checked does not.
-from IPython.core.displayhook import DisplayHook  # type: ignore[import-not-found]  # in the image
-from IPython.core.displaypub import DisplayPublisher  # type: ignore[import-not-found]  # in the image
-from IPython.core.error import StdinNotImplementedError  # type: ignore[import-not-found]  # in the image
-from IPython.core.interactiveshell import InteractiveShell  # type: ignore[import-not-found]  # in the image
-from traitlets import Type  # type: ignore[import-not-found]  # in the image
-from traitlets.config import Config  # type: ignore[import-not-found]  # in the image
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import StdinNotImplementedError
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Type
+from traitlets.config import Config
 
 from . import figures
 from .frames import printable
@@ -87,7 +87,7 @@ class _Collected:
         cls.results.marks.set()
 
 
-class _ResultHook(DisplayHook):  # type: ignore[misc]  # IPython is untyped here
+class _ResultHook(DisplayHook):
     def __call__(self, result: object = None) -> None:
         if self.quiet():
             return
@@ -100,7 +100,7 @@ class _ResultHook(DisplayHook):  # type: ignore[misc]  # IPython is untyped here
         _Collected.results.result(result, bundle, metadata, self.prompt_count)
 
 
-class _Publisher(DisplayPublisher):  # type: ignore[misc]  # IPython is untyped here
+class _Publisher(DisplayPublisher):
     def publish(
         self,
         data: dict[str, Any],
@@ -118,7 +118,7 @@ class _Publisher(DisplayPublisher):  # type: ignore[misc]  # IPython is untyped 
 
 
 # Libraries look for this name, pandas among them: a wide frame is then shown whole.
-class ZMQInteractiveShell(InteractiveShell):  # type: ignore[misc]  # IPython is untyped here
+class ZMQInteractiveShell(InteractiveShell):
     """The shell that code finds with `get_ipython()`."""
 
     displayhook_class = Type(_ResultHook)
