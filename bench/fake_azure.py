@@ -138,9 +138,12 @@ class FakeAzure:
             return StreamingResponse(
                 _stream(common, deltas, reason, usage), media_type="text/event-stream"
             )
-        message = {"role": "assistant", "content": self.answer if answered else None}
+        message: dict[str, object] = {
+            "role": "assistant",
+            "content": self.answer if answered else None,
+        }
         if not answered:
-            message["tool_calls"] = [call]  # type: ignore[assignment] # JSON of mixed values
+            message["tool_calls"] = [call]
         choice = {"index": 0, "finish_reason": reason, "message": message}
         return JSONResponse(
             {**common, "object": "chat.completion", "choices": [choice], "usage": usage}

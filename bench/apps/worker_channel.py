@@ -37,8 +37,6 @@ def main() -> int:
     with subprocess.Popen(  # noqa: S603 - this module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as host:
-        assert host.stdout is not None  # noqa: S101 - asked for above
-        assert host.stdin is not None  # noqa: S101 - asked for above
         print(asyncio.run(_work(int(host.stdout.readline()))))
         host.stdin.close()
     return 0

@@ -93,7 +93,8 @@ class Worker:
         Raises:
             FunctionFailedError: the function raised an exception.
         """
-        assert self._web_app is not None  # noqa: S101 - requests are routed only after load()
+        if self._web_app is None:
+            raise RuntimeError("load() comes first")
         invocation_id = str(uuid.uuid4())
         runtime.invocation_id_cv.set(invocation_id)  # log handlers of the app read it
         headers = Headers(scope=scope)

@@ -37,7 +37,6 @@ export function titleOf(question: string): string {
 
 /** Text of a terminal without its control sequences: tracebacks may be coloured. */
 export function plain(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(/\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, "");
 }
 

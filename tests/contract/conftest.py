@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import pytest
@@ -27,23 +28,19 @@ class Session:
     identifier: str
 
 
-if ON_AZURE:
+@pytest.fixture
+def unopened(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Runtime]:
+    """The agent's clients: by the app settings of the environment, or on the local Azure."""
+    if ON_AZURE:
+        return Runtime(Settings.load())
+    open_runtime: OpenRuntime = request.getfixturevalue("open_runtime")
+    return open_runtime()
 
-    @pytest_asyncio.fixture(loop_scope="session")
-    async def runtime() -> AsyncIterator[Runtime]:
-        """The agent's clients, with the app settings of the environment."""
-        async with Runtime(Settings.load()) as runtime:
-            yield runtime
 
-else:
-
-    @pytest_asyncio.fixture(loop_scope="session")
-    async def runtime(  # type: ignore[misc] # the same fixture, made of something else
-        open_runtime: OpenRuntime,
-    ) -> AsyncIterator[Runtime]:
-        """The agent's clients, on the local Azure."""
-        async with open_runtime() as runtime:
-            yield runtime
+@pytest_asyncio.fixture(loop_scope="session")
+async def runtime(unopened: AbstractAsyncContextManager[Runtime]) -> AsyncIterator[Runtime]:
+    async with unopened as runtime:
+        yield runtime
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import datetime
 import re
+from typing import Any
 
 import httpx2
 import pytest
@@ -167,12 +168,12 @@ async def test_a_turn_whose_caller_hangs_up_gives_its_session_back(
 )
 async def test_a_bad_body_is_refused_by_name(
     api: httpx2.AsyncClient,
-    request_: dict[str, object],
+    request_: dict[str, Any],
     status: int,
     code: str,
     field: str | None,
 ) -> None:
-    reply = await api.post("/chat", **request_)  # type: ignore[arg-type] # keywords of one call
+    reply = await api.post("/chat", **request_)
     problem = reply.json()
     assert reply.headers["content-type"] == "application/problem+json"
     assert (reply.status_code, problem["status"]) == (status, status)

@@ -102,11 +102,8 @@ def test_hook_of_windows_prints_the_same_sentences() -> None:
         text = (INFRA / "hooks" / name).read_text()
         printed = re.findall(r'^ *(?:echo|Write-Output) "(.+)"$', text, re.MULTILINE)
         # Variables, quotes and the output of commands are written differently.
-        return [
-            re.sub(r"[\\`(){}]|\$env:|\$|\.exe", "", line).replace("key = ", "key=")
-            .replace("token = ", "token=")
-            for line in printed
-        ]  # fmt: skip
+        plain = [re.sub(r"[\\`(){}]|\$env:|\$|\.exe", "", line) for line in printed]
+        return [re.sub("(key|token) = ", r"\1=", line) for line in plain]
 
     assert sentences("postup.ps1") == sentences("postup.sh")
     assert len(sentences("postup.sh")) >= 10

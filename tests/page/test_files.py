@@ -1,11 +1,10 @@
 """Files on the page: attach, list, preview, download, delete."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Route, expect
+from playwright.async_api import FilePayload, Locator, Route, expect
 
 from local.azure_openai import CallTool, Say
 from local.azure_openai.images import images_of
@@ -35,11 +34,11 @@ async def test_files_attached_by_button_before_the_first_question_are_there_for_
 ) -> None:
     async with chat.page.expect_file_chooser() as chooser:
         await chat.page.get_by_role("button", name="Attach files").click()
-    files = [
+    files: list[FilePayload] = [
         {"name": "sales.csv", "mimeType": "text/csv", "buffer": SALES.encode()},
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"},
     ]
-    await (await chooser.value).set_files(files)  # type: ignore[arg-type]  # a FilePayload each
+    await (await chooser.value).set_files(files)
     await attached(chat, 2)
     with azure.model.script(CallTool(code=READ), Say("Read.")):
         await chat.ask("Read sales.csv")
@@ -217,14 +216,14 @@ async def test_a_long_table_shows_its_first_rows(chat: ChatPage) -> None:
     await expect(dialog.locator("tbody tr")).to_have_count(50)
 
 
-def picture(name: str, kind: str = "image/png") -> dict[str, object]:
+def picture(name: str, kind: str = "image/png") -> FilePayload:
     return {"name": name, "mimeType": kind, "buffer": PICTURES[kind]}
 
 
-async def choose(chat: ChatPage, *files: Mapping[str, object]) -> None:
+async def choose(chat: ChatPage, *files: FilePayload) -> None:
     async with chat.page.expect_file_chooser() as chooser:
         await chat.page.get_by_role("button", name="Attach files").click()
-    await (await chooser.value).set_files(list(files))  # type: ignore[arg-type]  # as above
+    await (await chooser.value).set_files(list(files))
     await attached(chat, len(files))
 
 
@@ -235,7 +234,7 @@ def eye(chat: ChatPage, name: str) -> Locator:
 async def test_the_model_looks_at_pictures_that_are_marked(
     chat: ChatPage, azure: SharedAzure
 ) -> None:
-    csv = {"name": "sales.csv", "mimeType": "text/csv", "buffer": SALES.encode()}
+    csv = FilePayload(name="sales.csv", mimeType="text/csv", buffer=SALES.encode())
     await choose(chat, picture("one.png"), picture("two é.gif", "image/gif"), csv)
     await expect(eye(chat, "one.png")).to_have_attribute("aria-pressed", "true")
     await expect(chat.page.get_by_role("button", name="Let the model look at")).to_have_count(2)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 async def until(holds: Callable[[], object], timeout_s: float = 60) -> None:
     """Look until what it gives, awaited where it can be, is true.
 
+    The event loop goes on meanwhile, which `processes.wait_until` stops.
+
     Raises:
         TimeoutError: it was not in that time.
     """

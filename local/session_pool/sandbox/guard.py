@@ -53,7 +53,9 @@ class GuardedKernels:
         if self._groups is not None:
             loop = asyncio.get_running_loop()
             try:
-                group = await loop.run_in_executor(self._threads, self._hold, kernel.pids)
+                group = await loop.run_in_executor(
+                    self._threads, self._hold, self._groups, kernel.pids
+                )
             except BaseException as error:
                 await kernel.kill()
                 kernel.close()
@@ -72,9 +74,8 @@ class GuardedKernels:
         if self._groups is not None:
             await asyncio.to_thread(self._groups.close)
 
-    def _hold(self, pids: tuple[int, int]) -> SessionGroup:
-        assert self._groups is not None  # noqa: S101 - narrows the type
-        group = self._groups.make(self._limits)
+    def _hold(self, groups: ControlGroups, pids: tuple[int, int]) -> SessionGroup:
+        group = groups.make(self._limits)
         try:
             group.add(pids)
         except OSError:

@@ -213,8 +213,15 @@ PIECES = {
     ),
     "both in one chunk": Case(
         events(
-            chunk({"tool_calls": [{**call('{"code": "1"}'), "index": 0},
-                                  {**call('{"code": "2"}', id_="b"), "index": 1}]}, "tool_calls"),
+            chunk(
+                {
+                    "tool_calls": [
+                        {**call('{"code": "1"}'), "index": 0},
+                        {**call('{"code": "2"}', id_="b"), "index": 1},
+                    ]
+                },
+                "tool_calls",
+            ),
         ),
         codes=("1", "2"),
     ),
@@ -234,8 +241,10 @@ PIECES = {
         **RUNS,
     ),
     "a custom tool": Case(
-        whole(message(None, {"id": "a", "type": "custom",
-                             "custom": {"name": NAME, "input": CODE}})), **RUNS
+        whole(
+            message(None, {"id": "a", "type": "custom", "custom": {"name": NAME, "input": CODE}})
+        ),
+        **RUNS,
     ),
     "pieces that are nothing": Case(
         events(
@@ -243,29 +252,35 @@ PIECES = {
         ),
         error="ModelAnswerInvalid",
     ),
-}  # fmt: skip
+}
 ARGUMENT_FORMS = {
     **arguments("raw Python", CODE, **RUNS),
     **arguments("raw Python of lines", TWO_LINES, codes=(TWO_LINES,)),
-    **arguments("raw Python that begins with a list", "[x for x in 'ab']",
-                codes=("[x for x in 'ab']",)),
+    **arguments(
+        "raw Python that begins with a list", "[x for x in 'ab']", codes=("[x for x in 'ab']",)
+    ),
     **arguments("raw line breaks", '{"code": "print(1)\nprint(2)"}', codes=(TWO_LINES,)),
     **arguments("one brace too many", ARGUMENTS + "}", **RUNS),
     **arguments("one brace too few", ARGUMENTS[:-1], **RUNS),
     **arguments("single quotes", "{'code': 'print(6*7)'}", **RUNS),
-    **arguments("single quotes, escaped", r"{'code': 'print(\'a\')\nprint(1)'}",
-                codes=("print('a')\nprint(1)",)),
+    **arguments(
+        "single quotes, escaped",
+        r"{'code': 'print(\'a\')\nprint(1)'}",
+        codes=("print('a')\nprint(1)",),
+    ),
     **arguments("triple quotes", '{"code": """print(1)\nprint(2)"""}', codes=(TWO_LINES,)),
     **arguments("a JSON text", json.dumps(CODE), **RUNS),
     **arguments("a list", json.dumps([CODE]), **RUNS),
     **arguments("a list of lines", json.dumps(["print(1)", "print(2)"]), codes=(TWO_LINES,)),
-    **arguments("lines as a list", json.dumps({"code": ["print(1)", "print(2)"]}),
-                codes=(TWO_LINES,)),
+    **arguments(
+        "lines as a list", json.dumps({"code": ["print(1)", "print(2)"]}), codes=(TWO_LINES,)
+    ),
     **arguments("JSON in JSON", json.dumps(ARGUMENTS), **RUNS),
     **arguments("an object that is no text", {"code": CODE}, **RUNS),
     **arguments("another name", json.dumps({"python": CODE}), **RUNS),
-    **arguments("the call in itself", json.dumps({"name": NAME, "arguments": {"code": CODE}}),
-                **RUNS),
+    **arguments(
+        "the call in itself", json.dumps({"name": NAME, "arguments": {"code": CODE}}), **RUNS
+    ),
     **arguments("nulls beside it", json.dumps({"code": CODE, "timeout": None}), **RUNS),
     **arguments("a fence", json.dumps({"code": f"```python\n{CODE}\n```"}), **RUNS),
     **arguments("a fence around all", f"```python\n{CODE}\n```", **RUNS),
@@ -284,11 +299,17 @@ ARGUMENT_FORMS = {
     **arguments("cut JSON", '{"code": "pri', told='malformed, not a JSON object but {"code": "pri'),
     **arguments("deep", "[" * 20_000, codes=("[" * 20_000,)),
     **arguments("deep objects", '{"code":' * 100_000, told="malformed"),
-    **arguments("another argument", '{"code": "1", "timeout": 30}',
-                told="it has an unexpected argument: timeout"),
-    **arguments("Semantic Kernel's own", '{"code": "1", "settings": "x"}',
-                told="it has an unexpected argument: settings"),
-}  # fmt: skip
+    **arguments(
+        "another argument",
+        '{"code": "1", "timeout": 30}',
+        told="it has an unexpected argument: timeout",
+    ),
+    **arguments(
+        "Semantic Kernel's own",
+        '{"code": "1", "settings": "x"}',
+        told="it has an unexpected argument: settings",
+    ),
+}
 FINISH_REASONS = {
     "stop with calls": Case(pieces(piece(0, "a", NAME, ARGUMENTS), finish="stop"), **RUNS),
     "stop with calls, whole": Case(whole(message(None, call()), "stop"), **RUNS),

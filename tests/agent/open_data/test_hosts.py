@@ -113,7 +113,7 @@ def test_an_address_on_an_allowed_host_is_taken(url: str, same_as: str | None) -
         "https://\u212a.open.example/",
         "https://da\u00adta.example.org/",
         "https://da\u200bta.example.org/",
-        "https://dаta.example.org/",  # noqa: RUF001 - a Cyrillic letter, which is the attack
+        "https://d\u0430ta.example.org/",  # a Cyrillic letter
         "https://dätä.example/",
         # Addresses, in whatever form.
         "https://127.0.0.1/",

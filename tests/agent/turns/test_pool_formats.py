@@ -7,6 +7,7 @@ import pytest
 from agent.events import Event, Execution, FileCreated
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
+from local.session_pool.http.wire.jupyter import JupyterFormat
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.turns import CollectedTurn, collect
 
@@ -44,9 +45,9 @@ async def turn_of(azure: SharedAzure, open_runtime: OpenRuntime, *codes: str) ->
     [("list", 2), ("outputs", 2), ("mime bundle", 1), ("ignored", 1), ("refused", 1)],
 )
 async def test_figures_arrive_whatever_the_pool_makes_of_the_flag(
-    pool: SharedAzure, open_runtime: OpenRuntime, answer: str, images: int
+    pool: SharedAzure, open_runtime: OpenRuntime, answer: JupyterFormat, images: int
 ) -> None:
-    pool.stack.pool.faults.jupyter_format = answer  # type: ignore[assignment] # of the table above
+    pool.stack.pool.faults.jupyter_format = answer
     turn = await turn_of(pool, open_runtime, CODE, "[]", "6 * 7")
     first, empty, value = turn.executions
     assert shown(first) == ["image"] * images

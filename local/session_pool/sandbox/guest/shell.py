@@ -148,7 +148,7 @@ class ZMQInteractiveShell(InteractiveShell):
     system_piped = system_raw = system
 
 
-def _no_input(prompt: object = "") -> str:
+def _no_input(*_: object, **__: object) -> str:
     raise StdinNotImplementedError(
         "raw_input was called, but this frontend does not support input requests."
     )
@@ -176,7 +176,7 @@ class Shell:
         self._streams = (1, 2)
         self._context = contextvars.copy_context()
         builtins.input = _no_input
-        getpass.getpass = _no_input  # type: ignore[assignment]  # refuses whatever the arguments
+        getpass.getpass = _no_input
 
     def warm(self, preload: list[str]) -> None:
         """Import modules, run the paths that are slow the first time, then forget them.

@@ -271,7 +271,7 @@ async def test_a_history_that_somebody_put_back_is_read_again(
         await held.append(turn("Question A"))
     history = folder_of(tmp_path, conversation) / "turns.jsonl"
     changed_ns = history.stat().st_mtime_ns
-    time.sleep(0.05)  # noqa: ASYNC251 - until the file system's clock has gone on
+    await asyncio.sleep(0.05)  # until the file system's clock has gone on
     history.write_bytes(history.read_bytes().replace(b"Question A", b"Question B"))
     os.utime(history, ns=(changed_ns, changed_ns))
     async with store.hold(ALICE, conversation.id) as held:
