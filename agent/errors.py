@@ -53,6 +53,7 @@ what a service answered they have the model's code and message alone, bounded an
 (agent/model/refusals.py).
 """
 
+from traceback import format_tb
 from typing import ClassVar
 
 
@@ -67,6 +68,7 @@ class AgentError(Exception):
         retryable: the same request may succeed later.
         retry_after_s: when, in whole seconds, if the service said so.
         field: the field of the request that is wrong, where there is one.
+        quoted: what of `detail` are words of a service, which may repeat what it was asked.
     """
 
     code: ClassVar[str] = "InternalError"
@@ -82,6 +84,12 @@ class AgentError(Exception):
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.field = field
+        self.quoted = ""
+
+    @property
+    def detail_for_log(self) -> str:
+        """`detail` without what may be private."""
+        return self.detail.replace(self.quoted, "[…]") if self.quoted else self.detail
 
     @classmethod
     def unexpected(cls) -> "AgentError":
@@ -496,3 +504,23 @@ def let_go_of_frames(error: BaseException) -> None:
         if each := errors.pop():
             each.__traceback__ = None
             errors += [each.__cause__, each.__context__]
+
+
+def frames_of(error: BaseException) -> str:
+    """An error for the log: its class and where it was raised, without its words.
+
+    They may hold what a caller asked, a setting, what a service answered.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "\n, which became ".join(_frames(each) for each in reversed(chain))
+
+
+def _frames(error: BaseException) -> str:
+    parts = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    frames = "".join(format_tb(error.__traceback__)).rstrip()
+    of_parts = [f"{frames_of(part)}\n, one of " for part in parts]
+    return "".join([*of_parts, f"{type(error).__name__}, raised at\n{frames}"])

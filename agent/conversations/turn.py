@@ -123,7 +123,7 @@ async def start_turn(
     except BaseException as error:
         if isinstance(error, Exception):
             known = error if isinstance(error, AgentError) else AgentError.unexpected()
-            telemetry.failed(known.code, known.detail)
+            telemetry.failed(known.code, known.detail_for_log)
         telemetry.end()
         raise
 

@@ -18,12 +18,13 @@ from agent.errors import (
     AgentError,
     CrossSiteRequestError,
     MethodNotAllowedError,
+    frames_of,
     let_go_of_frames,
 )
 from agent.frozen import frozen
 from agent.http.disconnect import DisconnectedError
 from agent.http.problems import ErrorBody, error_response, operation_id, problem_body
-from agent.telemetry import logger
+from agent.telemetry import log_content, logger
 from agent.telemetry.turns import request_context
 
 # Route, as function_app.py names it → the module whose ROUTES have it.
@@ -114,8 +115,9 @@ async def _answer(name: str, request: Request, *, sign_in_required: bool) -> Res
     except (DisconnectedError, ClientDisconnect):  # while it waited, or while it sent its body
         logger.info("the caller disconnected")
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    except Exception:
-        logger.exception("request failed")
+    except Exception as error:
+        logger.error("request failed: %s", frames_of(error))
+        log_content("output", str(error))
         return _failed(request, route, AgentError.unexpected())
 
 

@@ -12,11 +12,11 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from agent.errors import AgentError
+from agent.errors import AgentError, frames_of
 from agent.events import Event, TurnFailed, TurnFinished
 from agent.http.disconnect import DisconnectedError, cancel_on_disconnect
 from agent.memory import Share
-from agent.telemetry import logger
+from agent.telemetry import log_content, logger
 from agent.turns.result import TurnEvents
 
 MEDIA_TYPE = "text/event-stream"
@@ -112,8 +112,9 @@ class EventStream(Response):
                 if isinstance(event, TurnFinished | TurnFailed):
                     return
             raise AssertionError("a turn ends with TurnFinished or TurnFailed")
-        except Exception:
-            logger.exception("stream failed")
+        except Exception as error:
+            logger.error("stream failed: %s", frames_of(error))
+            log_content("output", str(error))
             yield self._encoder.encode(TurnFailed(AgentError.unexpected()))
 
 

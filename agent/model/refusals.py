@@ -1,7 +1,8 @@
 """Maps a model service's refusals to our errors.
 
-The service's own code and message reach the caller and the log, bounded and without addresses and
-keys, with the setting that would mend it.
+The service's own code and message reach the caller, bounded and without addresses and keys, with
+the setting that would mend it. The log has the message, which may repeat the question, where the
+operator set LOG_CONTENT.
 """
 
 import email.utils
@@ -71,6 +72,8 @@ _NETWORK: Final = r"public (network )?access|private endpoint|virtual network|fi
 # A setting that the service names itself: a relay knows better than we do what it was told.
 _NAMES_A_SETTING: Final = r"\b[A-Z]+_[A-Z]+_[A-Z_]+\b"
 
+_CODE: Final = re.compile(r"[\w.:/-]{1,64}")
+
 # What must not leave: addresses of other machines, tokens, keys and ids.
 _LOOPBACK: Final = r"(?:127\.0\.0\.1|localhost|\[::1\])(?![\w.-])"
 _PRIVATE: Final = re.compile(
@@ -117,7 +120,7 @@ class Refusal:
             (
                 str(body[name])
                 for name in ("code", "type", "statusCode")
-                if _is_word(body.get(name))
+                if _is_code(body.get(name))
             ),
             "",
         )
@@ -159,6 +162,11 @@ class Refusal:
 
     def as_error(self, retry_after_s: int | None = None) -> AgentError:
         """Our error for it."""
+        error = self._error(retry_after_s)
+        error.quoted = self.message
+        return error
+
+    def _error(self, retry_after_s: int | None) -> AgentError:
         text = f"{self.code} {self.message}"
         match self.status:
             case 429:
@@ -240,8 +248,9 @@ def retry_after_s(headers: Mapping[str, str]) -> int | None:
     return max(0, math.ceil((when - datetime.now(UTC)).total_seconds()))
 
 
-def _is_word(value: object) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+def _is_code(value: object) -> bool:
+    """Whether it names an error: words without space between them are no sentence."""
+    return isinstance(value, str | int) and bool(_CODE.fullmatch(str(value)))
 
 
 def _bounded(text: str, max_chars: int = MESSAGE_MAX_CHARS) -> str:

@@ -11,12 +11,12 @@ from traceback import walk_tb
 from types import ModuleType
 from typing import Any, Final, get_type_hints
 
-from agent.errors import BrokenToolError, SettingsError
+from agent.errors import BrokenToolError, SettingsError, frames_of
 from agent.model.tool_calls import NAME, plain_name
 from agent.telemetry import logger
 from agent.text import shortened
 from agent.toolkit.authoring import DEFAULT_TIMEOUT_S, ToolSettings
-from agent.toolkit.tool import OwnTool, frames_of
+from agent.toolkit.tool import OwnTool
 
 _TIMEOUT_S: Final = "TIMEOUT_S"
 _AT_ONCE: Final = "AT_ONCE"

@@ -5,7 +5,6 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import field
-from traceback import format_tb
 from typing import Annotated, Any, Final, NotRequired, TypedDict, get_type_hints
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError, to_json
 
+from agent.errors import frames_of
 from agent.events import ExecutionStatus
 from agent.frozen import frozen
 from agent.model.kernel import declare
@@ -213,16 +213,6 @@ class OwnTool:
         except SystemExit as error:
             # It would end the event loop, and the worker with it.
             raise RuntimeError("the tool wanted to end the process") from error
-
-
-def frames_of(error: BaseException) -> str:
-    """An error for the log: its class and where it was raised, without its words.
-
-    They may hold arguments of the model, a setting, what a service answered.
-    """
-    causes = f"{frames_of(error.__cause__)}\n, which became " if error.__cause__ else ""
-    frames = "".join(format_tb(error.__traceback__))
-    return f"{causes}{type(error).__name__}, raised at\n{frames.rstrip()}"
 
 
 def _forget(ended: asyncio.Future[Any]) -> None:

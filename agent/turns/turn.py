@@ -17,6 +17,7 @@ from agent.errors import (
     AgentError,
     DeadlineExceededError,
     ModelParameterError,
+    frames_of,
     let_go_of_frames,
 )
 from agent.events import (
@@ -254,11 +255,14 @@ async def _with_terminal_event(
             except AgentError as error:
                 let_go_of_frames(error)
                 failed = TurnFailed(error)
-            except Exception:
-                logger.exception("turn failed")
+                if error.quoted:
+                    log_content("answer", error.quoted)
+            except Exception as error:
+                logger.error("turn failed: %s", frames_of(error))
+                log_content("output", str(error))
                 failed = TurnFailed(AgentError.unexpected())
         if failed:
-            telemetry.add(failed)
+            telemetry.failed(failed.error.code, failed.error.detail_for_log)
             yield failed
     finally:
         telemetry.end()

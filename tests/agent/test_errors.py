@@ -1,9 +1,10 @@
 """Every error has a code of its own and says what to do; docs/errors.md has all of them."""
 
+import re
 from collections.abc import Iterator
 
 from agent import errors
-from agent.errors import AgentError
+from agent.errors import AgentError, frames_of
 from tests.errors_page import PAGE, page
 
 
@@ -28,3 +29,27 @@ def test_an_error_with_its_own_code_has_its_own_words() -> None:
         if error.code != parent.code:
             assert {"title", "mend"} <= vars(error).keys(), error
             assert error.mend.endswith("."), error
+
+
+def test_an_error_is_logged_without_its_words_or_those_of_what_led_to_it() -> None:
+    def read() -> None:
+        try:
+            int("private-1")
+        except ValueError:
+            raise KeyError("private-2")  # noqa: B904 - an error while another is handled
+        finally:
+            raise ExceptionGroup("private-3", [OSError("private-4")])
+
+    try:
+        read()
+    except ExceptionGroup as error:
+        logged = frames_of(error)
+    assert "private" not in re.sub(r'"private-\d"', "", logged)  # the lines of this file
+    parts = re.findall("(?:which became |one of |^)([A-Za-z]+), raised at$", logged, re.MULTILINE)
+    assert parts == ["ValueError", "KeyError", "OSError", "ExceptionGroup"]
+
+
+def test_an_error_that_led_to_itself_is_logged_once() -> None:
+    error = ValueError()
+    error.__cause__ = error
+    assert frames_of(error).count("ValueError") == 1

@@ -110,6 +110,7 @@ async def test_whatever_goes_wrong_the_stream_has_one_last_event(
     assert connection.sent[-1]["more_body"] is False
     assert turn.closed
     assert "stream failed" in caplog.text
+    assert "negative count" not in caplog.text
 
 
 async def test_silence_is_filled_with_comments() -> None:

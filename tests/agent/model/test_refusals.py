@@ -285,15 +285,19 @@ async def failure_of(open_runtime: OpenRuntime, url: str, **settings: object) ->
     return last.error
 
 
-async def test_the_words_reach_the_caller_and_the_log(
-    open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("log_content", [False, True])
+async def test_the_words_reach_the_caller_and_the_log_where_it_may_have_content(
+    open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture, *, log_content: bool
 ) -> None:
-    refusal = error("Only the default (1) value is supported.", "unsupported_value", "temperature")
+    # As servers have it that repeat what they were sent.
+    words = "Only the default (1) value is supported, 'input': 'Hi'"
+    refusal = error(words, "unsupported_value", "temperature")
     async with raw_server(response(refusal, status=400)) as server:
-        with caplog.at_level(logging.WARNING):
-            failure = await failure_of(open_runtime, server.url)
-    assert "unsupported_value: Only the default (1) value" in failure.detail
-    assert failure.detail in caplog.text
+        with caplog.at_level(logging.INFO):
+            failure = await failure_of(open_runtime, server.url, log_content=log_content)
+    assert f"unsupported_value: {words}" in failure.detail
+    assert "unsupported_value: […]. Change or remove AZURE_OPENAI_TEMPERATURE" in caplog.text
+    assert (words in caplog.text) is log_content
 
 
 async def test_a_minute_of_waiting_is_left_to_the_caller(open_runtime: OpenRuntime) -> None:

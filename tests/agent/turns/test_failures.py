@@ -121,16 +121,18 @@ async def test_without_an_identity_no_token_is_to_be_had(
     assert turn.error_code == "TokenUnavailable"
 
 
+@pytest.mark.parametrize("log_content", [False, True])
 async def test_an_unforeseen_error_ends_the_turn_without_its_text(
-    open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture
+    open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture, *, log_content: bool
 ) -> None:
-    async with open_runtime() as runtime:
+    async with open_runtime(log_content=log_content) as runtime:
         broken = replace(runtime.turns, model=None)  # type: ignore[arg-type] # that is the error
         turn = await collect(stateless_turn(broken, TurnRequest("Hi", stream=True)))
     assert turn.error_code == "InternalError"
     assert isinstance(turn.events[-1], TurnFailed)
     assert "NoneType" not in turn.events[-1].error.detail
-    assert "NoneType" in caplog.text
+    assert "turn failed: AttributeError, raised at\n" in caplog.text
+    assert ("NoneType" in caplog.text) is log_content
 
 
 async def test_every_setting_of_the_local_azure_is_one_that_the_agent_reads(
