@@ -159,17 +159,17 @@ def _install_full_environment() -> None:
 def _compile(apps: tuple[App, ...]) -> None:
     """Compile all apps and what they import, as pip and a remote build do."""
     for app in apps:
-        subprocess.run(  # noqa: S603 - compileall by an app's own interpreter; the folder is ours
+        subprocess.run(  # noqa: S603 - compileall over an app of bench/apps or the repository, by the interpreter that will run it
             [app.python, "-m", "compileall", "-q", app.folder],
             check=True,
             stdout=subprocess.DEVNULL,
         )
     for python in {app.python for app in apps}:
         code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-        packages = subprocess.run(  # noqa: S603 - fixed code for an app's own interpreter
+        packages = subprocess.run(  # noqa: S603 - the line of code above, by each interpreter that an app runs on
             [python, "-c", code], check=True, capture_output=True, text=True
         ).stdout.strip()
-        subprocess.run(  # noqa: S603 - compileall by an app's own interpreter; unchecked, as packages ship files for other Pythons
+        subprocess.run(  # noqa: S603 - over the folder that this interpreter has just named; unchecked, as packages ship files for other Pythons
             [python, "-m", "compileall", "-q", packages, ROOT / "local"],
             check=False,
             stdout=subprocess.DEVNULL,

@@ -102,7 +102,7 @@ class FakeAzure:
     async def _token(self, request: Request) -> Response:
         self.calls["token"] += 1
         resource = request.query_params["resource"]
-        expires_on = int(time.time()) + 86400  # noqa: TID251 - the protocol wants a date
+        expires_on = int(time.time()) + 86400  # noqa: TID251 - App Service gives a token's end in seconds since 1970
         return JSONResponse(
             {
                 # Azurite looks into it.

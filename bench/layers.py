@@ -114,7 +114,7 @@ def _samples(settings: Mapping[str, str], report: Path, turns: int) -> Counter[s
 
 def _imports(settings: Mapping[str, str]) -> Counter[str]:
     code = "import function_app, agent.http.chat, agent.runtime"
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(  # noqa: S603 - the imports above, by the interpreter that measures
         [sys.executable, "-X", "importtime", "-c", code],
         cwd=ROOT,
         env=dict(settings),

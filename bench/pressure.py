@@ -102,7 +102,7 @@ class Scene:
         """What the watchdog saw since it was asked last."""
         self.report.unlink(missing_ok=True)
         self.app.process.send_signal(signal.SIGUSR1)
-        while not self.report.exists():  # noqa: ASYNC110 - another process writes it
+        while not self.report.exists():  # noqa: ASYNC110 - the host answers the signal with a file, and nobody tells when it is there
             await asyncio.sleep(0.02)
         told = json.loads(self.report.read_text())
         lags = sorted(told["lags_ms"])

@@ -25,7 +25,7 @@ _STANDARD_LIBRARY: Final = f"{sysconfig.get_path('stdlib')}/"
 
 def main() -> int:
     """Serve as the host does; the value is the exit code."""
-    report = Path(os.environ[SAMPLES_FILE])  # noqa: TID251 - a command line of the benchmarks
+    report = Path(os.environ[SAMPLES_FILE])  # noqa: TID251 - its arguments are all the functions host's
     counts: Counter[str] = Counter()
 
     def sample(_: int, frame: FrameType | None) -> None:

@@ -185,7 +185,7 @@ def _running_pool() -> Iterator[tuple[Client, float]]:
     """The pool as a command; a client for it, and how long its start took."""
     command = [sys.executable, "-m", "local.session_pool", "--port", "0", "--identity-port", "0"]
     started_s = time.perf_counter()
-    with subprocess.Popen(  # noqa: S603 - our own command line
+    with subprocess.Popen(  # noqa: S603 - the pool's own command with the options that stand here
         [*command, "--max-sessions", "400"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         output = ""

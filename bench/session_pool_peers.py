@@ -49,13 +49,13 @@ def install() -> None:
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), "pip", "install", "--python", sys.executable, "--target", str(_FOLDER)]
     packages = ["jupyter_kernel_gateway", "ipykernel", "llm-sandbox"]
-    subprocess.run([*command, *packages], check=True, cwd="/")  # noqa: S603 - our own
+    subprocess.run([*command, *packages], check=True, cwd="/")  # noqa: S603 - uv of this environment, for the three packages above
 
 
 def _python() -> Peer:
     def run(code: str) -> float:
         started_s = time.perf_counter()
-        subprocess.run(  # noqa: S603 - our own command line
+        subprocess.run(  # noqa: S603 - `print(1)` or the plot below, by the interpreter that measures
             [sys.executable, "-c", code], env=_environment(), check=True, capture_output=True
         )
         return (time.perf_counter() - started_s) * 1000
@@ -73,7 +73,7 @@ def _driven(name: str, driver: str, note: str) -> Peer:
         return Peer(name, None, None, None, "not installed (--install-peers)")
     image = [str(prepare_session_image() / "packages")]
     try:
-        result = subprocess.run(  # noqa: S603 - our own command line
+        result = subprocess.run(  # noqa: S603 - a file of bench/peers, given the code that all peers run
             [sys.executable, str(_DRIVERS / f"{driver}_session.py"), SCIENCE, *image],
             env=_environment(),
             capture_output=True,

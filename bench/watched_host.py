@@ -82,7 +82,7 @@ async def _with_watchdog[T](main: Coroutine[Any, Any, T], report: Path) -> T:
 
 def main() -> int:
     """Serve as the host does; the value is the exit code."""
-    report = Path(os.environ[LOOP_LAG_FILE])  # noqa: TID251 - a command line of the benchmarks
+    report = Path(os.environ[LOOP_LAG_FILE])  # noqa: TID251 - started like the functions host, which knows no argument for a report
     run = asyncio.run
     # The host begins its loop by this name, and nothing else here has one.
     asyncio.run = lambda main, **options: run(_with_watchdog(main, report), **options)

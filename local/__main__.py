@@ -20,7 +20,7 @@ from local.session_pool import __main__ as session_pool
 from local.stack import LocalStack, Ports
 from local.tracing import FILE, tracing
 
-_environment = os.environ  # noqa: TID251 - a command line of local/
+_environment = os.environ  # noqa: TID251 - for programs that it starts, and for the variables that name a model
 _STAND_IN = """The model is a stand-in: a small program, not a language model. To use a real one:
 
   {ollama}    (or llama.cpp, vllm, lmstudio, a URL: what runs there answers)

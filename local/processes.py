@@ -81,4 +81,4 @@ async def end(process: asyncio.subprocess.Process, timeout_s: float) -> None:
 
 if __name__ == "__main__":
     stop_with_parent()
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - the caller's program, no shell
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - becomes the program it was started for, whose words are arguments already

@@ -30,7 +30,7 @@ def test_the_folder_is_in_memory_for_any_user_and_gone_afterwards(tmp_path: Path
     plenty = "printf 'Avail\\n 9999\\n'"
     status, said = run("echo $TMPDIR; stat -c %a $TMPDIR; exit 3", df=plenty, folder=tmp_path)
     assert status == 3
-    if not said.startswith("/dev/shm/"):  # noqa: S108 - where it is looked for
+    if not said.startswith("/dev/shm/"):  # noqa: S108 - compared with what the command printed; the test makes no file there
         pytest.skip("nothing in /dev/shm may be executed here")
     made, mode = said.split()
     assert mode == "1777"

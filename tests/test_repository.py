@@ -58,6 +58,18 @@ def test_files_that_galleries_look_for_are_there(path: str) -> None:
     assert (PROJECT / path).stat().st_size > 0
 
 
+def test_each_ignored_rule_has_a_reason_of_its_own() -> None:
+    folders = ("agent", "bench", "local", "tests")
+    modules = [path for folder in folders for path in (PROJECT / folder).rglob("*.py")]
+    lines = [line for path in modules for line in path.read_text().splitlines()]
+    ignored = [line for line in lines if re.search(r"#\x20(noqa|type: ignore|fmt: )", line)]
+    reasons = [re.search(r"(?:[A-Z]\d+ - |\]  # )(?=\w|`)(.+)$", line) for line in ignored]
+    assert len(ignored) > 20
+    assert [line for line, why in zip(ignored, reasons, strict=True) if why is None] == []
+    given = [why[1] for why in reasons if why is not None]
+    assert sorted(given) == sorted(set(given))
+
+
 @pytest.mark.parametrize("page", sorted(GITHUB.glob("*.md")), ids=lambda page: page.name)
 def test_links_of_the_pages_for_contributors_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())

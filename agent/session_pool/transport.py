@@ -268,7 +268,7 @@ def _retry_after_s(reply: aiohttp.ClientResponse) -> int | None:
 
 
 def _backoff_s(attempt: int) -> float:
-    jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries over time; no secret comes of it
+    jitter = random.uniform(0.5, 1)  # noqa: S311 - keeps turns that failed together from asking again together; nobody gains by guessing it
     return float(FIRST_BACKOFF_S * 2 ** (attempt - 1) * jitter)
 
 

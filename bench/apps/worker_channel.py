@@ -34,7 +34,7 @@ def main() -> int:
         _serve()
         return 0
     command = [sys.executable, __file__, "--host"]
-    with subprocess.Popen(  # noqa: S603 - this module
+    with subprocess.Popen(  # noqa: S603 - this file once more, as the other end of the channel
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as host:
         print(asyncio.run(_work(int(host.stdout.readline()))))

@@ -25,7 +25,7 @@ from local.managed_identity.identities import (
 from local.managed_identity.tokens import Clock, TokenIssuer, TokenVerifier, wall_clock
 
 API_VERSION: Final = "2019-08-01"
-TOKEN_PATH: Final = "/msi/token"  # noqa: S105 - a path, not a secret
+TOKEN_PATH: Final = "/msi/token"  # noqa: S105 - where App Service has tokens fetched: the word is in the name alone
 # What App Service issues for managed identities: a day.
 LIFETIME_S: Final = 86_400
 RESOURCES: Final = (

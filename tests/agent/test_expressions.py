@@ -56,8 +56,10 @@ def request_with(name: str, value: str) -> Request:
 
 
 def ask_for_page(header: str, value: str) -> None:
-    request = request_with(header, value)
-    asyncio.run(page.ROUTES["page"].handlers["GET"](request))  # type: ignore[arg-type]  # a stub
+    async def ask() -> None:
+        await page.ROUTES["page"].handlers["GET"](request_with(header, value))
+
+    asyncio.run(ask())
 
 
 def name_in_answer(text: str) -> None:

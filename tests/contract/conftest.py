@@ -15,7 +15,7 @@ from agent.session_pool.client import SessionsClient
 from agent.settings import Settings
 from tests.conftest import OpenRuntime
 
-ON_AZURE = os.environ.get("AZURE_VERIFY") == "1"  # noqa: TID251 - a switch of the tests
+ON_AZURE = os.environ.get("AZURE_VERIFY") == "1"  # noqa: TID251 - asked while tests are collected, before there is a fixture or an app's settings
 # Failures are made by the stand-in: nobody can ask Azure for them.
 local_only = pytest.mark.skipif(ON_AZURE, reason="Azure does not fail on demand")
 

@@ -417,7 +417,7 @@ def test_a_missing_python_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_second_set_up_does_nothing() -> None:
     result = subprocess.run(
-        ["make", "setup"],  # noqa: S607 - the developer's make
+        ["make", "setup"],  # noqa: S607 - as README has developers call it, by the system's own path
         cwd=PROJECT,
         env={"PATH": os.defpath},
         capture_output=True,

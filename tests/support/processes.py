@@ -13,7 +13,7 @@ from tests.support import PROJECT
 
 # Set where `coverage` measures: the processes that tests start are measured too.
 _MEASURING = "COVERAGE_PROCESS_CONFIG"
-MEASURED = {n: v for n, v in os.environ.items() if n == _MEASURING}  # noqa: TID251 - not a setting
+MEASURED = {n: v for n, v in os.environ.items() if n == _MEASURING}  # noqa: TID251 - coverage sets it for the processes of a program that it measures
 
 
 class Reads(Protocol):

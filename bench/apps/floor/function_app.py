@@ -14,7 +14,7 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-_env = os.environ  # noqa: TID251 - not part of the product
+_env = os.environ  # noqa: TID251 - the floor is an app by itself, and reads its settings as the shortest app does
 _folder = url2pathname(urlsplit(_env.get("CONVERSATIONS_URL", "file:.")).path)
 _clients: list[aiohttp.ClientSession] = []
 _tokens: dict[str, str] = {}
@@ -47,7 +47,7 @@ async def chat(req: Request) -> JSONResponse:
     if conversation_id == "new":
         conversation_id = uuid.uuid4().hex
     line = json.dumps({"question": question, "answer": answer["content"]})
-    with open(f"{_folder}/{conversation_id}", "a") as file:  # noqa: ASYNC230 - 20 microseconds
+    with open(f"{_folder}/{conversation_id}", "a") as file:  # noqa: ASYNC230 - 20 microseconds: the floor is what costs least, and a thread costs more
         file.write(f"{line}\n")
     return JSONResponse({"output": answer["content"], "conversation_id": conversation_id})
 

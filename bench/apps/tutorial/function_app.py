@@ -21,7 +21,7 @@ from semantic_kernel.core_plugins.sessions_python_tool.sessions_python_settings 
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-_env = os.environ  # noqa: TID251 - not part of the product
+_env = os.environ  # noqa: TID251 - one file like a tutorial's, without a module of settings to ask
 
 
 @app.route("chat", methods=["POST"])

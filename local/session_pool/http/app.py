@@ -87,7 +87,7 @@ class PoolApp:
 
     async def _serve_unless_stopping(self, request: Request, received_s: float) -> Response:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - narrows the type
+        assert task is not None  # noqa: S101 - for mypy: a server calls an app in a task
         if self._stopping.is_set():
             raise PoolStoppingError
         self._requests.add(task)

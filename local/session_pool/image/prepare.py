@@ -109,7 +109,7 @@ def _install(target: Path, requirements: list[Path], progress: Progress) -> None
     # Built packages only: an sdist would run its author's code here, outside every sandbox.
     command += ["--only-binary", ":all:", "--target", str(target.resolve()), *files]
     lines: list[str] = []
-    with subprocess.Popen(  # noqa: S603 - our own command line
+    with subprocess.Popen(  # noqa: S603 - uv or pip with requirements that whoever starts the pool names: whose packages sessions import is theirs to say
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -155,7 +155,7 @@ def _list_fonts(folder: Path) -> None:
         f"import sys; sys.path.insert(0, {str(folder / 'packages')!r});"
         " import matplotlib.font_manager"
     )
-    result = subprocess.run(  # noqa: S603 - our own command line
+    result = subprocess.run(  # noqa: S603 - the import above; the folder in it is quoted by repr
         [sys.executable, "-I", "-c", program],
         env={"MPLCONFIGDIR": str(cache), "HOME": str(folder), "PATH": os.defpath},
         capture_output=True,

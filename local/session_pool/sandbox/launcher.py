@@ -66,7 +66,7 @@ class Launch:
             }
             command = [sys.executable, "-I", "-S", __file__, json.dumps(step)]
         try:
-            return subprocess.Popen(  # noqa: S603 - our own command line
+            return subprocess.Popen(  # noqa: S603 - bubblewrap with options from a descriptor, or this file; no word of it is a session's
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
@@ -126,7 +126,7 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(step["uid"], step["uid"], step["uid"])
     os.setresuid(step["uid"], step["uid"], step["uid"])
-    os.execve(step["command"][0], step["command"], {})  # noqa: S606 - no shell wanted
+    os.execve(step["command"][0], step["command"], {})  # noqa: S606 - becomes bubblewrap: a shell would run as the session's user before it is closed in
 
 
 def _fill_beside(users: str, info: int, said: int, waits: int, go: int) -> None:

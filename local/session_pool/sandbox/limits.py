@@ -72,8 +72,8 @@ class SessionLimits:
     def tmpfs(self) -> dict[str, dict[str, Any]]:
         """The writable folders: how large, how many files, which mode."""
         return {
-            "/tmp": {"bytes": self.scratch_bytes, "inodes": self.inodes, "mode": "1777"},  # noqa: S108 - the sandbox's
-            "/dev/shm": {"bytes": 64 * MIB, "inodes": 4096, "mode": "1777"},  # noqa: S108 - the sandbox's
+            "/tmp": {"bytes": self.scratch_bytes, "inodes": self.inodes, "mode": "1777"},  # noqa: S108 - where in the sandbox a new, empty file system is mounted
+            "/dev/shm": {"bytes": 64 * MIB, "inodes": 4096, "mode": "1777"},  # noqa: S108 - likewise; multiprocessing's semaphores look for it by this name
             "/home/sandbox": {"bytes": 64 * MIB, "inodes": 16384, "mode": "0755"},
             "/mnt/data": {"bytes": self.data_bytes, "inodes": self.inodes, "mode": "0755"},
         }

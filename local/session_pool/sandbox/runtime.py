@@ -67,7 +67,7 @@ class GuestRuntime:
             "HOME": "/home/sandbox",
             "LANG": "C.UTF-8",
             "TZ": "UTC",
-            "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
+            "TMPDIR": "/tmp",  # noqa: S108 - what a session's programs are told: its own mount, see SessionLimits.tmpfs
             "PYTHONPATH": f"{_INSIDE}/packages",
             "PYTHONDONTWRITEBYTECODE": "1",
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",

@@ -89,7 +89,7 @@ class SharedUser:
             return False
         self._tried_s = now_s
         program = _SEND.format(open_files=self._limits.open_files)
-        sent = subprocess.run(  # noqa: S603 - our own command line
+        sent = subprocess.run(  # noqa: S603 - the code above, with one number put into it
             [sys.executable, "-I", "-S", "-c", program],
             timeout=_TRY_TIMEOUT_S,
             check=False,

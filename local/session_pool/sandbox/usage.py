@@ -101,8 +101,7 @@ def _autogroups_of(
     found: dict[bytes, tuple[RawIOBase, int]] = {}
     for pid in pids:
         try:
-            file = open(f"/proc/{pid}/autogroup", "r+b", buffering=0)  # noqa: SIM115 - by `opened`
-            opened.enter_context(file)
+            file = opened.enter_context(open(f"/proc/{pid}/autogroup", "r+b", buffering=0))  # noqa: SIM115 - `opened` is its context manager, the caller's, which needs the file longer
             name, _, nice = file.read(100).split()
         except (*GONE, PermissionError, ValueError):
             continue
@@ -175,7 +174,7 @@ def _tcp_sockets(pid: int) -> tuple[int, int]:
     """Return how many TCP sockets are listed in the network namespace of `pid`, and their bytes."""
     command = [sys.executable, "-I", "-S", tcp_memory.__file__, str(pid)]
     try:
-        result = subprocess.run(  # noqa: S603 - our own command line
+        result = subprocess.run(  # noqa: S603 - tcp_memory.py of this package and a number
             command, capture_output=True, timeout=_TCP_TIMEOUT_S, check=True, env={}
         )
         listed, held = map(int, result.stdout.split())

@@ -52,4 +52,4 @@ def test_a_turn_that_a_model_would_refuse_is_not_made(
 
 def test_a_time_without_offset_is_refused() -> None:
     with pytest.raises(ValueError, match="offset"):
-        replace(turn(), asked_at=datetime(2026, 1, 2))  # noqa: DTZ001 - that is the fault
+        replace(turn(), asked_at=datetime(2026, 1, 2))  # noqa: DTZ001 - without an offset, as the rule forbids and `Turn` has to refuse

@@ -8,7 +8,7 @@ from agent.open_data.addresses import is_public
 @pytest.mark.parametrize(
     "address",
     [
-        "0.0.0.0",  # noqa: S104 - nothing is bound to it
+        "0.0.0.0",  # noqa: S104 - judged like the others here; no socket is opened
         "0.1.2.3",
         "10.0.0.4",
         "100.64.0.1",

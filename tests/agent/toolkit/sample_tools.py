@@ -213,7 +213,7 @@ async def give_half_characters() -> str:
 @kernel_function
 async def give_wrong_file() -> ToolResult:
     """Gives a file that is none."""
-    return ToolResult("", files=["secret"])  # type: ignore[list-item]  # what an author may write
+    return ToolResult("", files=["secret"])  # type: ignore[list-item]  # a mistake that only an author without mypy can make, who is told of it when the tool is called
 
 
 @kernel_function

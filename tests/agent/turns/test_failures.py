@@ -126,7 +126,7 @@ async def test_an_unforeseen_error_ends_the_turn_without_its_text(
     open_runtime: OpenRuntime, caplog: pytest.LogCaptureFixture, *, log_content: bool
 ) -> None:
     async with open_runtime(log_content=log_content) as runtime:
-        broken = replace(runtime.turns, model=None)  # type: ignore[arg-type] # that is the error
+        broken = replace(runtime.turns, model=None)  # type: ignore[arg-type]  # a turn without a model cannot be: its AttributeError is what nobody foresaw
         turn = await collect(stateless_turn(broken, TurnRequest("Hi", stream=True)))
     assert turn.error_code == "InternalError"
     assert isinstance(turn.events[-1], TurnFailed)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 def main(words: list[str]) -> int:
     """Play one command."""
-    with Path(os.environ["FAKE_CALLS"]).open("a") as calls:  # noqa: TID251 - told by the test
+    with Path(os.environ["FAKE_CALLS"]).open("a") as calls:  # noqa: TID251 - it plays az and others, whose arguments cannot say where to write
         calls.write(json.dumps(words) + "\n")
     commands = json.loads(Path(__file__).resolve().with_name("commands.json").read_text())
     name, arguments = _longest(commands, words)

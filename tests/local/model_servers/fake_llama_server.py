@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-ENVIRONMENT = os.environ  # noqa: TID251 - what a test starts it with
+ENVIRONMENT = os.environ  # noqa: TID251 - llama-server itself takes its options from variables
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from local.serving import serve
 from tests.conftest import OpenRuntime, SharedAzure
 from tests.support.turns import collect
 
-ENVIRONMENT = dict(os.environ)  # noqa: TID251 - what a developer has installed
+ENVIRONMENT = dict(os.environ)  # noqa: TID251 - the developer's: only they can say where a model of theirs lies
 MODEL = ENVIRONMENT.get("TEST_GGUF", "")
 MISSING = [
     *(["llama-server is not on PATH"] if shutil.which("llama-server") is None else []),

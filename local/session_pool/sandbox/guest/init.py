@@ -101,7 +101,7 @@ def become(ready: int, lock: Callable[[], None], program: int | None = None) -> 
             os.closerange(0, _READY)
             os.closerange(frames.REQUESTS + 1, spare)
             os.closerange(spare + 1, 1 << 20)
-            os.execve(spare, ["init"], {})  # noqa: S606 - no shell wanted
+            os.execve(spare, ["init"], {})  # noqa: S606 - becomes the program in the descriptor, which has no name that a shell could start
         os.write(ready, b"1")
         os.closerange(0, frames.REQUESTS)
         os.closerange(frames.REQUESTS + 1, 1024)

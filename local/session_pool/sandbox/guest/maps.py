@@ -26,4 +26,4 @@ def install() -> None:
     """Let `mmap.mmap(-1, …)` do what the filter of system calls refuses to others."""
     _CountedMap.__name__ = _CountedMap.__qualname__ = "mmap"
     _CountedMap.__module__ = "mmap"
-    mmap.mmap = _CountedMap  # type: ignore[misc]  # stands in for the class, with its behaviour
+    mmap.mmap = _CountedMap  # type: ignore[misc]  # mypy lets no class be replaced; all that a session imports later shall find this one

@@ -44,8 +44,8 @@ def main(hello_descriptor: int, requests: int, replies: int, program: int | None
 
 def prepare_streams() -> None:
     """Text goes out line by line, and no character can make printing fail."""
-    sys.stdout.reconfigure(encoding="UTF-8", line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # a real stream here
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a real stream here
+    sys.stdout.reconfigure(encoding="UTF-8", line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # typeshed promises a TextIO: before any code has run it is the TextIOWrapper that Python opened
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as stdout: nothing can have put another in its place yet
 
 
 def seed_font_cache() -> None:

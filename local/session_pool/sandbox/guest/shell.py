@@ -143,7 +143,7 @@ class ZMQInteractiveShell(InteractiveShell):
         sys.stdout.flush()
         sys.stderr.flush()
         expanded = self.var_expand(command, depth=1)
-        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", expanded])  # noqa: S603 - the guest's own
+        self.user_ns["_exit_code"] = subprocess.call(["/bin/sh", "-c", expanded])  # noqa: S603 - whoever writes `!command` asks for a shell, and gets the sandbox's
 
     system_piped = system_raw = system
 

@@ -82,7 +82,7 @@ def left_behind(wait_s: float) -> int:
 
 def main() -> None:
     way = sys.argv[1]
-    os.environ["PATH"] = f"{sys.argv[2]}:{os.defpath}"  # noqa: TID251 - where bwrap is found
+    os.environ["PATH"] = f"{sys.argv[2]}:{os.defpath}"  # noqa: TID251 - pools look for bubblewrap there: it shall be the slow one
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     image = find_session_image()
     assert image is not None

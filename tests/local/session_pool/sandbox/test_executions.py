@@ -300,7 +300,7 @@ async def test_packages_of_the_machines_own_python_are_none_of_a_session(
         "names = [name for folder in folders for name in os.listdir(folder)]"
     )
     outside: dict[str, list[str]] = {}
-    exec(listed, outside)  # noqa: S102 - the control: the same code here
+    exec(listed, outside)  # noqa: S102 - the three lines above, outside: the control that there is something to be found
     assert outside["names"]
     assert (await session.result(f"{listed}\nnames"))["executionResult"] == []
 

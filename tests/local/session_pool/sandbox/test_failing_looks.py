@@ -20,7 +20,7 @@ from tests.local.session_pool.conftest import OpenPool
 from tests.local.session_pool.sandbox.test_limits import FORGED_REPLY
 
 ITSELF = os.getpid()
-_SHM = os.open("/dev/shm", os.O_RDONLY)  # noqa: S108 - the machine's own
+_SHM = os.open("/dev/shm", os.O_RDONLY)  # noqa: S108 - looked at from beside, as a session's is; nothing is written to it
 # What each says of a process that has ended.
 LOOKS: dict[str, tuple[Callable[[], object], object]] = {
     "its processes": (lambda: usage.processes_of((ITSELF,)), [ITSELF]),

@@ -53,7 +53,7 @@ async def special_item(req: Request) -> JSONResponse:
 
 @app.route("settings/{name}", methods=["GET"])
 async def setting(req: Request) -> JSONResponse:
-    return JSONResponse(os.environ.get(req.path_params["name"]))  # noqa: TID251 - what is tested
+    return JSONResponse(os.environ.get(req.path_params["name"]))  # noqa: TID251 - the route tells a test which settings the host has given its app
 
 
 @app.route("headers", methods=["GET"])
@@ -110,7 +110,7 @@ async def hangs(req: Request) -> StreamingResponse:
             yield "first\n"
             await asyncio.Event().wait()
         finally:
-            Path(req.query_params["hang_up_file"]).write_text("closed")  # noqa: ASYNC240 - one word
+            Path(req.query_params["hang_up_file"]).write_text("closed")  # noqa: ASYNC240 - one word, of a generator that is being closed: what it awaits could be cancelled again
 
     return StreamingResponse(lines())
 

@@ -27,7 +27,7 @@ from tests.local.session_pool.sandbox.attacks.catalogue import ATTACKS, Attack
 from tests.support.pool_client import AUDIENCE, PoolClient
 
 _PROJECT = Path(__file__).parents[5]
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a name that nobody knows is made in it
+_MEMORY = Path("/dev/shm")  # noqa: S108 - `TemporaryDirectory` makes a folder in it, of a name that nobody can take before
 
 
 @contextlib.contextmanager
