@@ -26,15 +26,19 @@ async def tracing(
         file: gets every item.
     """
     verifier = identity.verifier(defaults.AZURE_MONITOR_AUDIENCE)
-    monitor = AzureMonitor(verifier, Trees(show, file).take)
-    async with serve(monitor.app) as url:
-        yield {
-            "APPLICATIONINSIGHTS_CONNECTION_STRING": monitor.connection_string(url),
-            # As in infra/: turns belong to the trace of their invocation, by whose id a problem
-            # names them; the exporter talks to nobody else.
-            "PYTHON_ENABLE_OPENTELEMETRY": "true",
-            "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
-            "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
-            # A developer waits for the tree.
-            "OTEL_BSP_SCHEDULE_DELAY": "500",
-        }
+    trees = Trees(show, file)
+    monitor = AzureMonitor(verifier, trees.take)
+    try:
+        async with serve(monitor.app) as url:
+            yield {
+                "APPLICATIONINSIGHTS_CONNECTION_STRING": monitor.connection_string(url),
+                # As in infra/: turns belong to the trace of their invocation, by whose id a problem
+                # names them; the exporter talks to nobody else.
+                "PYTHON_ENABLE_OPENTELEMETRY": "true",
+                "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+                "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+                # A developer waits for the tree.
+                "OTEL_BSP_SCHEDULE_DELAY": "500",
+            }
+    finally:
+        trees.close()

@@ -2,15 +2,15 @@
 
 An array of items or one item a line, gzip or plain. A request is answered 200 when all items were
 taken and 206 with the numbers of those that were not. As in infra/, local authentication is off: a
-key in the connection string admits nobody, a token for Azure Monitor does.
+key in the connection string admits nobody, a token for Azure Monitor does, of an identity that has
+the role.
 https://github.com/Azure/azure-rest-api-specs (applicationinsights, Breeze)
 """
 
-import gzip
 import json
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,6 +24,11 @@ INSTRUMENTATION_KEY: Final = "10ca1000-0000-4000-8000-000000000004"
 MAX_BODY_BYTES: Final = 64 * 1024**2
 # The oldest are forgotten.
 ITEMS_MAX: Final = 10_000
+_GZIP_WINDOW_BITS: Final = 31
+
+
+class _TooLargeError(Exception):
+    pass
 
 
 class AzureMonitor:
@@ -46,6 +51,7 @@ class AzureMonitor:
         self._taken = taken
         self._refusals: list[tuple[int, int | None]] = []
         self._unwelcome: set[str] = set()
+        self._has_role = True
         self.app = Starlette(
             # Connection strings end in a slash, and exporters put another one behind it.
             routes=[
@@ -68,8 +74,16 @@ class AzureMonitor:
         self._refusals += [(429, retry_after_s)] * times
 
     def fail(self, times: int = 1, *, status: int = 500) -> None:
-        """Refuse the next requests with another status."""
+        """Refuse the next requests with another status, as 402 and 439 where a quota is used up."""
         self._refusals += [(status, None)] * times
+
+    def revoke_role(self) -> None:
+        """403 until `grant_role`."""
+        self._has_role = False
+
+    def grant_role(self) -> None:
+        """Undo `revoke_role`."""
+        self._has_role = True
 
     def refuse_items(self, name: str) -> None:
         """Take requests but not the items of this name: partial success."""
@@ -84,9 +98,13 @@ class AzureMonitor:
             self._verifier.verify(request.headers.get("authorization"))
         except TokenRefusedError:
             return _answer(0, [], 401, {"www-authenticate": "Bearer"})
+        if not self._has_role:
+            return _answer(0, [], 403)
         try:
-            sent = _items_of(await request.body(), request.headers.get("content-encoding", ""))
-        except ValueError as error:
+            sent = _items_of(await _body(request), request.headers.get("content-encoding", ""))
+        except _TooLargeError:
+            return _answer(0, [], 413)
+        except (ValueError, RecursionError) as error:
             return _answer(0, [{"index": 0, "statusCode": 400, "message": str(error)}], 400)
         taken, errors = [], []
         for index, raw in enumerate(sent):
@@ -104,21 +122,47 @@ class AzureMonitor:
         return _answer(len(sent), errors, status)
 
 
+async def _body(request: Request) -> bytes:
+    """Raises _TooLargeError."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLargeError
+    return bytes(body)
+
+
 def _items_of(body: bytes, encoding: str) -> list[object]:
-    """Raises ValueError where the body holds no items."""
-    if encoding == "gzip":
-        try:
-            body = gzip.decompress(body)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError("the body is not gzip") from error
-    elif encoding:
+    """Raises ValueError where the body holds no items, RecursionError where they are too deep."""
+    if encoding.lower() == "gzip":
+        body = _decompressed(body)
+    elif encoding.lower() not in ("", "identity"):
         raise ValueError(f"the content encoding {encoding} is not supported")
-    if len(body) > MAX_BODY_BYTES:
-        raise ValueError("the body is too large")
     if body.lstrip().startswith(b"["):
-        items: list[object] = json.loads(body)
+        items: list[object] = json.loads(body, parse_constant=_refuse_constant)
         return items
-    return [json.loads(line) for line in body.splitlines() if line.strip()]
+    lines = [line for line in body.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("the body is empty")
+    return [json.loads(line, parse_constant=_refuse_constant) for line in lines]
+
+
+def _decompressed(body: bytes) -> bytes:
+    """Of gzip, no more of it than a body may have; raises _TooLargeError."""
+    stream = zlib.decompressobj(_GZIP_WINDOW_BITS)
+    try:
+        plain = stream.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise ValueError("the body is not gzip") from error
+    if len(plain) > MAX_BODY_BYTES:
+        raise _TooLargeError
+    if not stream.eof:
+        raise ValueError("the body ends in the middle")
+    return plain
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _answer(
@@ -127,5 +171,6 @@ def _answer(
     status: int,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    body = {"itemsReceived": received, "itemsAccepted": received - len(errors), "errors": errors}
+    accepted = max(0, received - len(errors))
+    body = {"itemsReceived": received, "itemsAccepted": accepted, "errors": errors}
     return JSONResponse(body, status_code=status, headers=headers)

@@ -5,23 +5,23 @@ https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal
 
-KINDS: Final = frozenset(
-    {
-        "AvailabilityData",
-        "EventData",
-        "ExceptionData",
-        "MessageData",
-        "MetricData",
-        "PageViewData",
-        "RemoteDependencyData",
-        "RequestData",
-    }
-)
-_DURATION: Final = re.compile(r"(?:(\d+)\.)?(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
+
+type Kind = Literal[
+    "AvailabilityData",
+    "EventData",
+    "ExceptionData",
+    "MessageData",
+    "MetricData",
+    "PageViewData",
+    "RemoteDependencyData",
+    "RequestData",
+]
+_DURATION: Final = re.compile(r"(?:(\d{1,6})\.)?(\d{1,2}):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)
+_UUID: Final = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
 class ItemRefusedError(Exception):
@@ -67,49 +67,69 @@ class Item:
     raw: dict[str, Any]
 
 
+def _duration(value: object) -> timedelta:
+    """Of `d.hh:mm:ss.ffffff`."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("it is not a duration")
+    days, hours, minutes, seconds = match.groups(default="0")
+    return timedelta(int(days), float(seconds), minutes=int(minutes), hours=int(hours))
+
+
+class _Metric(BaseModel):
+    name: str = ""
+
+
+class _BaseData(BaseModel):
+    name: str | None = None
+    id: str | None = None
+    duration: Annotated[timedelta, BeforeValidator(_duration)] = timedelta()
+    success: bool | None = None
+    result_code: str | None = Field(default=None, alias="resultCode")
+    properties: dict[str, str] | None = None
+    metrics: list[_Metric] | None = None
+
+
+class _Data(BaseModel):
+    kind: Kind = Field(alias="baseType")
+    base: _BaseData = Field(alias="baseData")
+
+
+class _Envelope(BaseModel):
+    name: str = Field(min_length=1)
+    key: str = Field(alias="iKey", pattern=_UUID)
+    time: AwareDatetime
+    tags: dict[str, str] | None = None
+    data: _Data
+
+
 def read_item(raw: object, instrumentation_key: str) -> Item:
     """One item of a request.
 
     Raises:
         ItemRefusedError: it is not one, or for somebody else.
     """
-    if not isinstance(raw, dict) or not raw.get("name"):
-        raise ItemRefusedError(400, "101: Field 'name' on type 'Envelope' is required")
-    if not _UUID.fullmatch(str(raw.get("iKey"))):
-        raise ItemRefusedError(400, "Invalid instrumentation key")
-    if raw["iKey"] != instrumentation_key:
-        raise ItemRefusedError(400, "The instrumentation key is not of this resource")
-    data = raw.get("data") or {}
-    base, kind = data.get("baseData"), data.get("baseType")
-    if kind not in KINDS or not isinstance(base, dict):
-        raise ItemRefusedError(400, "Field 'baseType' on type 'Data' has no known value")
     try:
-        began = datetime.fromisoformat(str(raw["time"]))
-        duration_ms = _milliseconds(base["duration"]) if "duration" in base else 0
-    except (KeyError, ValueError) as error:
-        raise ItemRefusedError(400, f"Field 'time' or 'duration': {error}") from error
-    tags = raw.get("tags") or {}
-    metrics = base.get("metrics") or [{}]
+        envelope = _Envelope.model_validate(raw)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, fault["loc"]))
+        raise ItemRefusedError(400, f"Field '{field}' on type 'Envelope': {fault['msg']}") from None
+    if envelope.key != instrumentation_key:
+        raise ItemRefusedError(400, "The instrumentation key is not of this resource")
+    assert isinstance(raw, dict)  # noqa: S101 - what the model has taken
+    base, tags = envelope.data.base, envelope.tags or {}
+    metric = base.metrics[0].name if base.metrics else ""
     return Item(
-        kind=kind,
-        name=str(base.get("name") or metrics[0].get("name") or ""),
-        operation_id=str(tags.get("ai.operation.id") or ""),
-        id=str(base.get("id") or ""),
-        parent_id=str(tags.get("ai.operation.parentId") or ""),
-        began=began,
-        duration_ms=duration_ms,
-        succeeded=base.get("success") is not False,
-        result_code=str(base.get("resultCode") or ""),
-        properties=dict(base.get("properties") or {}),
+        kind=envelope.data.kind,
+        name=base.name or metric,
+        operation_id=tags.get("ai.operation.id", ""),
+        id=base.id or "",
+        parent_id=tags.get("ai.operation.parentId", ""),
+        began=envelope.time,
+        duration_ms=base.duration / timedelta(milliseconds=1),
+        succeeded=base.success is not False,
+        result_code=base.result_code or "",
+        properties=base.properties or {},
         raw=raw,
     )
-
-
-def _milliseconds(duration: object) -> float:
-    """Of `d.hh:mm:ss.ffffff`."""
-    match = _DURATION.fullmatch(str(duration))
-    if match is None:
-        raise ValueError(f"{duration!r} is not a duration")
-    days, hours, minutes, seconds = match.groups(default="0")
-    whole = (int(days) * 24 + int(hours)) * 60 + int(minutes)
-    return (whole * 60 + float(seconds)) * 1e3

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from local.azure_monitor.items import Item
 
 TURN: Final = "invoke_agent"
 # What a turn left to the background arrives with the next batch.
 WAIT_S: Final = 1.0
+# Of which spans are kept, so many of each, and is known that they were shown; the oldest are
+# forgotten.
+TRACES_MAX: Final = 1_000
+SPANS_MAX: Final = 1_000
 _WIDTH: Final = 64
 # What is worth a look beside the duration, by its name here.
 _FACTS: Final = {
@@ -26,7 +31,7 @@ _FACTS: Final = {
 
 
 class Trees:
-    """Collects spans by trace; shows a trace when its turn has ended.
+    """Collects spans by trace; shows a trace when its turn has ended, and what comes later.
 
     Args:
         show: gets each tree as text.
@@ -36,8 +41,9 @@ class Trees:
     def __init__(self, show: Callable[[str], None], file: Path | None = None) -> None:
         self._show = show
         self._file = file
-        self._spans: dict[str, list[Item]] = {}
-        self._due: set[str] = set()
+        self._spans: dict[str, deque[Item]] = {}
+        self._due: dict[str, asyncio.TimerHandle] = {}
+        self._shown: dict[str, None] = {}
 
     def take(self, items: Sequence[Item]) -> None:
         """Take items that the endpoint took; called in its event loop."""
@@ -45,17 +51,33 @@ class Trees:
             with self._file.open("a", encoding="utf-8") as file:
                 file.writelines(f"{json.dumps(item.raw)}\n" for item in items)
         for item in items:
-            if item.id and item.operation_id:
-                self._spans.setdefault(item.operation_id, []).append(item)
-                if item.name.startswith(TURN) and item.operation_id not in self._due:
-                    self._due.add(item.operation_id)
-                    asyncio.get_running_loop().call_later(WAIT_S, self._tell, item.operation_id)
+            trace = item.operation_id
+            if not item.id or not trace:
+                continue
+            self._spans.setdefault(trace, deque(maxlen=SPANS_MAX)).append(item)
+            _forget_oldest(self._spans)
+            if trace not in self._due and (item.name.startswith(TURN) or trace in self._shown):
+                loop = asyncio.get_running_loop()
+                self._due[trace] = loop.call_later(WAIT_S, self._tell, trace)
 
-    def _tell(self, operation_id: str) -> None:
-        self._due.discard(operation_id)
-        spans = self._spans.pop(operation_id, [])
-        if spans:
-            self._show("\n".join([f"trace {operation_id}", *tree_of(spans), ""]))
+    def close(self) -> None:
+        """Show what waits: nothing more comes."""
+        for trace, timer in list(self._due.items()):
+            timer.cancel()
+            self._tell(trace)
+
+    def _tell(self, trace: str) -> None:
+        del self._due[trace]
+        if spans := self._spans.pop(trace, None):
+            again = ", later" if trace in self._shown else ""
+            self._shown[trace] = None
+            _forget_oldest(self._shown)
+            self._show("\n".join([f"trace {trace}{again}", *tree_of(spans), ""]))
+
+
+def _forget_oldest(traces: dict[str, Any]) -> None:
+    if len(traces) > TRACES_MAX:
+        del traces[next(iter(traces))]
 
 
 def tree_of(spans: Sequence[Item]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from local import defaults
 from local.azure_monitor import AzureMonitor
-from local.azure_monitor.ingestion import INSTRUMENTATION_KEY
+from local.azure_monitor.ingestion import INSTRUMENTATION_KEY, MAX_BODY_BYTES
 from local.managed_identity import ManagedIdentity
 
 IDENTITY = ManagedIdentity()
@@ -78,6 +78,13 @@ async def test_items_are_taken_in_every_form(
         {"time": "yesterday"},
         {"data": {"baseType": "Other", "baseData": {}}},
         {"data": {"baseType": "RemoteDependencyData", "baseData": {"duration": "1 s"}}},
+        {"data": {"baseType": "RemoteDependencyData", "baseData": {"duration": f"{'9' * 4999}.0"}}},
+        {"data": {"baseType": "RemoteDependencyData", "baseData": {"properties": {"a": 1}}}},
+        {"data": {"baseType": "MetricData", "baseData": {"metrics": "a"}}},
+        {"data": {"baseType": ["MetricData"], "baseData": {}}},
+        {"data": ["MetricData"]},
+        {"tags": ["a"]},
+        {"time": "2026-11-26"},
     ],
 )
 async def test_an_item_that_is_wrong_is_refused_by_its_number(
@@ -90,11 +97,37 @@ async def test_an_item_that_is_wrong_is_refused_by_its_number(
     assert [i.name for i in monitor.items] == ["right"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"[1", b"\x1f\x8b"])
-async def test_a_body_without_items_is_refused(client: httpx2.AsyncClient, body: bytes) -> None:
-    headers = {"content-encoding": "gzip"} if body.startswith(b"\x1f") else {}
-    reply = await client.post("/v2.1/track", content=body, headers=headers)
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"", ""),
+        (b"{", ""),
+        (b"[1", ""),
+        (b"[NaN]", ""),
+        (b"\xff\xfe", ""),
+        (b"[" * 200_000, ""),
+        (b"\x1f\x8b", "gzip"),
+        (gzip.compress(b"[]")[:-1], "gzip"),
+        (b"[]", "br"),
+    ],
+)
+async def test_a_body_without_items_is_refused(
+    client: httpx2.AsyncClient, body: bytes, encoding: str
+) -> None:
+    reply = await client.post("/v2.1/track", content=body, headers={"content-encoding": encoding})
     assert reply.status_code == 400
+    assert reply.json()["itemsAccepted"] == 0
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(
+    client: httpx2.AsyncClient, *, compressed: bool
+) -> None:
+    body = b" " * (MAX_BODY_BYTES + 1)
+    content = gzip.compress(body, 1) if compressed else body
+    headers = {"content-encoding": "GZip"} if compressed else {}
+    reply = await client.post("/v2.1/track", content=content, headers=headers)
+    assert reply.status_code == 413
 
 
 @pytest.mark.parametrize("token", ["", "Bearer made-up", IDENTITY.mint("https://other.example")])
@@ -104,6 +137,15 @@ async def test_nobody_is_admitted_without_a_token_for_it(
     reply = await client.post("/v2.1/track", json=[item()], headers={"authorization": token})
     assert reply.status_code == 401
     assert monitor.items == []
+
+
+async def test_an_identity_without_the_role_is_refused(
+    client: httpx2.AsyncClient, monitor: AzureMonitor
+) -> None:
+    monitor.revoke_role()
+    assert (await client.post("/v2.1/track", json=[item()])).status_code == 403
+    monitor.grant_role()
+    assert (await client.post("/v2.1/track", json=[item()])).status_code == 200
 
 
 async def test_it_throttles_on_demand(client: httpx2.AsyncClient, monitor: AzureMonitor) -> None:
