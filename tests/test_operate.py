@@ -33,6 +33,11 @@ def test_the_workbook_shows_what_an_operator_asks() -> None:
     assert parts == ["turns", "failures", "latency", "tokens", "sessions", "cost"]
 
 
+def test_the_workbook_takes_time_apart_as_the_page_does() -> None:
+    (shown,) = (item["content"]["query"] for item in WORKBOOK["items"] if item["name"] == "latency")
+    assert f"{shown}\n" in QUESTIONS
+
+
 def test_its_cost_estimate_has_the_list_prices() -> None:
     prices = json.loads((PROJECT / "bench/prices.json").read_text())["model"]
     query = WORKBOOK["items"][-1]["content"]["query"]

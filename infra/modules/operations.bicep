@@ -8,26 +8,27 @@ param workspaceId string
 @description('Gets the alerts. Empty: there are none, which is free.')
 param alertEmail string
 
-var turns = 'AppDependencies | where Name startswith "invoke_agent"'
+// Metrics count all turns, also those whose spans the sampler leaves out.
+var turns = 'AppMetrics | where Name == "code_interpreter.turns"'
 
 // One of each: what callers see, how long they wait, and what is too small.
 var alerts = [
   {
     name: 'turns-fail'
     description: 'More than one turn in ten failed in 15 minutes, of five or more.'
-    query: '${turns} | summarize turns = sum(ItemCount), failed = sumif(ItemCount, Success == false) | where turns >= 5 | project value = 100.0 * failed / turns'
+    query: '${turns} | summarize turns = sum(Sum), failed = sumif(Sum, tostring(Properties["code_interpreter.outcome"]) == "failed") | where turns >= 5 | project value = 100.0 * failed / turns'
     threshold: 10
   }
   {
     name: 'turns-are-slow'
     description: 'One turn in twenty took longer than a minute in 15 minutes.'
-    query: '${turns} | summarize value = percentile(DurationMs, 95)'
+    query: 'AppDependencies | where Name startswith "invoke_agent" | summarize value = percentile(DurationMs, 95)'
     threshold: 60000
   }
   {
     name: 'turns-are-throttled'
-    description: 'The model or the session pool had no room for five turns in 15 minutes.'
-    query: '${turns} | where tostring(Properties["error.type"]) in ("ModelThrottled", "PoolFull") | summarize value = sum(ItemCount)'
+    description: 'The model or the session pool had no room for more than five turns in 15 minutes.'
+    query: '${turns} | where tostring(Properties["error.type"]) in ("ModelThrottled", "PoolFull") | summarize value = sum(Sum)'
     threshold: 5
   }
 ]
