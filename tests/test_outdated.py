@@ -1,5 +1,7 @@
 """Upgrades are watched: what a bound holds back is named with its reason, or fails."""
 
+import re
+
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -53,6 +55,13 @@ def test_every_exact_pin_of_the_lists_gives_its_reason() -> None:
 
     assert exact
     assert [pin.name for pin in exact if not pin.reason] == []
+
+
+def test_the_page_says_of_every_exact_pin_how_to_try_the_next_version() -> None:
+    page = (PROJECT / "docs/upgrade.md").read_text()
+    exact = {pin.name for pin in pins(PYPROJECT) if "==" in str(pin.requirement.specifier)}
+
+    assert set(re.findall(r"^\| ([a-z-]+) \|", page, re.MULTILINE)) == exact
 
 
 def test_whatever_the_lists_name_is_locked() -> None:

@@ -1,7 +1,7 @@
 """What the README says is so: commands work, tables are complete, links lead somewhere."""
 
 import asyncio
-import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -20,6 +20,16 @@ from tests.support.functions_host import HostProcess
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text("utf-8")
+PAGES = [
+    str(path.relative_to(PROJECT))
+    for folder in (".", ".github", "docs")
+    for path in sorted((PROJECT / folder).glob("*.md"))
+]
+FOLDERS = ("agent", "bench", ".devcontainer", "docs", ".github", "infra", "local", "page", "tests")
+# What docs/extend.md has its reader write.
+OF_THE_READER = {
+    *("agent/instructions.md", "agent/tools/orders.py", "tests/agent/tools/test_orders.py")
+}
 CURL_BLOCKS = [b for b in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "curl" in b]
 
 
@@ -103,11 +113,40 @@ def test_its_example_settings_file_has_only_known_names() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{p.name}" for p in (PROJECT / "docs").glob("*.md"))]
-)
+def test_a_heading_is_linked_as_github_names_it() -> None:
+    assert anchors("# A `path/to`\n## It's here, twice\n## It's here, twice") == {
+        "a-pathto",
+        "its-here-twice",
+        "its-here-twice-1",
+    }
+
+
+def anchors(page: str) -> set[str]:
+    """What a link to the page may have after its `#`."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", page, re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.append(f"{name}-{found.count(name)}" if name in found else name)
+    return set(found)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_its_links_lead_somewhere(page: str) -> None:
-    folder = (PROJECT / page).parent
     text = (PROJECT / page).read_text("utf-8")
-    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text)
-    assert [target for target in targets if not (folder / target).exists()] == []
+    targets = re.findall(r"\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]+))?\)", text)
+    targets += [(path, "") for path in re.findall(r'(?:src|srcset)="([^"]+)"', text)]
+    for path, anchor in targets:
+        target = (PROJECT / page).parent / path if path else PROJECT / page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target.read_text("utf-8")), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_files_that_it_names_are_there(page: str) -> None:
+    text = (PROJECT / page).read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]+)`", text))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    for module in re.findall(r"python3? -m ((?:bench|local|tests)[\w.]*\w)", text):
+        assert importlib.util.find_spec(module), module
+    assert [path for path in named - OF_THE_READER if not (PROJECT / path).exists()] == []

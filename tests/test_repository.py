@@ -70,12 +70,6 @@ def test_each_ignored_rule_has_a_reason_of_its_own() -> None:
     assert sorted(given) == sorted(set(given))
 
 
-@pytest.mark.parametrize("page", sorted(GITHUB.glob("*.md")), ids=lambda page: page.name)
-def test_links_of_the_pages_for_contributors_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
-    assert [target for target in targets if not (page.parent / target).exists()] == []
-
-
 def test_issue_forms_have_a_name_and_fields_of_known_types() -> None:
     forms = sorted((GITHUB / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
     assert [form.stem for form in forms] == ["bug", "idea"]
