@@ -188,11 +188,16 @@ class Runtime:
             client_id=settings.azure_client_id,
             otlp_endpoint=endpoint or "",
         )
-        exporting = module.Exporting(
-            destinations,
-            service=settings.website_site_name or module.SERVICE,
-            content=settings.records_content,
-        )
+        try:
+            exporting = module.Exporting(
+                destinations,
+                service=settings.website_site_name or module.SERVICE,
+                content=settings.records_content,
+            )
+        except ValueError as error:
+            # The SDK's own variables are not among our settings, and no turn needs them.
+            logger.warning("telemetry: an OTEL_* variable is wrong: %s", type(error).__name__)
+            return
         opening.push_async_callback(asyncio.to_thread, exporting.stop)
 
     async def _open(self, opening: AsyncExitStack) -> _Clients:

@@ -46,3 +46,13 @@ async def test_no_authority_is_added_to_those_that_are_named(
     empty.write_text("")
     monkeypatch.setenv("SSL_CERT_FILE", str(empty))
     assert trusting_tls().get_ca_certs() == []
+
+
+async def test_a_variable_of_the_telemetry_sdk_that_is_wrong_keeps_nobody_from_an_answer(
+    open_runtime: OpenRuntime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
+    async with open_runtime(otel_exporter_otlp_endpoint="http://127.0.0.1:9") as runtime:
+        assert runtime.turns.sessions is not None
+    assert "telemetry: an OTEL_* variable is wrong: ValueError" in caplog.text
+    assert "many" not in caplog.text
