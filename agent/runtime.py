@@ -181,14 +181,14 @@ class Runtime:
         endpoint = settings.otel_exporter_otlp_endpoint
         if not connection_string and not endpoint:
             return
-        # Nobody else pays for the SDK.
-        module = await asyncio.to_thread(import_module, _EXPORTING)
-        destinations = module.Destinations(
-            connection_string=connection_string or "",
-            client_id=settings.azure_client_id,
-            otlp_endpoint=endpoint or "",
-        )
         try:
+            # Nobody else pays for the SDK.
+            module = await asyncio.to_thread(import_module, _EXPORTING)
+            destinations = module.Destinations(
+                connection_string=connection_string or "",
+                client_id=settings.azure_client_id,
+                otlp_endpoint=endpoint or "",
+            )
             exporting = module.Exporting(
                 destinations,
                 service=settings.website_site_name or module.SERVICE,
