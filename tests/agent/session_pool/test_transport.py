@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 from agent.errors import PoolAnswerLostError, PoolError, PoolRefusedError
 from agent.session_pool.client import SessionsClient
+from agent.telemetry import metrics
 from local.serving import serve
+from tests.support.telemetry import attributes_of, recorded
 
 RAN = {"status": "Succeeded", "result": {"stdout": "", "stderr": "", "executionResult": 1}}
 ALLOCATING = "Error happened when allocating pod for identifier a in pool b"
@@ -67,12 +69,17 @@ async def test_only_what_surely_did_not_run_is_sent_again(
     async with pool(answer) as (client, asked):
         deadline = asyncio.get_running_loop().time() + 20
         running = client.execute("a" * 8, "1", timeout_s=5, max_chars=1000, deadline=deadline)
-        if raised is None:
-            assert (await running).status == "Succeeded"
-        else:
-            with pytest.raises(raised):
-                await running
+        with recorded() as taken:
+            if raised is None:
+                assert (await running).status == "Succeeded"
+            else:
+                with pytest.raises(raised):
+                    await running
     assert len(asked) == times
+    counted = [said for name, _, said in taken.measurements if name == metrics.RETRIES]
+    assert counted == [{"code_interpreter.service": "pool"}] * (times - 1)
+    resent = [attributes_of(span).get("http.request.resend_count") for span in taken.spans]
+    assert resent == [None, 1][:times]
 
 
 @pytest.mark.parametrize("time", ["NaN", "Infinity", "1e999", "1e300", "-1", '"soon"'])

@@ -9,10 +9,12 @@ import pytest
 
 from agent.runtime import Runtime
 from agent.session_pool.names import path_of
+from agent.telemetry import metrics
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, Say
 from tests.agent.turns.test_files import files_of
 from tests.conftest import SharedAzure
+from tests.support.telemetry import recorded
 from tests.support.turns import CollectedTurn, collect, tool_results
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -137,12 +139,13 @@ async def test_a_session_that_is_replaced_in_a_turn_gets_its_files_back(
     azure: SharedAzure, module_runtime: Runtime
 ) -> None:
 
-    with azure.model.script(
+    scripted = azure.model.script(
         CallTool(code="x = 1; open('/mnt/data/it\\'s.txt', 'w').write('a')"),
         CallTool(code="print('x' in globals())"),
         CallTool(code='print(open("/mnt/data/it\'s.txt").read())'),
         Say("Done."),
-    ) as script:
+    )
+    with recorded() as taken, scripted as script:
         events = []
         async for event in stateless_turn(module_runtime.turns, TurnRequest("Go.", stream=True)):
             events.append(event)
@@ -154,6 +157,7 @@ async def test_a_session_that_is_replaced_in_a_turn_gets_its_files_back(
     assert "The session was replaced" in told
     assert "files were put back" in told
     assert [w.code for w in turn.finished.warnings] == ["SessionLost"]
+    assert taken.values(metrics.SESSIONS_LOST) == [1]
 
 
 NAMES: Final = (

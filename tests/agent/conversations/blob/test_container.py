@@ -22,6 +22,7 @@ from agent.errors import (
     StoreError,
     StoreNotFoundError,
 )
+from agent.telemetry import metrics
 from local.serving import serve
 from tests.support.telemetry import attributes_of, recorded
 
@@ -102,9 +103,11 @@ async def test_each_answer_has_its_error_and_what_may_pass_is_tried_again(
 
 async def test_a_call_that_failed_once_is_done() -> None:
     async with answering([(503, code("ServerBusy")), (201, {})]) as (container, asked):
-        reply = await container.request("PUT", "blob", body=b"content")
+        with recorded() as taken:
+            reply = await container.request("PUT", "blob", body=b"content")
     assert reply.status == 201
     assert len(asked) == 2
+    assert taken.measurements == [(metrics.RETRIES, 1, {"code_interpreter.service": "store"})]
 
 
 async def test_the_span_of_an_attempt_that_failed_says_so() -> None:
