@@ -24,7 +24,7 @@ from agent.model.sdk import (
 )
 from agent.model.service import ChatService, ModelSettings
 from agent.model.wire import Answer
-from agent.telemetry.calls import ModelAttempt, annotate_streaming
+from agent.telemetry.calls import ModelAttempt, ModelSpan
 
 # An answer that takes longer is slow. One that is not there so long before the deadline is asked
 # for again as a stream, of which there is something to show when time is up. Whole answers cost
@@ -43,6 +43,7 @@ async def ask(
     tools: bool,
     stream: bool,
     deadline: float,
+    span: ModelSpan | None = None,
 ) -> AsyncGenerator[str]:
     """Call the model and yield its text as it comes; `answer` then holds all of it.
 
@@ -55,12 +56,14 @@ async def ask(
         tools: whether the model may call tools.
         stream: whether the text is wanted as it comes; whole, it costs less CPU.
         deadline: event-loop time.
+        span: of the call, if it has one.
 
     Raises:
         ModelError: by what went wrong.
         DeadlineExceededError: the deadline came first; what the model said until then was yielded.
     """
     settings = ModelSettings(extension_data=parameters.as_fields())
+    settings.wanted.span = span
     # Not by Semantic Kernel's function choice, which reads the kernel again for each call: the turn
     # calls the tools itself, with its own budget.
     call = _Call(service, history, settings, offers(kernel) if tools else ())
@@ -70,11 +73,13 @@ async def ask(
             yield answer.text
             return
         settings.want(answer, stream=True, tools=call.tools)
-        if not stream:
-            annotate_streaming()
+        if span and not stream:
+            span.streams()
         pieces = call.in_pieces(deadline) if stream else call.gathered(answer, deadline)
         async with aclosing(pieces) as texts:
             async for text in texts:
+                if span and not yielded:
+                    span.received()
                 yielded += len(text)
                 yield text
     except TimeoutError as error:
@@ -109,7 +114,8 @@ class _Call:
                 await self._complete()
         except TimeoutError:
             self.service.found_slow()
-            attempt.failed(self.service.host, "timeout")
+            with self.settings.wanted.current():
+                attempt.failed(self.service.host, "timeout")
             # A server that streams whatever it is asked for has begun to answer.
             answer.clear()
             return False

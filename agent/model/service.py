@@ -6,7 +6,7 @@ same for all: a turn costs half the CPU time.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -30,7 +30,7 @@ from agent.model.sdk import (
     StreamingChatMessageContent,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
-from agent.telemetry.calls import ModelAttempt, count_retry
+from agent.telemetry.calls import ModelAttempt, ModelSpan, count_retry
 from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
 
@@ -49,11 +49,17 @@ class Wanted:
         answer: is filled.
         stream: whether by a stream.
         tools: that the model may call, as they are sent.
+        span: of the call, if it has one.
     """
 
     answer: Answer = field(default_factory=Answer)
     stream: bool = False
     tools: Sequence[dict[str, Any]] = ()
+    span: ModelSpan | None = None
+
+    def current(self) -> AbstractContextManager[None]:
+        """While the block runs, what is done is done for the call."""
+        return self.span.current() if self.span else nullcontext()
 
 
 class ModelSettings(PromptExecutionSettings):
@@ -377,7 +383,8 @@ class ChatService(ChatCompletionClientBase):
         async with self.writing:
             messages = self._prepare_chat_history_for_request(chat_history)
             body = await _written(settings.body(messages) | {"model": self.ai_model_id})
-        return await self.client.complete(body)
+        with settings.wanted.current():
+            return await self.client.complete(body)
 
     def _prepare_chat_history_for_request(
         self, chat_history: ChatHistory, role_key: str = "role", content_key: str = "content"

@@ -14,9 +14,8 @@ from azure.monitor.opentelemetry.exporter import (
     AzureMonitorTraceExporter,
 )
 from azure.monitor.opentelemetry.exporter.export._base import ExportResult
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.trace import SpanContext
 
 from agent.telemetry.azure_items import Items
 from agent.telemetry.exporting import Destinations
@@ -42,43 +41,36 @@ class _BearerToken(SansIOHTTPPolicy[Any, Any]):
         request.http_request.headers["Authorization"] = f"Bearer {self._token()}"
 
 
-class _WrittenSpan(ReadableSpan):
-    """What waits of a span: its item, as it is sent."""
-
-    def __init__(self, context: SpanContext, item: bytes) -> None:
-        self._context = context
-        self.item = item
-
-
 class SpanExporter(AzureMonitorTraceExporter):
-    """The library's, which sends items of ours: see agent/telemetry/azure_items.py."""
+    """The library's, which sends items of ours: see agent/telemetry/azure_items.py.
 
-    _items: Items | None = None
+    Args:
+        resource: says what all spans of the process have.
+        options: of the library's.
+    """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, resource: Resource, **options: Any) -> None:
         super().__init__(**options)
+        self._resource = resource
+        self._items: Items | None = None
         client: Any = self.client
         track = client.track
-        client.track = lambda items, **more: track(b"[%b]" % b",".join(items), **more)
+        client.track = lambda items, **more: track(f"[{','.join(items)}]".encode(), **more)
 
-    def prepared(self, span: Span) -> ReadableSpan:
-        """A span as `export` takes it: what waits to be sent is a text, and no tree of objects."""
+    def send(self, spans: Sequence[Span]) -> SpanExportResult:
+        """Send spans that have ended."""
         if self._items is None:
             # Role, instance, versions: of one process all spans have the same.
-            tags = self._span_to_envelope(span).tags or {}
+            tags = self._span_to_envelope(spans[0].readable(self._resource)).tags or {}
             of_process = {k: tags[k] for k in tags if not k.startswith("ai.operation.")}
             self._items = Items(str(self._instrumentation_key), of_process)
-        return _WrittenSpan(span.ids, self._items.item_of(span))
-
-    def export(self, spans: Sequence[ReadableSpan], **_: Any) -> SpanExportResult:
-        """Called by the SDK."""
-        items: list[Any] = [span.item for span in spans if isinstance(span, _WrittenSpan)]
+        items: list[Any] = [self._items.item_of(span) for span in spans]
         succeeded = self._transmit(items) is ExportResult.SUCCESS
         return SpanExportResult.SUCCESS if succeeded else SpanExportResult.FAILURE
 
 
 def open_exporters(
-    destinations: Destinations,
+    destinations: Destinations, resource: Resource
 ) -> tuple[SpanExporter, AzureMonitorMetricExporter]:
     """For spans and for metrics."""
     parts = dict(part.partition("=")[::2] for part in destinations.connection_string.split(";"))
@@ -96,4 +88,4 @@ def open_exporters(
         "read_timeout": TIMEOUT_S,
         "retry_total": 2,
     }
-    return SpanExporter(**options), AzureMonitorMetricExporter(**options)
+    return SpanExporter(resource, **options), AzureMonitorMetricExporter(**options)

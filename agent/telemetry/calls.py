@@ -4,8 +4,8 @@ Each is used in `with`, where the error that ends the call becomes its `error.ty
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import Token
 from functools import lru_cache
 from types import TracebackType
@@ -18,7 +18,15 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind
 from agent.errors import AgentError
 from agent.events import Usage
 from agent.telemetry import metrics, recording
-from agent.telemetry.recording import Attribute, Attributes, Spent, Work, doing
+from agent.telemetry.recording import (
+    Attribute,
+    Attributes,
+    Heading,
+    Measurement,
+    Spent,
+    Work,
+    doing,
+)
 from agent.telemetry.turns import ABANDONED, PROVIDER
 
 # Header of the session pool → attribute. https://github.com/Azure-Samples/container-apps-dynamic-sessions-samples
@@ -32,6 +40,7 @@ _POOL_TIMINGS: Final = {
     "x-ms-overall-execution-time": "code_interpreter.pool.overall_execution_ms",
     "x-ms-total-execution-service-time": "code_interpreter.pool.total_ms",
 }
+_NOTHING: Final[Measurement] = ({}, {})
 
 
 class _CallSpan(Work):
@@ -41,61 +50,17 @@ class _CallSpan(Work):
         took_s: known at its end.
     """
 
-    def __init__(self, name: str, kind: SpanKind) -> None:
+    _before: Token[Work | None] | None = None
+
+    def __init__(self, heading: Heading) -> None:
         work = doing.get()
         self.spent = work.spent if work else None
         self.took_s = 0.0
-        self.span = recording.begin(name, kind)
         self._error_type = ""
-        self._began_s = time.monotonic()
+        self._began_ns = time.monotonic_ns()
+        self.span = recording.begin(heading, work, self._began_ns)
 
     def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.took_s = time.monotonic() - self._began_s
-        if self.spent is not None:
-            self._add_to(self.spent)
-        if self.span is None:
-            return
-        error_type = self._error_type if error is None else _error_type(error)
-        of_error: Attributes = {"error.type": error_type} if error_type else {}
-        self._measure(of_error)
-        if self.span.said is not None:
-            attributes = self._attributes()
-            attributes.update(self.span.said)  # what was said later counts
-            attributes.update(of_error)
-            self.span.said = attributes
-        recording.end(self.span, failed=bool(error_type) and error_type != ABANDONED)
-
-    def failed(self, error_type: str) -> None:
-        """The call failed, although the block will end without an error."""
-        self._error_type = error_type
-
-    def _add_to(self, spent: Spent) -> None:
-        """Called once at the end: add what the call took."""
-
-    def _measure(self, error: Attributes) -> None:
-        """Called once at the end, with the attributes that metrics have of the error."""
-
-    def _attributes(self) -> dict[str, Attribute]:
-        """What is known of the call from its begin; asked for at the end, where it is recorded."""
-        return {}
-
-
-class _CurrentSpan(_CallSpan):
-    """A call whose span is the current one in the block."""
-
-    _before: Token[Work | None] | None = None
-
-    def __enter__(self) -> Self:
-        if self.span is not None:
-            self._before = doing.set(self)
         return self
 
     def __exit__(
@@ -106,7 +71,44 @@ class _CurrentSpan(_CallSpan):
     ) -> None:
         if self._before is not None:
             doing.reset(self._before)
-        super().__exit__(kind, error, traceback)
+        ended_ns = time.monotonic_ns()
+        self.took_s = (ended_ns - self._began_ns) / 1e9
+        if self.spent is not None:
+            self._add_to(self.spent)
+        if self.span is None:
+            return
+        error_type = self._error_type if error is None else _error_type(error)
+        if error_type:
+            self.say("error.type", error_type)
+        values, attributes = self._measured()
+        if values:
+            of_error = {**attributes, "error.type": error_type} if error_type else attributes
+            recording.measure(values, of_error)
+        self.span.end(ended_ns, failed=bool(error_type) and error_type != ABANDONED)
+
+    def current(self) -> AbstractContextManager[None]:
+        """While the block runs, the call is what is done, if it is recorded."""
+        return super().current() if self.span else nullcontext()
+
+    def failed(self, error_type: str) -> None:
+        """The call failed, although the block will end without an error."""
+        self._error_type = error_type
+
+    def _add_to(self, spent: Spent) -> None:
+        """Called once at the end: add what the call took."""
+
+    def _measured(self) -> Measurement:
+        """Asked for once at the end: what metrics get, but for an error."""
+        return _NOTHING
+
+
+class _CurrentSpan(_CallSpan):
+    """A call whose span is the current one in the block."""
+
+    def __enter__(self) -> Self:
+        if self.span is not None:
+            self._before = doing.set(self)
+        return self
 
 
 class ModelSpan(_CallSpan):
@@ -119,33 +121,22 @@ class ModelSpan(_CallSpan):
     """
 
     def __init__(self, model: str, server: str, *, stream: bool) -> None:
-        super().__init__(f"chat {model}", SpanKind.CLIENT)
+        super().__init__(_model_heading(model, server))
         self._model = model
-        self._server = server
-        self._stream = stream
+        self._waits = stream
+        self._tokens: Mapping[str, float] = {}
+        self.say("gen_ai.request.stream", stream)
 
-    def within[T](self, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
-        """The same pieces, each received while the call is the current span."""
-        return pieces if self.span is None else self._within(pieces)
+    def streams(self) -> None:
+        """The answer comes as a stream after all."""
+        self.say("gen_ai.request.stream", True)
 
-    async def _within[T](self, pieces: AsyncGenerator[T]) -> AsyncGenerator[T]:
-        first = self._stream
-        try:
-            while True:
-                before = doing.set(self)
-                try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    doing.reset(before)
-                if first:
-                    first = False
-                    waited_s = time.monotonic() - self._began_s
-                    self.say("gen_ai.response.time_to_first_chunk", waited_s)
-                yield piece
-        finally:
-            await pieces.aclose()
+    def received(self) -> None:
+        """A piece of the answer is there."""
+        if self._waits:
+            self._waits = False
+            waited_s = (time.monotonic_ns() - self._began_ns) / 1e9
+            self.say("gen_ai.response.time_to_first_chunk", waited_s)
 
     def answered(
         self,
@@ -169,40 +160,36 @@ class ModelSpan(_CallSpan):
         """
         if self.span is None:
             return
-        facts = _model_facts(self._model)
-        recording.measure(metrics.INPUT_TOKENS, usage.prompt_tokens, facts)
-        recording.measure(metrics.OUTPUT_TOKENS, usage.completion_tokens, facts)
-        self.say("gen_ai.response.finish_reasons", (finish_reason,))
-        self.say("gen_ai.usage.input_tokens", usage.prompt_tokens)
-        self.say("gen_ai.usage.output_tokens", usage.completion_tokens)
+        self._tokens = tokens = {
+            metrics.INPUT_TOKENS: usage.prompt_tokens,
+            metrics.OUTPUT_TOKENS: usage.completion_tokens,
+        }
         if cached_tokens:
-            recording.measure(metrics.CACHED_TOKENS, cached_tokens, facts)
-            self.say("gen_ai.usage.cache_read.input_tokens", cached_tokens)
+            tokens[metrics.CACHED_TOKENS] = cached_tokens
         if reasoning_tokens:
-            recording.measure(metrics.REASONING_TOKENS, reasoning_tokens, facts)
-            self.say("gen_ai.usage.reasoning.output_tokens", reasoning_tokens)
+            tokens[metrics.REASONING_TOKENS] = reasoning_tokens
+        said = self.span.said
+        if said is None:
+            return
+        said["gen_ai.response.finish_reasons"] = (finish_reason,)
+        said["gen_ai.usage.input_tokens"] = usage.prompt_tokens
+        said["gen_ai.usage.output_tokens"] = usage.completion_tokens
+        if cached_tokens:
+            said["gen_ai.usage.cache_read.input_tokens"] = cached_tokens
+        if reasoning_tokens:
+            said["gen_ai.usage.reasoning.output_tokens"] = reasoning_tokens
         if response_id:
-            self.say("gen_ai.response.id", response_id)
+            said["gen_ai.response.id"] = response_id
         if model:
-            self.say("gen_ai.response.model", model)
+            said["gen_ai.response.model"] = model
 
     def _add_to(self, spent: Spent) -> None:
         spent.model_s += self.took_s
         spent.model_calls += 1
 
-    def _measure(self, error: Attributes) -> None:
-        _measure_duration(metrics.INFERENCE_DURATION, self.took_s, _model_facts(self._model), error)
-
-    def _attributes(self) -> dict[str, Attribute]:
-        return {
-            **_model_facts(self._model),
-            "server.address": self._server,
-            "gen_ai.request.stream": self._stream,
-        }
-
-
-def _measure_duration(name: str, took_s: float, facts: Attributes, error: Attributes) -> None:
-    recording.measure(name, took_s, {**facts, **error} if error else facts)
+    def _measured(self) -> Measurement:
+        duration = {metrics.INFERENCE_DURATION: self.took_s}
+        return {**self._tokens, **duration}, _model_facts(self._model)
 
 
 @lru_cache(maxsize=16)  # a worker has one
@@ -214,6 +201,12 @@ def _model_facts(model: str) -> Attributes:
     }
 
 
+@lru_cache(maxsize=16)  # a worker has one
+def _model_heading(model: str, server: str) -> Heading:
+    attributes = {**_model_facts(model), "server.address": server}
+    return Heading(f"chat {model}", SpanKind.CLIENT, attributes)
+
+
 class ModelAttempt:
     """One attempt of a model call, from now; it has a span of its own if it fails.
 
@@ -221,7 +214,7 @@ class ModelAttempt:
     """
 
     def __init__(self) -> None:
-        self._began_ns = time.time_ns()
+        self._began_ns = time.monotonic_ns()
 
     def failed(self, server: str, error_type: str, *, status: int | None = None) -> None:
         """It gave no answer: span `POST chat/completions` below the model call.
@@ -231,20 +224,15 @@ class ModelAttempt:
             error_type: as the conventions have it for HTTP: the status, the name of the exception.
             status: of HTTP, if there is one.
         """
-        span = recording.begin("POST chat/completions", SpanKind.CLIENT, self._began_ns)
+        heading = _http_heading("POST", "chat/completions", server)
+        span = recording.begin(heading, doing.get(), self._began_ns)
         if span is None:
             return
         if span.said is not None:
-            span.said |= _http_attributes("POST", "chat/completions", server)
             span.said["error.type"] = error_type
             if status is not None:
                 span.said["http.response.status_code"] = status
-        recording.end(span, failed=True)
-
-
-def annotate_streaming() -> None:
-    """Say on the current span, the model's, that its answer comes as a stream after all."""
-    recording.annotate(lambda: {"gen_ai.request.stream": True})
+        span.end(time.monotonic_ns(), failed=True)
 
 
 class ToolSpan(_CurrentSpan):
@@ -257,18 +245,15 @@ class ToolSpan(_CurrentSpan):
     """
 
     def __init__(self, name: str, call_id: str) -> None:
-        super().__init__(f"execute_tool {name}", SpanKind.INTERNAL)
+        super().__init__(_tool_heading(name))
         self._name = name
-        self._call_id = call_id
+        self.say("gen_ai.tool.call.id", call_id)
 
     def _add_to(self, spent: Spent) -> None:
         spent.tool_calls += 1
 
-    def _measure(self, error: Attributes) -> None:
-        _measure_duration(metrics.TOOL_DURATION, self.took_s, _tool_facts(self._name), error)
-
-    def _attributes(self) -> dict[str, Attribute]:
-        return {**_tool_facts(self._name), "gen_ai.tool.call.id": self._call_id}
+    def _measured(self) -> Measurement:
+        return {metrics.TOOL_DURATION: self.took_s}, _tool_heading(self._name).attributes
 
 
 class OwnToolSpan(ToolSpan):
@@ -278,7 +263,7 @@ class OwnToolSpan(ToolSpan):
 
     def __enter__(self) -> Self:
         if self.span is not None:
-            current = trace.set_span_in_context(NonRecordingSpan(self.span.ids))
+            current = trace.set_span_in_context(NonRecordingSpan(self.span.context()))
             self._attached = context.attach(current)
         return super().__enter__()
 
@@ -294,12 +279,13 @@ class OwnToolSpan(ToolSpan):
 
 
 @lru_cache(maxsize=64)  # a worker has as many as it has tools
-def _tool_facts(name: str) -> Attributes:
-    return {
+def _tool_heading(name: str) -> Heading:
+    attributes = {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": name,
         "gen_ai.tool.type": "function",
     }
+    return Heading(f"execute_tool {name}", SpanKind.INTERNAL, attributes)
 
 
 def annotate_execution(status: str, duration_ms: int, headers: Mapping[str, str]) -> None:
@@ -319,10 +305,9 @@ def _execution(status: str, duration_ms: int, headers: Mapping[str, str]) -> dic
         "code_interpreter.execution.duration_ms": duration_ms,
     }
     for header, name in _POOL_TIMINGS.items():
-        try:
-            attributes[name] = float(headers[header])
-        except (KeyError, ValueError):
-            continue
+        if timing := headers.get(header):
+            with suppress(ValueError):
+                attributes[name] = float(timing)
     return attributes
 
 
@@ -348,11 +333,12 @@ class HttpSpan(_CurrentSpan):
         attempt: int = 1,
         purpose: str = "",
     ) -> None:
-        super().__init__(f"{method} {template}", SpanKind.CLIENT)
+        super().__init__(_http_heading(method, template, server))
         self._service = service
-        self._call = (method, template, server)
-        self._attempt = attempt
-        self._purpose = purpose
+        if attempt > 1:
+            self.say("http.request.resend_count", attempt - 1)
+        if purpose:
+            self.say("code_interpreter.purpose", purpose)
 
     def answered(self, status: int) -> None:
         """The answer has this HTTP status."""
@@ -362,18 +348,13 @@ class HttpSpan(_CurrentSpan):
         if self._service == "pool":
             spent.pool_s += self.took_s
 
-    def _attributes(self) -> dict[str, Attribute]:
-        attributes = _http_attributes(*self._call)
-        if self._attempt > 1:
-            attributes["http.request.resend_count"] = self._attempt - 1
-        if self._purpose:
-            attributes["code_interpreter.purpose"] = self._purpose
-        return attributes
+
+_TOKEN: Final = Heading("get token", SpanKind.INTERNAL, {})
 
 
 class _TokenSpan(_CallSpan):
     def __init__(self, scope: str) -> None:
-        super().__init__("get token", SpanKind.INTERNAL)
+        super().__init__(_TOKEN)
         self.say("code_interpreter.token.scope", scope)
 
 
@@ -385,24 +366,26 @@ def token_span(scope: str) -> AbstractContextManager[object]:
     return _TokenSpan(scope)
 
 
-def _http_attributes(method: str, template: str, server: str) -> dict[str, Attribute]:
-    return {
+@lru_cache(maxsize=64)  # a worker has some 20 of three services
+def _http_heading(method: str, template: str, server: str) -> Heading:
+    attributes = {
         "http.request.method": method,
         "url.template": template,
         # Without what the template leaves out.
         "url.full": f"https://{server}/{template.lstrip('/')}",
         "server.address": server,
     }
+    return Heading(f"{method} {template}", SpanKind.CLIENT, attributes)
 
 
 def count_retry(service: Literal["model", "pool", "store"]) -> None:
     """A call of the service is tried again."""
-    recording.measure(metrics.RETRIES, 1, {"code_interpreter.service": service})
+    recording.measure({metrics.RETRIES: 1}, {"code_interpreter.service": service})
 
 
 def count_upload(size_bytes: int) -> None:
     """A caller uploaded a file."""
-    recording.measure(metrics.FILE_BYTES, size_bytes, {"code_interpreter.file.origin": "upload"})
+    recording.measure({metrics.FILE_BYTES: size_bytes}, {"code_interpreter.file.origin": "upload"})
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Final, Protocol
@@ -20,15 +21,16 @@ from agent.deferred_imports import deferred_imports
 from agent.frozen import frozen
 from agent.telemetry import recording
 from agent.telemetry.logs import logger
-from agent.telemetry.recording import Attributes, Recording
+from agent.telemetry.metrics import Of
+from agent.telemetry.recording import Measurement, Recording
 
 # Half of what importing the SDK's tracer takes; only a detector of resources uses it, which
 # OTEL_EXPERIMENTAL_RESOURCE_DETECTORS may name.
 with deferred_imports("psutil"):
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace import TracerProvider
 
-    from agent.telemetry.tracing import Spans
+    from agent.telemetry.tracing import Span, Spans
 
 SERVICE: Final = "functions-code-interpreter"
 # The answer is sent when the turn has ended: the import must not hold it up.
@@ -64,14 +66,18 @@ class Destinations:
     otlp_endpoint: str = ""
 
 
-type Measure = Callable[[float, Attributes], None]
+type Measure = Callable[[float, Of], None]
 
 
 class Sending(Protocol):
     """The exporters, once they are there; see agent/telemetry/sending.py."""
 
-    processors: Sequence[SpanProcessor]
+    take: Callable[[Span], None]
     measures: Mapping[str, Measure]
+
+    def tell_turn_ended(self) -> None:
+        """Send what waits, in a thread, where it is much."""
+        ...
 
     def flush(self) -> None:
         """Send what there is."""
@@ -82,29 +88,32 @@ class Sending(Protocol):
         ...
 
 
-class _Waiting:
-    """Keeps spans until there are processors, which get them then, and all later ones at once."""
+class _Measurements:
+    """Keeps measurements until there are exporters, and later until many can be added up at once.
+
+    What is done with each takes half the time where it is done with many, by a thread that has no
+    turn's work in the processor's caches.
+    """
 
     def __init__(self) -> None:
-        self._spans: deque[ReadableSpan] = deque(maxlen=WAITING_SPANS_MAX)
-        self._processors: Sequence[SpanProcessor] | None = None
+        self.waiting: deque[Measurement] = deque(maxlen=WAITING_MEASUREMENTS_MAX)
+        self._measures: Mapping[str, Measure] | None = None
 
-    def __len__(self) -> int:
-        return len(self._spans)
+    def add_up(self) -> None:
+        """Measure what waits, once there is something to do it with."""
+        if self._measures is None:
+            return
+        with suppress(IndexError):  # another thread may do the same
+            while self.waiting:
+                values, attributes = self.waiting.popleft()
+                of = tuple(attributes.items())
+                for name, value in values.items():
+                    self._measures[name](value, of)
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that has ended."""
-        if self._processors is None:
-            self._spans.append(span)
-        else:
-            for processor in self._processors:
-                processor.on_end(span)
-
-    def pass_on(self, processors: Sequence[SpanProcessor]) -> None:
-        """Give all spans to these from now on."""
-        self._processors = processors
-        while self._spans:
-            self.on_end(self._spans.popleft())
+    def add_up_by(self, measures: Mapping[str, Measure]) -> None:
+        """There is something to do it with."""
+        self._measures = measures
+        self.add_up()
 
 
 class Exporting:
@@ -130,11 +139,9 @@ class Exporting:
         self._resource = _resource(service)
         # It reads the standard variables for the sampler and the limits of spans.
         provider = TracerProvider(resource=self._resource, shutdown_on_exit=False)
-        self._spans = _Waiting()
-        self._measurements: deque[tuple[str, float, Attributes]] = deque(
-            maxlen=WAITING_MEASUREMENTS_MAX
-        )
-        self._measures: Mapping[str, Measure] | None = None
+        self._waiting: deque[Span] = deque(maxlen=WAITING_SPANS_MAX)
+        self._spans = Spans(provider, self._waiting.append)
+        self._measurements = _Measurements()
         self._sending: Sending | None = None
         self._opener: threading.Timer | None = None
         self._lock = threading.Lock()
@@ -142,7 +149,9 @@ class Exporting:
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         recording.start(
-            Recording(Spans(provider, self._spans.on_end), self._measure, self._turn_ended, content)
+            Recording(
+                self._spans.begin, self._measurements.waiting.append, self._turn_ended, content
+            )
         )
         threading.Thread(target=self._stop_at_the_end, name="telemetry at the end").start()
         _flush_before_sigterm(self.flush)
@@ -168,7 +177,7 @@ class Exporting:
         self.stop()
 
     def _send_all(self, *, last: bool) -> None:
-        if self._sending is not None or len(self._spans):
+        if self._sending is not None or self._waiting:
             self._open()
         if self._sending is None:
             return
@@ -177,14 +186,12 @@ class Exporting:
         else:
             self._sending.flush()
 
-    def _measure(self, name: str, value: float, attributes: Attributes) -> None:
-        if self._measures is None:
-            self._measurements.append((name, value, attributes))
-        else:
-            self._measures[name](value, attributes)
-
     def _turn_ended(self) -> None:
-        if self._opener is None:
+        if self._sending is not None:
+            self._sending.tell_turn_ended()
+            if len(self._measurements.waiting) > WAITING_MEASUREMENTS_MAX / 2:
+                self._measurements.add_up()
+        elif self._opener is None:
             self._opener = threading.Timer(self._open_after_s, self._open)
             self._opener.daemon = True
             self._opener.start()
@@ -195,17 +202,17 @@ class Exporting:
                 return
             try:
                 sending: Sending = import_module(_SENDING).open_sending(
-                    self._destinations, self._resource
+                    self._destinations, self._resource, self._measurements.add_up
                 )
             except Exception as error:
                 # A wrong connection string, for example; its text may hold the value.
                 logger.warning("telemetry: no exporter: %s", type(error).__name__)
                 return
             self._sending = sending
-            self._measures = sending.measures
-            while self._measurements:
-                self._measure(*self._measurements.popleft())
-            self._spans.pass_on(sending.processors)
+            self._measurements.add_up_by(sending.measures)
+            self._spans.ended = sending.take
+            while self._waiting:
+                sending.take(self._waiting.popleft())
 
 
 def _resource(service: str) -> Resource:

@@ -6,6 +6,10 @@ Their attributes have few values: operation, deployment, tool, outcome, code of 
 from typing import Final, Literal
 
 from agent.frozen import frozen
+from agent.telemetry.recording import Attribute
+
+# Attributes, as a key.
+type Of = tuple[tuple[str, Attribute], ...]
 
 INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
 INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"

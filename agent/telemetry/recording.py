@@ -5,6 +5,7 @@ tracer of its own and no global provider: what is exported was written in this p
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -18,40 +19,60 @@ from agent.frozen import frozen
 
 type Attribute = str | bool | int | float | tuple[str, ...]
 type Attributes = Mapping[str, Attribute]
+type Measurement = tuple[Mapping[str, float], Attributes]
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
+_NO_ATTRIBUTES: Final[Attributes] = {}
+
+
+class Heading:
+    """What is known of a span before it begins: the same for all that begin alike.
+
+    Attributes:
+        name: of the spans.
+        kind: of the spans.
+        attributes: that all of them have.
+        written: what is made of these for all of them, once; for whoever exports.
+    """
+
+    __slots__ = ("attributes", "kind", "name", "written")
+
+    def __init__(self, name: str, kind: SpanKind, attributes: Attributes) -> None:
+        self.name = name
+        self.kind = kind
+        self.attributes = attributes
+        self.written: Any = None
 
 
 class Span(Protocol):
-    """A span from its begin to its end.
+    """A span from its begin to its end; see agent/telemetry/tracing.py.
 
     Attributes:
-        ids: its own, its trace's, and whether that is sampled.
-        said: what it says, to be added to until its end; None where nobody would read that: it is
-            not recorded, or has ended.
+        said: what it says besides its heading, to be added to until its end; None where nobody
+            would read that: it is not recorded, or has ended.
     """
 
-    ids: SpanContext
     said: dict[str, Attribute] | None
 
-
-class Spans(Protocol):
-    """Makes spans and takes its own back when they have ended; see agent/telemetry/tracing.py."""
-
-    def begin(
-        self, name: str, kind: SpanKind, attributes: Attributes, parent: Context
-    ) -> Span | None:
-        """One by which a trace enters the app, or begins; a sampler sees its attributes."""
+    @property
+    def trace_id(self) -> str:
+        """Of its trace, 32 hexadecimal digits."""
         ...
 
-    def begin_below(
-        self, parent: Any, name: str, kind: SpanKind, began_ns: int | None = None
-    ) -> Span:
-        """One that hangs on another of the app's, and is recorded if that is."""
+    def below(self, heading: Heading, began_ns: int) -> "Span":
+        """One that hangs on this, and is recorded if this is; it began by time.monotonic_ns."""
         ...
 
-    def end(self, span: Any, *, failed: bool = False) -> None:
-        """It has ended, now."""
+    def end(self, ended_ns: int, *, failed: bool) -> None:
+        """It has ended by time.monotonic_ns; what is said on it from now on is lost."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """By which a service continues the trace below it."""
+        ...
+
+    def context(self) -> SpanContext:
+        """Under which other libraries know it."""
         ...
 
 
@@ -60,14 +81,15 @@ class Recording:
     """Somebody who takes spans and measurements.
 
     Attributes:
-        spans: makes and takes them.
-        measure: takes the name of a metric, a value and its attributes.
+        begin: makes a span by which a trace enters the app, or begins: a sampler sees its heading.
+            None where there are to be no spans.
+        measure: takes values, by the name of their metric, and the attributes of all of them.
         turn_ended: called when a turn has ended.
         content: whether questions, code, outputs and answers are put on spans.
     """
 
-    spans: Spans
-    measure: Callable[[str, float, Attributes], None]
+    begin: Callable[[Heading, Context, int], Span | None]
+    measure: Callable[[Measurement], None]
     turn_ended: Callable[[], None] = lambda: None
     content: bool = False
 
@@ -102,6 +124,10 @@ class Work:
     spent: Spent | None
     span: Span | None
 
+    def current(self) -> AbstractContextManager[None]:
+        """While the block runs, what is done is done for this work."""
+        return _Current(self)
+
     def say(self, name: str, value: Attribute) -> None:
         """Put an attribute on its span."""
         if self.span is not None and self.span.said is not None:
@@ -113,6 +139,21 @@ _recording: Recording | None = None
 # Semantic Kernel makes spans that nobody takes current, also below ours: OpenTelemetry's own
 # current span may be one of them.
 doing: Final[ContextVar[Work | None]] = ContextVar("doing", default=None)
+
+
+class _Current:
+    """What `contextmanager` would make of a generator, in half the time."""
+
+    __slots__ = ("_before", "_work")
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __enter__(self) -> None:
+        self._before = doing.set(self._work)
+
+    def __exit__(self, *_: object) -> None:
+        doing.reset(self._before)
 
 
 def start(recording: Recording) -> None:
@@ -127,33 +168,22 @@ def stop() -> None:
     _recording = None
 
 
-def begin(name: str, kind: SpanKind, began_ns: int | None = None) -> Span | None:
-    """A span of what is done now; None where nothing is recorded.
+def begin(heading: Heading, work: Work | None, began_ns: int) -> Span | None:
+    """A span of a part of what is done; None where nothing is recorded.
 
     Args:
-        name: of the span.
-        kind: of the span.
-        began_ns: since the epoch, if not now.
+        heading: of the span.
+        work: that it is a part of.
+        began_ns: by time.monotonic_ns.
     """
-    if _recording is None:
-        return None
-    work = doing.get()
-    if work is None or work.span is None:
-        return _recording.spans.begin(name, kind, {}, context.get_current())
-    return _recording.spans.begin_below(work.span, name, kind, began_ns)
+    if work is not None and work.span is not None:
+        return work.span.below(heading, began_ns)
+    return _recording.begin(heading, context.get_current(), began_ns) if _recording else None
 
 
-def begin_turn(name: str, attributes: Attributes, parent: Context | None) -> Span | None:
+def begin_turn(heading: Heading, parent: Context | None, began_ns: int) -> Span | None:
     """A span of a turn, which hangs on its request; None where nothing is recorded."""
-    if _recording is None:
-        return None
-    return _recording.spans.begin(name, SpanKind.INTERNAL, attributes, parent or Context())
-
-
-def end(span: Span, *, failed: bool = False) -> None:
-    """The span has ended; what is said on it from now on is lost."""
-    if _recording is not None:
-        _recording.spans.end(span, failed=failed)
+    return _recording.begin(heading, parent or Context(), began_ns) if _recording else None
 
 
 def request_parent() -> Context | None:
@@ -161,10 +191,10 @@ def request_parent() -> Context | None:
     return None if _recording is None else context.get_current()
 
 
-def measure(name: str, value: float = 1, attributes: Attributes | None = None) -> None:
-    """Add to a metric; agent/telemetry/metrics.py has them all."""
+def measure(values: Mapping[str, float], attributes: Attributes = _NO_ATTRIBUTES) -> None:
+    """Add values to metrics, by their names; agent/telemetry/metrics.py has them all."""
     if _recording is not None:
-        _recording.measure(name, value, attributes or {})
+        _recording.measure((values, attributes))
 
 
 def tell_turn_ended() -> None:
@@ -191,13 +221,7 @@ def outgoing_headers() -> dict[str, str]:
     https://www.w3.org/TR/trace-context/
     """
     work = doing.get() if _recording else None
-    if work is None or work.span is None:
-        return {}
-    trace_id, span_id, _, flags, state, _ = work.span.ids
-    headers = {"traceparent": f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"}
-    if state:
-        headers["tracestate"] = state.to_header()
-    return headers
+    return {} if work is None or work.span is None else work.span.headers()
 
 
 def current_trace_id() -> str:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from agent.lazy_reexports import lazy_reexports
@@ -21,6 +21,7 @@ from agent.telemetry.exporting import Destinations, Measure
 from agent.telemetry.logs import logger
 from agent.telemetry.metrics import METRICS, Metric
 from agent.telemetry.totals import SCOPE, Spreads, Sums
+from agent.telemetry.tracing import Span
 
 # Of durations, as the conventions advise; a turn takes up to 225 s.
 _SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
@@ -46,14 +47,27 @@ class _Reach:
 
 
 class _Spans(SpanExporter):
-    def __init__(self, exporter: SpanExporter, reach: _Reach) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        resource: Resource,
+        reach: _Reach,
+        before: Callable[[], None],
+    ) -> None:
         self._exporter = exporter
+        self._resource = resource
+        # Azure Monitor's takes spans of ours.
+        self._send: Callable[[Sequence[Span]], SpanExportResult] = getattr(
+            exporter, "send", self._send_readable
+        )
+        self._before = before
         self._reach = reach
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
         """Called by the SDK."""
         try:
-            result = self._exporter.export(spans)
+            self._before()
+            result = self._send(spans)
         except Exception:
             result = SpanExportResult.FAILURE
         self._reach.tell(succeeded=result is SpanExportResult.SUCCESS)
@@ -63,20 +77,28 @@ class _Spans(SpanExporter):
         """Called by the SDK."""
         self._exporter.shutdown()
 
+    def _send_readable(self, spans: Sequence[Span]) -> SpanExportResult:
+        return self._exporter.export([span.readable(self._resource) for span in spans])
+
 
 class _Batches(BatchSpanProcessor):
-    def __init__(self, exporter: SpanExporter, reach: _Reach) -> None:
-        super().__init__(_Spans(exporter, reach))
-        self._reach = reach
-        # What Azure Monitor's makes of a span that has ended.
-        self._prepared = getattr(exporter, "prepared", None)
+    """The SDK's, for spans of ours, which are put into its queue without another call.
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that has ended; no turn fails for it."""
-        try:
-            super().on_end(self._prepared(span) if self._prepared else span)
-        except Exception:
-            self._reach.tell(succeeded=False)
+    What is made of them is made where they are exported: a turn's thread has its own work in the
+    processor's caches, and would do the same in twice the time.
+    """
+
+    @property
+    def take(self) -> Callable[[Span], None]:
+        """Keeps a span that has ended until it is exported."""
+        put: Callable[[Any], None] = self._batch_processor._queue.appendleft
+        return put
+
+    def export_much(self) -> None:
+        """Have a batch exported, by the SDK's thread, if there is a whole one."""
+        batches = self._batch_processor
+        if len(batches._queue) >= batches._max_export_batch_size:
+            batches._worker_awaken.set()
 
 
 class _Metrics(MetricExporter):
@@ -113,13 +135,17 @@ class _Sending:
 
     def __init__(
         self,
-        processors: Sequence[SpanProcessor],
+        batches: Sequence[_Batches],
         metrics: Sequence[MetricExporter],
         resource: Resource,
         spreads: Spreads | None,
+        measured: Callable[[], None],
     ) -> None:
-        self.processors = processors
-        sums = Sums()
+        self._batches = batches
+        self._processors: Sequence[SpanProcessor] = batches
+        first, *others = [each.take for each in batches]
+        self.take = _to_all((first, *others)) if others else first
+        sums = Sums(measured)
         self._meters = MeterProvider(
             [PeriodicExportingMetricReader(each) for each in metrics],
             resource,
@@ -137,44 +163,67 @@ class _Sending:
             if spreads is not None:
                 return partial(spreads.add, name)
             bounds = _BOUNDS if metric.unit == "s" else None
-            return meter.create_histogram(
+            histogram = meter.create_histogram(
                 name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=bounds
-            ).record
+            )
+            return lambda value, of: histogram.record(value, dict(of))
 
         self.measures: Mapping[str, Measure] = {
             name: measure(name, metric) for name, metric in METRICS.items()
         }
 
+    def tell_turn_ended(self) -> None:
+        """See Sending."""
+        for each in self._batches:
+            each.export_much()
+
     def flush(self) -> None:
         """Send what there is."""
-        for processor in self.processors:
-            processor.force_flush()
+        for each in self._processors:
+            each.force_flush()
         self._meters.force_flush()
 
     def close(self) -> None:
         """Send what is left, the last time."""
-        for processor in self.processors:
-            processor.shutdown()
+        for each in self._processors:
+            each.shutdown()
         self._meters.shutdown()
 
 
-def open_sending(destinations: Destinations, resource: Resource) -> _Sending:
-    """The exporters of all destinations; nothing is sent yet."""
+def _to_all(takers: Sequence[Callable[[Span], None]]) -> Callable[[Span], None]:
+    def take(span: Span) -> None:
+        for each in takers:
+            each(span)
+
+    return take
+
+
+def open_sending(
+    destinations: Destinations, resource: Resource, measured: Callable[[], None] = lambda: None
+) -> _Sending:
+    """The exporters of all destinations; nothing is sent yet.
+
+    Args:
+        destinations: at least one.
+        resource: says what all spans and metrics have.
+        measured: called before metrics are sent: what waits is to be measured then.
+    """
     opened: list[tuple[SpanExporter, MetricExporter, str]] = []
     # All that requests asks it for is its version; the rest takes 2.4 MB.
     with lazy_reexports("charset_normalizer"):
         if destinations.connection_string:
-            of_azure: Callable[[Destinations], tuple[SpanExporter, MetricExporter]]
+            of_azure: Callable[[Destinations, Resource], tuple[SpanExporter, MetricExporter]]
             of_azure = import_module(_AZURE_MONITOR).open_exporters
-            opened.append((*of_azure(destinations), "Azure Monitor"))
+            opened.append((*of_azure(destinations, resource), "Azure Monitor"))
         if destinations.otlp_endpoint:
             opened.append((*import_module(_OTLP).open_exporters(), "the OTLP endpoint"))
     reached = [(spans, metrics, _Reach(name)) for spans, metrics, name in opened]
     # A collector gets what the SDK makes of histograms by the OTEL_* variables.
     spreads = None if destinations.otlp_endpoint else Spreads()
     return _Sending(
-        [_Batches(spans, reach) for spans, _, reach in reached],
+        [_Batches(_Spans(spans, resource, reach, measured)) for spans, _, reach in reached],
         [_Metrics(metrics, reach, spreads) for _, metrics, reach in reached],
         resource,
         spreads,
+        measured,
     )

@@ -2,8 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
@@ -18,31 +18,50 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from agent.telemetry.metrics import METRICS
-from agent.telemetry.recording import Attribute, Attributes
+from agent.telemetry.metrics import METRICS, Of
 
 SCOPE: Final = "agent"
 
-type _Of = tuple[tuple[str, Attribute], ...]
-# How many values there were, what they add up to, the least and the greatest.
-type _Spread = tuple[int, float, float, float]
+
+@dataclass(slots=True)
+class _Spread:
+    """How many values there were, what they add up to, the least and the greatest."""
+
+    count: int
+    total: float
+    least: float
+    greatest: float
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.total += value
+        if value < self.least:
+            self.least = value
+        elif value > self.greatest:
+            self.greatest = value
 
 
 class Sums:
-    """What is added to counters, until the SDK gets it: a call of the SDK's takes 10 us."""
+    """What is added to counters, until the SDK gets it: a call of the SDK's takes 10 us.
 
-    def __init__(self) -> None:
+    Args:
+        before: called before the SDK gets it.
+    """
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        self._before = before
         self._lock = Lock()
-        self._sums: dict[tuple[Counter, _Of], float] = {}
+        self._sums: dict[tuple[Counter, Of], float] = {}
 
-    def add(self, counter: Counter, value: float, attributes: Attributes) -> None:
+    def add(self, counter: Counter, value: float, of: Of) -> None:
         """Add to a counter."""
-        key = counter, tuple(attributes.items())
+        key = counter, of
         with self._lock:
             self._sums[key] = self._sums.get(key, 0) + value
 
     def pass_on(self, _: CallbackOptions) -> Iterable[Observation]:
         """Give the SDK what there is, which asks for observations before it collects."""
+        self._before()
         with self._lock:
             sums, self._sums = self._sums, {}
         for (counter, attributes), value in sums.items():
@@ -59,19 +78,16 @@ class Spreads:
     def __init__(self) -> None:
         self._lock = Lock()
         self._since_ns = time.time_ns()
-        self._spreads: dict[tuple[str, _Of], _Spread] = {}
+        self._spreads: dict[tuple[str, Of], _Spread] = {}
 
-    def add(self, name: str, value: float, attributes: Attributes) -> None:
+    def add(self, name: str, value: float, of: Of) -> None:
         """Add a value to a histogram."""
-        key = name, tuple(attributes.items())
         with self._lock:
-            count, total, least, greatest = self._spreads.get(key, (0, 0, value, value))
-            self._spreads[key] = (
-                count + 1,
-                total + value,
-                min(least, value),
-                max(greatest, value),
-            )
+            spread = self._spreads.get((name, of))
+            if spread is None:
+                self._spreads[name, of] = _Spread(1, value, value, value)
+            else:
+                spread.add(value)
 
     def sent_with(self, data: MetricsData) -> MetricsData:
         """The SDK's metrics, and all that was added since the last time."""
@@ -80,18 +96,18 @@ class Spreads:
         with self._lock:
             spreads, self._spreads = self._spreads, {}
         points: defaultdict[str, list[HistogramDataPoint]] = defaultdict(list)
-        for (name, attributes), (count, total, least, greatest) in spreads.items():
+        for (name, attributes), spread in spreads.items():
             points[name].append(
                 HistogramDataPoint(
                     attributes=dict(attributes),
                     start_time_unix_nano=since_ns,
                     time_unix_nano=now_ns,
-                    count=count,
-                    sum=total,
-                    bucket_counts=[count],
+                    count=spread.count,
+                    sum=spread.total,
+                    bucket_counts=[spread.count],
                     explicit_bounds=[],
-                    min=least,
-                    max=greatest,
+                    min=spread.least,
+                    max=spread.greatest,
                 )
             )
         metrics = [

@@ -1,107 +1,215 @@
-"""Spans for the SDK's processors and exporters, of which each is written once, when it has ended.
+"""Spans as the app keeps them: of each what it alone has, until it is exported.
 
-The SDK's own may be changed by anybody at any time until then, so each has a lock, and attributes
-that are checked one by one: a turn's six took 0.25 ms of CPU. Ours are written by this package
-alone. The operator's sampler decides where a trace enters the app; the spans below follow, as all
-samplers of OTEL_TRACES_SAMPLER have it.
+The SDK's own may be changed by anybody at any time until they end, so each has a lock, and
+attributes that are checked one by one: a turn's six took 0.25 ms of CPU. Ours are written by this
+package alone. The operator's sampler decides where a trace enters the app; the spans below follow,
+as all samplers of OTEL_TRACES_SAMPLER have it.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from random import getrandbits
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, Tracer, TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     SpanContext,
-    SpanKind,
     Status,
     StatusCode,
     TraceFlags,
+    TraceState,
     get_current_span,
 )
 
-from agent.telemetry.recording import Attribute, Attributes
+from agent.telemetry.recording import Attribute, Attributes, Heading
 
 _SCOPE: Final = InstrumentationScope("agent", "")
-_FAILED: Final = Status(StatusCode.ERROR)
 # No span of ours has so many.
 _ATTRIBUTES_MAX: Final = 64
 
 
-class Span(ReadableSpan):
-    """See agent.telemetry.recording.Span; read only when it has ended.
+class Trace:
+    """What the app's spans of a trace have in common.
+
+    Args:
+        spans: that they belong to.
+        number: its id.
+        above: the span of somebody else that ours hang on.
+        flags: whether it is sampled, and more.
+        state: what other systems said of it.
 
     Attributes:
-        facts: what it says, once it has ended; SDK's `attributes` makes a view each time.
+        id: as it is written, 32 hexadecimal digits.
+        is_sampled: whether its spans are exported.
+        epoch_ns: what makes of time.monotonic_ns the time since the epoch.
     """
 
-    facts: Mapping[str, Any]
+    __slots__ = ("above", "epoch_ns", "flags", "id", "is_sampled", "number", "spans", "state")
 
     def __init__(
         self,
-        name: str,
-        kind: SpanKind,
-        context: SpanContext,
-        parent: SpanContext | None,
-        provider: TracerProvider,
-        said: dict[str, Attribute] | None,
-        *,
-        began_ns: int | None = None,
+        spans: "Spans",
+        number: int,
+        above: SpanContext | None,
+        flags: TraceFlags,
+        state: TraceState | None,
     ) -> None:
-        """Args: what it says until now; None where it is not recorded."""
-        super().__init__(
-            name,
-            context,
-            parent,
-            provider.resource,
-            kind=kind,
-            start_time=began_ns or time.time_ns(),
+        self.spans = spans
+        self.number = number
+        self.id = f"{number:032x}"
+        self.above = above
+        self.flags = flags
+        self.state = state
+        self.is_sampled = flags.sampled
+        self.epoch_ns = time.time_ns() - time.monotonic_ns()
+
+    def context_of(self, span_id: int) -> SpanContext:
+        """Of a span of the app."""
+        return SpanContext(self.number, span_id, False, self.flags, self.state)
+
+
+class Span:
+    """See agent.telemetry.recording.Span.
+
+    Args:
+        heading: what it shares with others.
+        trace: it belongs to.
+        above: the id of the span that it hangs on; 0 where it is the first of its trace.
+        said: what it says until now; None where it is not recorded.
+        began_ns: by time.monotonic_ns.
+
+    Attributes:
+        number: its id.
+        facts: what it says besides its heading, once it has ended.
+        ended_ns: by time.monotonic_ns.
+        failed: whether what it is of failed.
+    """
+
+    __slots__ = (
+        "above",
+        "began_ns",
+        "ended_ns",
+        "facts",
+        "failed",
+        "heading",
+        "number",
+        "said",
+        "trace",
+    )
+
+    def __init__(
+        self,
+        heading: Heading,
+        trace: Trace,
+        above: int,
+        said: dict[str, Attribute] | None,
+        began_ns: int,
+    ) -> None:
+        self.heading = heading
+        self.trace = trace
+        self.number = getrandbits(64) or 1
+        self.above = above
+        self.said = said
+        self.began_ns = began_ns
+
+    @property
+    def trace_id(self) -> str:
+        """See Span."""
+        return self.trace.id
+
+    def below(self, heading: Heading, began_ns: int) -> "Span":
+        """See Span."""
+        trace = self.trace
+        return Span(heading, trace, self.number, {} if trace.is_sampled else None, began_ns)
+
+    def end(self, ended_ns: int, *, failed: bool) -> None:
+        """See Span."""
+        said = self.said
+        if said is None:
+            return
+        self.said, self.facts, self.ended_ns, self.failed = None, said, ended_ns, failed
+        spans = self.trace.spans
+        if spans.limits:
+            spans.limits.hold(self)
+        spans.ended(self)
+
+    def headers(self) -> dict[str, str]:
+        """See Span; https://www.w3.org/TR/trace-context/."""
+        trace = self.trace
+        headers = {"traceparent": f"00-{trace.id}-{self.number:016x}-{trace.flags:02x}"}
+        if trace.state:
+            headers["tracestate"] = trace.state.to_header()
+        return headers
+
+    def context(self) -> SpanContext:
+        """See Span."""
+        return self.trace.context_of(self.number)
+
+    @property
+    def attributes(self) -> Attributes:
+        """All that it says, once it has ended."""
+        return {**self.heading.attributes, **self.facts} if self.facts else self.heading.attributes
+
+    def readable(self, resource: Resource) -> ReadableSpan:
+        """The same, once it has ended, as the SDK's exporters read it."""
+        trace, above = self.trace, self.trace.above
+        if above is None or self.above != above.span_id:
+            above = trace.context_of(self.above) if self.above else None
+        return ReadableSpan(
+            self.heading.name,
+            self.context(),
+            above,
+            resource,
+            self.attributes,
+            kind=self.heading.kind,
+            status=Status(StatusCode.ERROR if self.failed else StatusCode.UNSET),
+            start_time=trace.epoch_ns + self.began_ns,
+            end_time=trace.epoch_ns + self.ended_ns,
             instrumentation_scope=_SCOPE,
         )
-        self.ids = context
-        self.is_recorded = said is not None
-        self.said = said
 
-    def end(self, attributes: BoundedAttributes | dict[str, Attribute], *, failed: bool) -> None:
-        """It has ended, now."""
-        self.said = None
-        self._attributes = self.facts = attributes
-        self._end_time = time.time_ns()
-        if failed:
-            self._status = _FAILED
+
+class _Limits:
+    """What the operator's variables allow a span to say."""
+
+    def __init__(self) -> None:
+        limits = SpanLimits()
+        self._count = limits.max_span_attributes
+        self._length = limits.max_span_attribute_length
+        self.bind = self._length is not None or (
+            self._count is not None and self._count < _ATTRIBUTES_MAX
+        )
+
+    def hold(self, span: Span) -> None:
+        """Take from a span that has ended what it may not say."""
+        bounded: Any = BoundedAttributes(self._count, span.attributes, max_value_len=self._length)
+        span.heading, span.facts = Heading(span.heading.name, span.heading.kind, bounded), {}
 
 
 class Spans:
-    """See agent.telemetry.recording.Spans.
+    """Makes the spans of a process.
 
     Args:
-        provider: has the sampler and the resource, and makes ids.
-        ended: gets each span that has ended; a processor's `on_end`.
+        provider: has the sampler and makes ids.
+        ended: gets each sampled span that has ended; another one may be put in its place.
     """
 
-    def __init__(self, provider: TracerProvider, ended: Callable[[ReadableSpan], None]) -> None:
-        self._provider = provider
+    def __init__(self, provider: TracerProvider, ended: Callable[[Span], None]) -> None:
         self._sampler = provider.sampler
         self._ids = provider.id_generator
-        self._ended = ended
+        self.ended = ended
+        limits = _Limits()
+        self.limits = limits if limits.bind else None
         # OTEL_SDK_DISABLED
         self._is_on = isinstance(provider.get_tracer(_SCOPE.name), Tracer)
-        # They read the standard variables.
-        limits = SpanLimits()
-        self._max = limits.max_span_attributes
-        self._max_chars = limits.max_span_attribute_length
-        self._is_limited = self._max_chars is not None or (
-            self._max is not None and self._max < _ATTRIBUTES_MAX
-        )
 
-    def begin(
-        self, name: str, kind: SpanKind, attributes: Attributes, parent: Context
-    ) -> Span | None:
-        """See Spans; None where the SDK is switched off."""
+    def begin(self, heading: Heading, parent: Context, began_ns: int) -> Span | None:
+        """See Recording."""
         if not self._is_on:
             return None
         above: SpanContext | None = get_current_span(parent).get_span_context()
@@ -110,41 +218,17 @@ class Spans:
         else:
             above, trace_id = None, self._ids.generate_trace_id()
             is_random = self._ids.is_trace_id_random()
-        sampled = self._sampler.should_sample(parent, trace_id, name, kind, attributes, ())
+        known = heading.attributes
+        sampled = self._sampler.should_sample(
+            parent, trace_id, heading.name, heading.kind, known, ()
+        )
         is_sampled = sampled.decision is Decision.RECORD_AND_SAMPLE
         flags = TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT
         if is_random:
             flags |= TraceFlags.RANDOM_TRACE_ID
-        ids = SpanContext(
-            trace_id,
-            self._ids.generate_span_id(),
-            is_remote=False,
-            trace_flags=TraceFlags(flags),
-            trace_state=sampled.trace_state,
-        )
-        # The sampler may add some.
-        said = dict(sampled.attributes or {}) if sampled.decision is not Decision.DROP else None
-        return Span(name, kind, ids, above, self._provider, said)
-
-    def begin_below(
-        self, parent: Span, name: str, kind: SpanKind, began_ns: int | None = None
-    ) -> Span:
-        """See Spans."""
-        above = parent.ids
-        trace_id, _, _, flags, state, _ = above
-        ids = SpanContext(trace_id, self._ids.generate_span_id(), False, flags, state)
-        said: dict[str, Attribute] | None = {} if parent.is_recorded else None
-        return Span(name, kind, ids, above, self._provider, said, began_ns=began_ns)
-
-    def end(self, span: Span, *, failed: bool = False) -> None:
-        """See Spans."""
-        said = span.said
-        if said is None:
-            return
-        if self._is_limited:
-            span.end(
-                BoundedAttributes(self._max, said, max_value_len=self._max_chars), failed=failed
-            )
-        else:
-            span.end(said, failed=failed)
-        self._ended(span)
+        trace = Trace(self, trace_id, above, TraceFlags(flags), sampled.trace_state)
+        said: dict[str, Attribute] | None = None
+        if is_sampled:
+            # The sampler may add some.
+            said = {k: v for k, v in (sampled.attributes or {}).items() if k not in known}
+        return Span(heading, trace, above.span_id if above else 0, said, began_ns)

@@ -9,12 +9,13 @@ from contextvars import ContextVar
 from typing import Final
 
 from opentelemetry import context
+from opentelemetry.trace import SpanKind
 
 from agent.errors import ConversationBusyError
 from agent.events import Event, FileCreated, TurnFailed, TurnFinished, Usage
 from agent.telemetry import metrics, recording
 from agent.telemetry.logs import logger
-from agent.telemetry.recording import Attribute, Attributes, Spent, Work, doing
+from agent.telemetry.recording import Attribute, Attributes, Heading, Spent, Work, doing
 
 AGENT: Final = "code-interpreter"
 PROVIDER: Final = "azure.ai.openai"
@@ -26,6 +27,7 @@ _FACTS: Final[Attributes] = {
     "gen_ai.provider.name": PROVIDER,
     "gen_ai.agent.name": AGENT,
 }
+_HEADING: Final = Heading(f"invoke_agent {AGENT}", SpanKind.INTERNAL, _FACTS)
 
 _operation_id: ContextVar[str] = ContextVar("operation_id", default="")
 
@@ -62,7 +64,7 @@ class TurnTelemetry(Work):
         self.span = None
         self._operation_id = _operation_id.get()
         self._parent = recording.request_parent()
-        self._began_s: float | None = None
+        self._began_ns: int | None = None
         self._conversation = ""
         self._usage = Usage()
         self._outcome: str = ABANDONED
@@ -72,22 +74,13 @@ class TurnTelemetry(Work):
 
     def begin(self) -> None:
         """The turn begins: time counts from the first call."""
-        if self._began_s is None:
-            self._began_s = time.monotonic()
-            self.span = recording.begin_turn(f"invoke_agent {AGENT}", _FACTS, self._parent)
+        if self._began_ns is None:
+            self._began_ns = time.monotonic_ns()
+            self.span = recording.begin_turn(_HEADING, self._parent, self._began_ns)
 
     def belongs_to(self, conversation_id: str) -> None:
         """Name its conversation."""
         self._conversation = hashed(conversation_id)
-
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """While the block runs, what is done is done for this turn."""
-        before = doing.set(self)
-        try:
-            yield
-        finally:
-            doing.reset(before)
 
     async def within[T](self, events: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """The same events, each of them made for this turn; whoever closes this closes them."""
@@ -113,32 +106,33 @@ class TurnTelemetry(Work):
                 self._outcome, self._usage = event.finish_reason, event.usage
                 lost = sum(warning.code == "SessionLost" for warning in event.warnings)
                 if lost:
-                    recording.measure(metrics.SESSIONS_LOST, lost)
+                    recording.measure({metrics.SESSIONS_LOST: lost})
             case TurnFailed():
                 self.failed(event.error.code, event.error.detail)
             case FileCreated():
                 origin = {"code_interpreter.file.origin": "turn"}
-                recording.measure(metrics.FILE_BYTES, event.file.size_bytes, origin)
+                recording.measure({metrics.FILE_BYTES: event.file.size_bytes}, origin)
 
     def failed(self, code: str, detail: str) -> None:
         """The turn has no answer."""
         self._outcome, self._error_code, self._detail = "failed", code, detail
         if code == ConversationBusyError.code:
-            recording.measure(metrics.CONVERSATIONS_BUSY)
+            recording.measure({metrics.CONVERSATIONS_BUSY: 1})
 
     def end(self) -> None:
         """The turn has ended; what is called after the first time does nothing."""
-        if self._ended or self._began_s is None:
+        if self._ended or self._began_ns is None:
             return
         self._ended = True
-        took_s = time.monotonic() - self._began_s
+        ended_ns = time.monotonic_ns()
+        took_s = (ended_ns - self._began_ns) / 1e9
         self._log(took_s)
         if self.span is None:
             return
         self._measure(took_s)
         if self.span.said is not None:
             self.span.said |= self._attributes()
-        recording.end(self.span, failed=bool(self._error_code))
+        self.span.end(ended_ns, failed=bool(self._error_code))
         recording.tell_turn_ended()
 
     def _attributes(self) -> dict[str, Attribute]:
@@ -158,18 +152,20 @@ class TurnTelemetry(Work):
 
     def _measure(self, took_s: float) -> None:
         error: dict[str, Attribute] = {"error.type": self._error_code} if self._error_code else {}
-        recording.measure(metrics.TURNS, 1, {"code_interpreter.outcome": self._outcome, **error})
-        facts = {**_FACTS, **error} if error else _FACTS
-        recording.measure(metrics.AGENT_DURATION, took_s, facts)
-        recording.measure(metrics.AGENT_INFERENCE_CALLS, self._spent.model_calls, _FACTS)
-        recording.measure(metrics.AGENT_TOOL_CALLS, self._spent.tool_calls, _FACTS)
+        recording.measure({metrics.TURNS: 1}, {"code_interpreter.outcome": self._outcome, **error})
+        duration = {metrics.AGENT_DURATION: took_s}
+        recording.measure(duration, {**_FACTS, **error} if error else _FACTS)
+        calls = {
+            metrics.AGENT_INFERENCE_CALLS: self._spent.model_calls,
+            metrics.AGENT_TOOL_CALLS: self._spent.tool_calls,
+        }
+        recording.measure(calls, _FACTS)
 
     def _log(self, took_s: float) -> None:
         spent, usage = self._spent, self._usage
-        trace_id = self.span.ids.trace_id if self.span else 0
         code = f" code={self._error_code}" if self._error_code else ""
         operation = f" operation_id={self._operation_id}" if self._operation_id else ""
-        trace = f" trace_id={trace_id:032x}" if trace_id else ""
+        trace = f" trace_id={self.span.trace_id}" if self.span else ""
         conversation = f" conversation={self._conversation}" if self._conversation else ""
         line = (
             f"outcome={self._outcome}{code}{operation}{trace}{conversation}"

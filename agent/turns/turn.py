@@ -491,19 +491,20 @@ class _Turn:
         message_id = f"msg-{secrets.token_hex(8)}"
         links = SandboxLinks(self._addresses)
         model = self._services.model
-        asked = ask(
-            model,
-            kernel,
-            self._to_read(),
-            answer,
-            parameters=self._parameters,
-            tools=tools,
-            stream=self._stream,
-            deadline=self._deadline,
-        )
         try:
             with ModelSpan(model.ai_model_id, model.host, stream=self._stream) as span:
-                async with aclosing(span.within(asked)) as texts:
+                asked = ask(
+                    model,
+                    kernel,
+                    self._to_read(),
+                    answer,
+                    parameters=self._parameters,
+                    tools=tools,
+                    stream=self._stream,
+                    deadline=self._deadline,
+                    span=span,
+                )
+                async with aclosing(asked) as texts:
                     async for text in texts:
                         if ready := links.feed(text):
                             yield TextDelta(message_id, ready)

@@ -5,32 +5,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agent.telemetry import recording
-from agent.telemetry.recording import Attributes, Recording
-from agent.telemetry.tracing import Spans
+from agent.telemetry.recording import Attributes, Measurement, Recording
+from agent.telemetry.tracing import Span, Spans
 
 # As infra/ has it: Azure Monitor's exporter sends nothing about itself.
 QUIET_EXPORTERS: Final = {
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
 }
+RESOURCE: Final = Resource({"service.name": "tests"})
 
 
 @dataclass
 class Recorded:
     """Spans and measurements, in the order in which they ended."""
 
-    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    ended: list[Span] = field(default_factory=list)
     measurements: list[tuple[str, float, Attributes]] = field(default_factory=list)
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
         """All that have ended."""
-        return self.exporter.get_finished_spans()
+        return tuple(span.readable(RESOURCE) for span in self.ended)
 
     def named(self, name: str) -> list[ReadableSpan]:
         """Those of this name."""
@@ -67,12 +67,13 @@ def recorded(*, content: bool = False) -> Iterator[Recorded]:
     """While the block runs, the agent records to memory."""
     taken = Recorded()
     provider = TracerProvider(shutdown_on_exit=False)
-    spans = Spans(provider, SimpleSpanProcessor(taken.exporter).on_end)
+    spans = Spans(provider, taken.ended.append)
 
-    def measure(name: str, value: float, attributes: Attributes) -> None:
-        taken.measurements.append((name, value, attributes))
+    def measure(measurement: Measurement) -> None:
+        values, attributes = measurement
+        taken.measurements += [(name, value, attributes) for name, value in values.items()]
 
-    recording.start(Recording(spans, measure, content=content))
+    recording.start(Recording(spans.begin, measure, content=content))
     try:
         yield taken
     finally:

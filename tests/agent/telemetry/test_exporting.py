@@ -20,7 +20,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.telemetry import metrics
-from agent.telemetry.exporting import WAITING_SPANS_MAX, Destinations, Exporting
+from agent.telemetry.exporting import (
+    WAITING_MEASUREMENTS_MAX,
+    WAITING_SPANS_MAX,
+    Destinations,
+    Exporting,
+)
 from agent.telemetry.sending import open_sending
 from agent.telemetry.turns import TurnTelemetry
 from agent.turns.turn import TurnRequest, stateless_turn
@@ -217,8 +222,8 @@ async def test_an_item_of_a_histogram_says_what_the_sdks_would_since_the_last(
         before = len(ingestion.items)
         for some in (values, [(1.5, shell)], []):
             for value, facts in some:
-                sending.measures[metrics.TOOL_DURATION](value, facts)
-            sending.measures[metrics.TURNS](1, {})
+                sending.measures[metrics.TOOL_DURATION](value, tuple(facts.items()))
+            sending.measures[metrics.TURNS](1, ())
             await asyncio.to_thread(sending.flush)
         await asyncio.to_thread(sending.close)
         return [
@@ -323,9 +328,54 @@ async def test_what_waits_is_bounded(identity_endpoint: None) -> None:
     exporting = Exporting(Destinations(otlp_endpoint="http://127.0.0.1:1"), open_after_s=60)
     for _ in range(WAITING_SPANS_MAX + 100):
         turn()
-    assert len(exporting._spans) == WAITING_SPANS_MAX
-    exporting._spans._spans.clear()
+    assert len(exporting._waiting) == WAITING_SPANS_MAX
+    exporting._waiting.clear()
     exporting.stop()
+
+
+async def test_a_whole_batch_is_sent_before_the_delay_is_over(
+    start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "3")
+    ingestion, connection_string = monitor
+    exporting = start(connection_string=connection_string)
+    await asyncio.to_thread(exporting._open)
+    turn()
+    turn()
+    await asyncio.sleep(0.2)
+    assert ingestion.items == []
+    turn()
+    await until(lambda: [item.name for item in ingestion.items] == [TURN] * 3)
+
+
+async def test_every_turn_is_counted_where_no_span_is_sent(
+    start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    ingestion, connection_string = monitor
+    exporting = start(connection_string=connection_string)
+    await asyncio.to_thread(exporting._open)
+    for _ in range(WAITING_MEASUREMENTS_MAX):  # each has several
+        turn()
+    await asyncio.to_thread(exporting.flush)
+    assert sums(ingestion) == [WAITING_MEASUREMENTS_MAX]
+
+
+async def test_two_destinations_get_the_same_spans(
+    start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingestion, connection_string = monitor
+    collector = Collector()
+    async with serve(collector.app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        exporting = start(connection_string=connection_string, otlp_endpoint=url)
+        turn()  # before there are exporters, and after that
+        await asyncio.to_thread(exporting._open)
+        turn()
+        await asyncio.to_thread(exporting.stop)
+    assert collector.spans == [TURN] * 2
+    assert [item.name for item in ingestion.items if item.name == TURN] == [TURN] * 2
 
 
 async def test_no_exporter_is_imported_before_the_first_turn_has_ended() -> None:

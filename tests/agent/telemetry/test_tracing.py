@@ -1,6 +1,7 @@
 """Spans of ours beside the SDK's own: the same for readers, and by the operator's variables."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ from opentelemetry.trace import (
 )
 
 from agent.telemetry.calls import ToolSpan
-from agent.telemetry.recording import annotate, outgoing_headers
-from agent.telemetry.tracing import Spans
+from agent.telemetry.recording import Heading, annotate, outgoing_headers
+from agent.telemetry.tracing import Span, Spans
 from agent.telemetry.turns import TurnTelemetry, request_context
 from tests.support.telemetry import Recorded, recorded
 
@@ -63,22 +64,23 @@ def as_read(span: ReadableSpan) -> dict[str, Any]:
 @pytest.mark.parametrize("failed", [False, True])
 def test_a_span_reads_as_the_sdks_own(*, failed: bool) -> None:
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    processor = SimpleSpanProcessor(exporter)
-    provider.add_span_processor(processor)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     said, parent = {"gen_ai.operation.name": "chat"}, request(sampled=True)
-    ours = Spans(provider, processor.on_end)
-    span = ours.begin("chat gpt", SpanKind.CLIENT, said, parent)
+    ended: list[Span] = []
+    ours = Spans(provider, ended.append)
+    span = ours.begin(Heading("chat gpt", SpanKind.CLIENT, said), parent, time.monotonic_ns())
     assert span is not None
     assert span.said is not None
     span.said["gen_ai.usage.input_tokens"] = 3
-    ours.end(span, failed=failed)
+    span.end(time.monotonic_ns(), failed=failed)
     own = provider.get_tracer("agent").start_span("chat gpt", parent, SpanKind.CLIENT, said)
     own.set_attribute("gen_ai.usage.input_tokens", 3)
     if failed:
         own.set_status(Status(StatusCode.ERROR))
     own.end()
-    first, second = exporter.get_finished_spans()
-    assert as_read(first) == as_read(second)
+    (second,) = exporter.get_finished_spans()
+    (first,) = ended
+    assert as_read(first.readable(provider.resource)) == as_read(second)
 
 
 def test_a_span_below_is_of_its_parents_trace() -> None:
