@@ -181,8 +181,11 @@ resource environmentLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-previ
   scope: managedEnvironment
   properties: {
     workspaceId: workspaceId
-    // Without what the containers print: AppTraces has it, and `az containerapp logs show` the rest.
-    logs: [{ category: 'ContainerAppSystemLogs', enabled: true }]
+    // What the container prints is the log, once: Application Insights has none, see functions.bicep.
+    logs: [
+      { category: 'ContainerAppConsoleLogs', enabled: true }
+      { category: 'ContainerAppSystemLogs', enabled: true }
+    ]
     metrics: [{ category: 'AllMetrics', enabled: true }]
   }
 }

@@ -176,8 +176,10 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: app
   properties: {
     workspaceId: workspaceId
-    // No logs: the host sends them to Application Insights (AppTraces), each with its operation_Id.
-    // FunctionAppLogs would have them all once more.
+    // The log, once: with PYTHON_ENABLE_OPENTELEMETRY the host leaves the worker's lines out of what
+    // it sends to Application Insights (AppTraces), and host.json leaves out its own.
+    // https://github.com/Azure/azure-functions-host (OpenTelemetryConfigurationExtensions)
+    logs: [{ category: 'FunctionAppLogs', enabled: true }]
     metrics: [{ category: 'AllMetrics', enabled: true }]
   }
 }

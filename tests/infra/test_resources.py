@@ -1,11 +1,13 @@
 """What is deployed: kinds, sizes and the switches that keep it safe."""
 
+import json
 import re
 
 import pytest
 
 from local.app_service_auth import EXCLUDED_PATHS
 from tests.infra.prediction import PREDICTIONS, Prediction
+from tests.support import PROJECT
 
 
 def test_model_is_deployed_on_an_account_that_tokens_can_reach(default: Prediction) -> None:
@@ -96,16 +98,16 @@ def test_whatever_has_diagnostic_settings_sends_them_to_the_workspace(
     prediction: Prediction,
 ) -> None:
     everything = [{"categoryGroup": "allLogs", "enabled": True}]
-    # What these two would log besides is in AppTraces: each line arrives once.
     own = {
-        "Web/sites": None,
-        "App/managedEnvironments": [{"category": "ContainerAppSystemLogs", "enabled": True}],
+        "Web/sites": ["FunctionAppLogs"],
+        "App/managedEnvironments": ["ContainerAppConsoleLogs", "ContainerAppSystemLogs"],
     }
     logged = set()
     for setting in prediction.all("Insights/diagnosticSettings"):
         resource_id = setting.id.split("/providers/Microsoft.Insights/diagnosticSettings/")[0]
         kind = "/".join(resource_id.partition("/providers/Microsoft.")[2].split("/")[:2])
-        assert setting.properties.get("logs") == own.get(kind, everything), resource_id
+        categories = [{"category": category, "enabled": True} for category in own.get(kind, [])]
+        assert setting.properties["logs"] == (categories or everything), resource_id
         logged.add(resource_id)
 
     assert logged == {
@@ -119,6 +121,16 @@ def test_whatever_has_diagnostic_settings_sends_them_to_the_workspace(
         )
         for resource in prediction.all(resource_type)
     }
+
+
+def test_each_line_of_the_log_arrives_once(prediction: Prediction) -> None:
+    host = json.loads((PROJECT / "host.json").read_text())
+    # The host leaves the lines of a worker that says this out of Application Insights.
+    for settings in prediction.settings().values():
+        assert settings["PYTHON_ENABLE_OPENTELEMETRY"] == "true"
+    assert host["telemetryMode"] == "OpenTelemetry"
+    # And its own by this, which the diagnostic settings above have.
+    assert host["logging"]["OpenTelemetry"] == {"logLevel": {"default": "None"}}
 
 
 def test_no_key_and_no_secret_is_read_set_or_put_out(prediction: Prediction) -> None:
