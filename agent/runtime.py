@@ -30,6 +30,7 @@ from agent.credentials import (
 )
 from agent.errors import SettingsError
 from agent.frozen import frozen
+from agent.host_log import print_what_the_host_drops
 from agent.memory import Memory
 from agent.model.parameters import ModelParameters
 from agent.model.service import Deployment, chat_service
@@ -135,6 +136,7 @@ class Runtime:
         if self.state is not RuntimeState.UNOPENED:
             raise RuntimeError(f"{self!r} cannot be opened again")
         configure_logging(content=self._settings.log_content)
+        print_what_the_host_drops(logger)
         async with AsyncExitStack() as opening:
             await self._start_telemetry(opening)
             self._clients = await self._open(opening)

@@ -20,6 +20,7 @@ FOUNDATION = {
     "errors",
     "events",
     "frozen",
+    "host_log",
     "lazy_reexports",
     "media_types",
     "memory",

@@ -22,6 +22,7 @@ from agent.errors import (
     let_go_of_frames,
 )
 from agent.frozen import frozen
+from agent.host_log import invocation
 from agent.http.disconnect import DisconnectedError
 from agent.http.problems import ErrorBody, error_response, operation_id, problem_body
 from agent.telemetry import log_content, logger
@@ -91,7 +92,8 @@ async def dispatch(
         page_texts: of the app's owner.
     """
     request.state.sign_in_required, request.state.page_texts = sign_in_required, page_texts
-    response = await _answer(name, request, sign_in_required=sign_in_required)
+    with invocation():
+        response = await _answer(name, request, sign_in_required=sign_in_required)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
