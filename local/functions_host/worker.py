@@ -28,7 +28,7 @@ _EXTENSION = "azurefunctions.extensions.http.fastapi"
 _INVOCATION_ID = b"x-ms-invocation-id"
 # Only versions after 00 may say more. https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(
-    r"(?!ff)(?:00(?!.{54})|[0-9a-f]{2})"
+    r"(?!ff)(?:00(?!.{54})|(?!00)[0-9a-f]{2})"
     r"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
 
@@ -110,12 +110,7 @@ class Worker:
                         data=messages.TypedData(http=messages.RpcHttp(params=match.parameters)),
                     )
                 ],
-                trace_context=messages.RpcTraceContext(
-                    # Azure's host too has a trace for each invocation, the caller's or its own.
-                    trace_parent=_trace_of(headers.get("traceparent", "")),
-                    trace_state=headers.get("tracestate", ""),
-                    attributes={},
-                ),
+                trace_context=_trace_of(headers),
                 retry_context=messages.RetryContext(),
             )
         )
@@ -172,11 +167,13 @@ def _failed(answer: Any) -> bool:
     return bool(answer.result.status != messages.StatusResult.Success)
 
 
-def _trace_of(traceparent: str) -> str:
-    """The caller's trace, or a new one where the header is none."""
-    if _TRACEPARENT.fullmatch(traceparent):
-        return traceparent
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+def _trace_of(headers: Headers) -> messages.RpcTraceContext:
+    """Azure's host too has a trace for each invocation: the caller's, or its own."""
+    parent, state = headers.get("traceparent", ""), headers.get("tracestate", "")
+    if not _TRACEPARENT.fullmatch(parent):
+        # What is said of a trace that is none is dropped with it.
+        parent, state = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", ""
+    return messages.RpcTraceContext(trace_parent=parent, trace_state=state, attributes={})
 
 
 def _with_invocation_id(scope: Scope, invocation_id: str) -> Scope:

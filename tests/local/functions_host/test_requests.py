@@ -1,6 +1,7 @@
 """What a caller gets from the functions host."""
 
 import hashlib
+import re
 import socket
 from pathlib import Path
 
@@ -82,6 +83,30 @@ def test_an_invocation_id_sent_by_the_caller_is_replaced(client: httpx2.Client) 
     assert len(ids) == 2
     assert "mine" not in ids
     assert {answer["headers"]["x-ms-invocation-id"] for answer in answers} == ids
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "is_one"),
+    [
+        (f"00-{TRACE}-01", True),
+        (f"01-{TRACE}-01-later", True),
+        (f"00-{TRACE}-01-later", False),
+        (f"ff-{TRACE}-01", False),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", False),
+        (f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-01", False),
+    ],
+)
+def test_an_invocation_belongs_to_the_callers_trace_or_to_a_new_one(
+    client: httpx2.Client, traceparent: str, is_one: bool
+) -> None:
+    sent = {"traceparent": traceparent, "tracestate": "a=b"}
+    parent, state = client.get("/api/headers", headers=sent).json()["trace"]
+    assert (parent == traceparent, state == "a=b") == (is_one, is_one)
+    assert re.fullmatch("[0-9a-f]{2}(-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(-later)?", parent)
 
 
 def test_every_answer_carries_the_custom_headers(client: httpx2.Client) -> None:

@@ -58,7 +58,14 @@ async def setting(req: Request) -> JSONResponse:
 
 @app.route("headers", methods=["GET"])
 async def headers(req: Request, context: func.Context) -> JSONResponse:
-    return JSONResponse({"headers": dict(req.headers), "invocation_id": context.invocation_id})
+    trace = context.trace_context
+    return JSONResponse(
+        {
+            "headers": dict(req.headers),
+            "invocation_id": context.invocation_id,
+            "trace": [trace.trace_parent, trace.trace_state],
+        }
+    )
 
 
 @app.route("digest", methods=["POST"])
