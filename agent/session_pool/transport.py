@@ -113,7 +113,7 @@ class PoolCalls:
         url = self._url(path, identifier, parameters or {})
         timeout = _timeout(reply_timeout_s)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as limit:
                 for attempt in itertools.count(1):
                     token = await self._token()
                     authorization = {"Authorization": f"Bearer {token}"}
@@ -122,6 +122,7 @@ class PoolCalls:
                         method,
                         _template(path),
                         url.host or "",
+                        limit=limit,
                         attempt=attempt,
                         purpose=purpose,
                     )

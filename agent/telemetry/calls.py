@@ -3,6 +3,8 @@
 Each is used in `with`, where the error that ends the call becomes its `error.type`.
 """
 
+import asyncio
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -15,7 +17,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanKind
 
-from agent.errors import AgentError
+from agent.errors import AgentError, DeadlineExceededError
 from agent.events import Usage
 from agent.telemetry import metrics, recording
 from agent.telemetry.recording import (
@@ -77,7 +79,7 @@ class _CallSpan(Work):
             self._add_to(self.spent)
         if self.span is None:
             return
-        error_type = self._error_type if error is None else _error_type(error)
+        error_type = self._error_type or ("" if error is None else _error_type(error))
         if error_type:
             self.say("error.type", error_type)
         values, attributes = self._measured()
@@ -307,7 +309,8 @@ def _execution(status: str, duration_ms: int, headers: Mapping[str, str]) -> dic
     for header, name in _POOL_TIMINGS.items():
         if timing := headers.get(header):
             with suppress(ValueError):
-                attributes[name] = float(timing)
+                if math.isfinite(milliseconds := float(timing)):
+                    attributes[name] = milliseconds
     return attributes
 
 
@@ -319,6 +322,7 @@ class HttpSpan(_CurrentSpan):
         method: of HTTP.
         template: the path without what it names: no file, no identifier.
         server: host that is called.
+        limit: ends the call, which has failed then: nobody has left.
         attempt: which one it is, from 1.
         purpose: tells apart calls that look the same.
     """
@@ -330,15 +334,28 @@ class HttpSpan(_CurrentSpan):
         template: str,
         server: str,
         *,
+        limit: asyncio.Timeout | None = None,
         attempt: int = 1,
         purpose: str = "",
     ) -> None:
         super().__init__(_http_heading(method, template, server))
+        self._limit = limit
         self._service = service
         if attempt > 1:
             self.say("http.request.resend_count", attempt - 1)
         if purpose:
             self.say("code_interpreter.purpose", purpose)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        is_late = self._limit is not None and self._limit.expired()
+        if is_late and isinstance(error, asyncio.CancelledError):
+            self.failed(DeadlineExceededError.code)
+        super().__exit__(kind, error, traceback)
 
     def answered(self, status: int) -> None:
         """The answer has this HTTP status."""

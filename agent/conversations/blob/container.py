@@ -162,7 +162,9 @@ class Container:
                     token = await self._token()
                     sent["Authorization"] = f"Bearer {token}"
                     sent["x-ms-date"] = _as_header(datetime.now(UTC).replace(microsecond=0))
-                    span = HttpSpan("store", method, template, self._host, attempt=attempt)
+                    span = HttpSpan(
+                        "store", method, template, self._host, limit=limit, attempt=attempt
+                    )
                     try:
                         with span:
                             reply = await self._sent(span, method, url, sent, body)

@@ -11,7 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agent.errors import PoolAnswerLostError, PoolError, PoolRefusedError
+from agent.errors import (
+    DeadlineExceededError,
+    PoolAnswerLostError,
+    PoolError,
+    PoolRefusedError,
+)
 from agent.session_pool.client import SessionsClient
 from agent.telemetry import metrics
 from local.serving import serve
@@ -80,6 +85,24 @@ async def test_only_what_surely_did_not_run_is_sent_again(
     assert counted == [{"code_interpreter.service": "pool"}] * (times - 1)
     resent = [attributes_of(span).get("http.request.resend_count") for span in taken.spans]
     assert resent == [None, 1][:times]
+
+
+async def test_the_span_of_a_call_that_is_too_late_says_so() -> None:
+    never = asyncio.Event()
+
+    async def execute(_: Request) -> Response:
+        await never.wait()
+        raise AssertionError("nobody sets it")
+
+    app = Starlette(routes=[Route("/executions", execute, methods=["POST"])])
+    async with serve(app, grace_s=0) as url, aiohttp.ClientSession() as http:
+        client = SessionsClient(url, http, OneToken(), jupyter_format=False)
+        deadline = asyncio.get_running_loop().time() + 0.2
+        with recorded() as taken, pytest.raises(DeadlineExceededError):
+            await client.execute("a" * 8, "1", timeout_s=5, max_chars=1000, deadline=deadline)
+    (span,) = taken.spans
+    assert attributes_of(span)["error.type"] == "DeadlineExceeded"
+    assert not span.status.is_ok
 
 
 @pytest.mark.parametrize("time", ["NaN", "Infinity", "1e999", "1e300", "-1", '"soon"'])
