@@ -126,7 +126,6 @@ class ModelSpan(_CallSpan):
         super().__init__(_model_heading(model, server))
         self._model = model
         self._waits = stream
-        self._tokens: Mapping[str, float] = {}
         self.say("gen_ai.request.stream", stream)
 
     def streams(self) -> None:
@@ -162,7 +161,7 @@ class ModelSpan(_CallSpan):
         """
         if self.span is None:
             return
-        self._tokens = tokens = {
+        tokens: dict[str, float] = {
             metrics.INPUT_TOKENS: usage.prompt_tokens,
             metrics.OUTPUT_TOKENS: usage.completion_tokens,
         }
@@ -170,6 +169,7 @@ class ModelSpan(_CallSpan):
             tokens[metrics.CACHED_TOKENS] = cached_tokens
         if reasoning_tokens:
             tokens[metrics.REASONING_TOKENS] = reasoning_tokens
+        recording.measure(tokens, _token_facts(self._model))
         said = self.span.said
         if said is None:
             return
@@ -190,8 +190,7 @@ class ModelSpan(_CallSpan):
         spent.model_calls += 1
 
     def _measured(self) -> Measurement:
-        duration = {metrics.INFERENCE_DURATION: self.took_s}
-        return {**self._tokens, **duration}, _model_facts(self._model)
+        return {metrics.INFERENCE_DURATION: self.took_s}, _model_facts(self._model)
 
 
 @lru_cache(maxsize=16)  # a worker has one
@@ -201,6 +200,12 @@ def _model_facts(model: str) -> Attributes:
         "gen_ai.provider.name": PROVIDER,
         "gen_ai.request.model": model,
     }
+
+
+@lru_cache(maxsize=16)  # a worker has one
+def _token_facts(model: str) -> Attributes:
+    # The service does not say which of them are of pictures.
+    return {**_model_facts(model), "gen_ai.token.modality": "unknown"}
 
 
 @lru_cache(maxsize=16)  # a worker has one

@@ -19,13 +19,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from agent.lazy_reexports import lazy_reexports
 from agent.telemetry.exporting import Destinations, Measure
 from agent.telemetry.logs import logger
-from agent.telemetry.metrics import METRICS, Metric
+from agent.telemetry.metrics import AGENT_DURATION, METRICS, Metric
 from agent.telemetry.totals import SCOPE, Spreads, Sums
 from agent.telemetry.tracing import Span
 
-# Of durations, as the conventions advise; a turn takes up to 225 s.
-_SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
-_BOUNDS: Final = (*_SECONDS, 81.92, 163.84)
+# As the conventions advise: of calls, of turns, of how many calls a turn makes.
+_OF_CALLS: Final = tuple(0.01 * 2**number for number in range(14))
+_OF_TURNS: Final = tuple(0.1 * 2**number for number in range(13))
+_OF_COUNTS: Final = tuple(2.0**number for number in range(8))
 _AZURE_MONITOR: Final = "agent.telemetry.azure_monitor"
 _OTLP: Final = "agent.telemetry.otlp"
 
@@ -162,7 +163,9 @@ class _Sending:
                 return partial(sums.add, counter)
             if spreads is not None:
                 return partial(spreads.add, name)
-            bounds = _BOUNDS if metric.unit == "s" else None
+            bounds = _OF_CALLS if metric.unit == "s" else _OF_COUNTS
+            if name == AGENT_DURATION:
+                bounds = _OF_TURNS
             histogram = meter.create_histogram(
                 name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=bounds
             )

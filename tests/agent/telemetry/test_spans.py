@@ -229,6 +229,9 @@ async def test_metrics_add_a_turn_up(azure: SharedAzure, runtime: Runtime) -> No
     assert len(taken.values(metrics.TOOL_DURATION)) == 1
     assert (metrics.TURNS, 1, {"code_interpreter.outcome": "stop"}) in taken.measurements
     assert {name for name, _, _ in taken.measurements} <= set(metrics.METRICS)
+    # The conventions want it of tokens, and of nothing else.
+    of_tokens = {name for name, _, said in taken.measurements if "gen_ai.token.modality" in said}
+    assert of_tokens == {metrics.INPUT_TOKENS, metrics.OUTPUT_TOKENS}
 
 
 @pytest.mark.parametrize(
