@@ -6,8 +6,8 @@ https://learn.microsoft.com/azure/azure-monitor/app/azure-ad-authentication
 from collections.abc import Sequence
 from typing import Any, Final
 
-from azure.core.pipeline import PipelineRequest
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 from azure.identity import DefaultAzureCredential, get_bearer_token_provider
 from azure.monitor.opentelemetry.exporter import (
     AzureMonitorMetricExporter,
@@ -23,6 +23,7 @@ from agent.telemetry.tracing import Span
 
 AUDIENCE: Final = "https://monitor.azure.com/"
 TIMEOUT_S: Final = 10
+RETRY_WAIT_MAX_S: Final = 5
 
 
 class _BearerToken(SansIOHTTPPolicy[Any, Any]):
@@ -39,6 +40,15 @@ class _BearerToken(SansIOHTTPPolicy[Any, Any]):
     def on_request(self, request: PipelineRequest[Any]) -> None:
         """Called by the client."""
         request.http_request.headers["Authorization"] = f"Bearer {self._token()}"
+
+
+class _Retries(RetryPolicy[Any, Any]):
+    """Does not wait longer than a batch may: what is not taken then is dropped, and said to be."""
+
+    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+        """Called by the client."""
+        wait_s = self.get_retry_after(response) or 0
+        return wait_s <= RETRY_WAIT_MAX_S and super().is_retry(settings, response)
 
 
 class SpanExporter(AzureMonitorTraceExporter):
@@ -86,6 +96,6 @@ def open_exporters(
         "instrumentation_collection": True,
         "timeout": TIMEOUT_S,
         "read_timeout": TIMEOUT_S,
-        "retry_total": 2,
+        "retry_policy": _Retries(retry_total=2),
     }
     return SpanExporter(resource, **options), AzureMonitorMetricExporter(**options)

@@ -18,6 +18,8 @@ type Content = Literal["question", "code", "output", "arguments", "result", "ans
 
 # Each of these writes prompts, code or session identifiers (in URLs) at INFO or below.
 _TALKATIVE = ("azure", "httpcore", "httpx", "httpcore2", "httpx2", "openai", "semantic_kernel")
+# Each of these says again, in many lines or with a caller's own words, what the agent says.
+_REPETITIVE = ("azure.identity", "opentelemetry", "semantic_kernel")
 _MAX_CHARS: Final = 4000
 
 _content_logger = logging.getLogger("agent.content")
@@ -34,6 +36,8 @@ def configure_logging(*, content: bool) -> None:
     _content_logger.disabled = not content
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _REPETITIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # The host logs each request; the worker's own server would print one more line, with its query.
     logging.getLogger("uvicorn.access").disabled = True
 

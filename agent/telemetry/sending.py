@@ -32,18 +32,21 @@ _OTLP: Final = "agent.telemetry.otlp"
 
 
 class _Reach:
-    """Logs when a destination stops answering and when it answers again."""
+    """Logs when a destination stops taking spans, or metrics, and when it takes them again."""
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, what: str) -> None:
         self._destination = destination
+        self._what = what
         self._fails = False
 
     def tell(self, *, succeeded: bool) -> None:
         """Take the outcome of an export."""
         if succeeded and self._fails:
-            logger.info("telemetry: %s takes it again", self._destination)
+            logger.info("telemetry: %s takes %s again", self._destination, self._what)
         if not succeeded and not self._fails:
-            logger.warning("telemetry: %s does not take it; it is dropped", self._destination)
+            logger.warning(
+                "telemetry: %s does not take %s; they are dropped", self._destination, self._what
+            )
         self._fails = not succeeded
 
 
@@ -220,12 +223,11 @@ def open_sending(
             opened.append((*of_azure(destinations, resource), "Azure Monitor"))
         if destinations.otlp_endpoint:
             opened.append((*import_module(_OTLP).open_exporters(), "the OTLP endpoint"))
-    reached = [(spans, metrics, _Reach(name)) for spans, metrics, name in opened]
     # A collector gets what the SDK makes of histograms by the OTEL_* variables.
     spreads = None if destinations.otlp_endpoint else Spreads()
     return _Sending(
-        [_Batches(_Spans(spans, resource, reach, measured)) for spans, _, reach in reached],
-        [_Metrics(metrics, reach, spreads) for _, metrics, reach in reached],
+        [_Batches(_Spans(x, resource, _Reach(name, "spans"), measured)) for x, _, name in opened],
+        [_Metrics(x, _Reach(name, "metrics"), spreads) for _, x, name in opened],
         resource,
         spreads,
         measured,

@@ -281,7 +281,7 @@ async def test_the_samplers_variables_are_honoured(
     assert TURN not in [item.name for item in ingestion.items]
 
 
-@pytest.mark.parametrize("how", ["down", "refusing", "throttling"])
+@pytest.mark.parametrize("how", ["down", "refusing", "throttling", "throttling for an hour"])
 async def test_an_exporter_that_does_not_get_through_is_one_line_in_the_log(
     start: Start,
     monitor: tuple[AzureMonitor, str],
@@ -292,8 +292,8 @@ async def test_an_exporter_that_does_not_get_through_is_one_line_in_the_log(
     caplog.set_level(logging.INFO)
     if how == "down":
         connection_string = ingestion.connection_string(f"http://127.0.0.1:{free_port()}")
-    elif how == "throttling":
-        ingestion.throttle(100, retry_after_s=0)
+    elif how.startswith("throttling"):
+        ingestion.throttle(100, retry_after_s=3600 if how.endswith("hour") else 0)
     else:
         ingestion.refuse_items(TURN)
     start(connection_string=connection_string)
@@ -306,8 +306,28 @@ async def test_an_exporter_that_does_not_get_through_is_one_line_in_the_log(
     await asyncio.sleep(0.2)
     lines = [r for r in caplog.records if "turn outcome" not in r.getMessage()]
     assert [r.getMessage() for r in lines if r.levelno >= logging.WARNING] == [
-        "telemetry: Azure Monitor does not take it; it is dropped"
+        "telemetry: Azure Monitor does not take spans; they are dropped"
     ]
+
+
+async def test_a_collector_that_takes_spans_alone_is_one_line_in_the_log(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "100")
+    collector = Collector()
+    app = Starlette(routes=[Route("/v1/traces", collector.take_spans, methods=["POST"])])
+    async with serve(app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        exporting = start(otlp_endpoint=url)
+        for _ in range(5):
+            collector.spans.clear()
+            turn()
+            await until(lambda: collector.spans)
+            await asyncio.sleep(0.1)
+        await asyncio.to_thread(exporting.stop)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("telemetry")]
+    assert lines == ["telemetry: the OTLP endpoint does not take metrics; they are dropped"]
 
 
 async def test_a_span_that_cannot_be_written_costs_no_turn(

@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from opentelemetry.trace import TraceState
 
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.turn import start_turn
+from agent.telemetry import configure_logging
 from agent.telemetry.turns import hashed, request_context
 from agent.turns.turn import TurnRequest, stateless_turn
 from local.azure_openai import CallTool, RoleMissing, Say
@@ -17,6 +19,7 @@ from tests.support.turns import collect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+BAD_STATE = ["Bad Key=what-a-caller-sent"]
 OPERATION = "0af7651916cd43dd8448eb211c80319c"
 
 
@@ -28,6 +31,14 @@ def turn_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, st
         for level, line in lines
         if line.startswith("turn ")
     ]
+
+
+async def test_what_a_caller_says_of_its_trace_is_in_no_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    configure_logging(content=False)
+    assert not TraceState.from_header(BAD_STATE)
+    assert caplog.text == ""
 
 
 async def test_a_turn_has_one_line_with_its_parts(
