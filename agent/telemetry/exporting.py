@@ -177,7 +177,7 @@ class Exporting:
         self.stop()
 
     def _send_all(self, *, last: bool) -> None:
-        if self._sending is not None or self._waiting:
+        if self._sending is not None or self._waiting or self._measurements.waiting:
             self._open()
         if self._sending is None:
             return

@@ -330,6 +330,17 @@ async def test_a_collector_that_takes_spans_alone_is_one_line_in_the_log(
     assert lines == ["telemetry: the OTLP endpoint does not take metrics; they are dropped"]
 
 
+async def test_what_was_measured_is_sent_also_where_no_span_is(
+    start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingestion, connection_string = monitor
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    exporting = Exporting(Destinations(connection_string=connection_string), open_after_s=60)
+    turn()
+    await asyncio.to_thread(exporting.stop)
+    assert metrics.TURNS in [item.name for item in ingestion.items]
+
+
 async def test_a_span_that_cannot_be_written_costs_no_turn(
     start: Start, monitor: tuple[AzureMonitor, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
