@@ -36,7 +36,8 @@ _PYTHON_DICT: Final = re.compile(
 _CLOSERS: Final = re.compile(r"[\s\]})]*")
 # Raw line breaks in strings are common in code.
 _LENIENT: Final = json.JSONDecoder(strict=False)
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
+# A text as JSON has it, with its quotation marks; an encoder is made anew for each object.
+_quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
 
 
 @frozen
@@ -66,7 +67,7 @@ class TextTool:
         Raises:
             NotUnderstoodError: they are not what the tool takes.
         """
-        return _ENCODE({self.parameter: _text_of(arguments, self)})
+        return f'{{"{self.parameter}": {_quoted(_text_of(arguments, self))}}}'
 
 
 @frozen
@@ -203,13 +204,13 @@ def _read(
     name: str, arguments: str, tools: Sequence[Tool], *, is_cut: bool
 ) -> tuple[str, str, str]:
     """Name, arguments and problem of one call."""
-    given = object_text(arguments)
     tool = _meant(name, tools)
     if tool is None:
         quote = shortened(name[:1000], _QUOTE_MAX_CHARS)
         usage = " ".join(tool.usage for tool in tools)
-        return valid_name(name), given or "{}", f"There is no tool {quote!r}. {usage}"
-    if is_cut and given is None:
+        given = object_text(arguments) or "{}"
+        return valid_name(name), given, f"There is no tool {quote!r}. {usage}"
+    if is_cut and object_text(arguments) is None:
         problem = (
             "Your message reached its token limit in the middle of this call, which did not run. "
             "Write less at once."
@@ -218,11 +219,15 @@ def _read(
     try:
         return tool.name, tool.read(arguments), ""
     except NotUnderstoodError as reason:
-        return tool.name, given or "{}", f"The call did not run: {reason}. {tool.usage}"
+        given = object_text(arguments) or "{}"
+        return tool.name, given, f"The call did not run: {reason}. {tool.usage}"
 
 
 def _meant(name: str, tools: Sequence[Tool]) -> Tool | None:
     """The tool of that name, but for what models put around it: `functions.`, the plugin."""
+    for tool in tools:
+        if tool.name == name:
+            return tool
     # What follows `<|` is the model's own markup, which its server did not take off.
     name = name[:200].partition("<|")[0].strip("`'\" \n\t()").lower()
     while (shorter := _PREFIXES.sub("", name)) != name:
