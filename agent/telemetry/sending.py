@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from threading import Lock
+from typing import Any, Final, Literal
 
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import (
@@ -32,22 +33,25 @@ _OTLP: Final = "agent.telemetry.otlp"
 
 
 class _Reach:
-    """Logs when a destination stops taking spans, or metrics, and when it takes them again."""
+    """Logs when a destination stops taking spans, metrics or both, and when it takes all again."""
 
-    def __init__(self, destination: str, what: str) -> None:
+    def __init__(self, destination: str) -> None:
         self._destination = destination
-        self._what = what
-        self._fails = False
+        self._failing: set[str] = set()
+        self._lock = Lock()  # spans and metrics have a thread each
 
-    def tell(self, *, succeeded: bool) -> None:
+    def tell(self, what: Literal["spans", "metrics"], *, succeeded: bool) -> None:
         """Take the outcome of an export."""
-        if succeeded and self._fails:
-            logger.info("telemetry: %s takes %s again", self._destination, self._what)
-        if not succeeded and not self._fails:
+        with self._lock:
+            before = bool(self._failing)
+            (self._failing.discard if succeeded else self._failing.add)(what)
+            after = bool(self._failing)
+        if after and not before:
             logger.warning(
-                "telemetry: %s does not take %s; they are dropped", self._destination, self._what
+                "telemetry: %s does not take %s; they are dropped", self._destination, what
             )
-        self._fails = not succeeded
+        if before and not after:
+            logger.info("telemetry: %s takes everything again", self._destination)
 
 
 class _Spans(SpanExporter):
@@ -74,7 +78,7 @@ class _Spans(SpanExporter):
             result = self._send(spans)
         except Exception:
             result = SpanExportResult.FAILURE
-        self._reach.tell(succeeded=result is SpanExportResult.SUCCESS)
+        self._reach.tell("spans", succeeded=result is SpanExportResult.SUCCESS)
         return result
 
     def shutdown(self) -> None:
@@ -122,7 +126,7 @@ class _Metrics(MetricExporter):
             result = self._exporter.export(metrics_data, timeout_millis, **kwargs)
         except Exception:
             result = MetricExportResult.FAILURE
-        self._reach.tell(succeeded=result is MetricExportResult.SUCCESS)
+        self._reach.tell("metrics", succeeded=result is MetricExportResult.SUCCESS)
         return result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
@@ -223,11 +227,12 @@ def open_sending(
             opened.append((*of_azure(destinations, resource), "Azure Monitor"))
         if destinations.otlp_endpoint:
             opened.append((*import_module(_OTLP).open_exporters(), "the OTLP endpoint"))
+    reached = [(spans, metrics, _Reach(name)) for spans, metrics, name in opened]
     # A collector gets what the SDK makes of histograms by the OTEL_* variables.
     spreads = None if destinations.otlp_endpoint else Spreads()
     return _Sending(
-        [_Batches(_Spans(x, resource, _Reach(name, "spans"), measured)) for x, _, name in opened],
-        [_Metrics(x, _Reach(name, "metrics"), spreads) for _, x, name in opened],
+        [_Batches(_Spans(spans, resource, reach, measured)) for spans, _, reach in reached],
+        [_Metrics(metrics, reach, spreads) for _, metrics, reach in reached],
         resource,
         spreads,
         measured,
