@@ -115,7 +115,7 @@ class _Call:
         except TimeoutError:
             self.service.found_slow()
             with self.settings.wanted.current():
-                attempt.failed(self.service.host, "timeout")
+                attempt.failed(self.service.server, "timeout")
             # A server that streams whatever it is asked for has begun to answer.
             answer.clear()
             return False

@@ -30,7 +30,7 @@ from agent.model.sdk import (
     StreamingChatMessageContent,
 )
 from agent.model.wire import Answer, EventLines, answer_cut, not_a_completion
-from agent.telemetry.calls import ModelAttempt, ModelSpan, count_retry
+from agent.telemetry.calls import ModelAttempt, ModelSpan, Server, count_retry, server_of
 from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
 
@@ -199,6 +199,7 @@ class _Client(AsyncOpenAI):
     ) -> None:
         http = httpx2.AsyncClient(transport=transport)
         super().__init__(base_url=deployment.url, api_key=tokens.__call__, http_client=http)
+        self._server = server_of(deployment.url)
         self._tokens = tokens
         self._transport = transport
         # Made once: the client's `post` goes through all of it for each call. Azure OpenAI takes no
@@ -275,11 +276,11 @@ class _Client(AsyncOpenAI):
         try:
             response = await self._transport.handle_async_request(request)
         except httpx2.TransportError as error:
-            attempt.failed(request.url.host, type(error).__name__)
+            attempt.failed(self._server, type(error).__name__)
             raise
         if response.is_error:
             status = response.status_code
-            attempt.failed(request.url.host, str(status), status=status)
+            attempt.failed(self._server, str(status), status=status)
         return response
 
     @property
@@ -334,9 +335,9 @@ class ChatService(ChatCompletionClientBase):
     writing: asyncio.Lock = Field(default_factory=asyncio.Lock, exclude=True)
 
     @cached_property
-    def host(self) -> str:
+    def server(self) -> Server:
         """Where the model is."""
-        return self.client.base_url.host
+        return server_of(self.service_url())
 
     def found_slow(self) -> None:
         """An answer took long."""

@@ -25,7 +25,7 @@ from agent.errors import (
     PoolUnreachableError,
 )
 from agent.telemetry import logger
-from agent.telemetry.calls import HttpSpan, count_retry
+from agent.telemetry.calls import HttpSpan, count_retry, server_of
 from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
 
@@ -70,6 +70,7 @@ class PoolCalls:
     def __init__(self, endpoint: str, http: aiohttp.ClientSession, token: TokenProvider) -> None:
         """Args: the pool's management endpoint, an open client that outlives this, tokens."""
         self.endpoint = endpoint
+        self._server = server_of(endpoint)
         self._http = http
         self._token = token
 
@@ -121,7 +122,7 @@ class PoolCalls:
                         "pool",
                         method,
                         _template(path),
-                        url.host or "",
+                        self._server,
                         limit=limit,
                         attempt=attempt,
                         purpose=purpose,

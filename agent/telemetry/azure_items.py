@@ -26,6 +26,7 @@ _ELSEWHERE: Final = frozenset(
         "http.request.method",
         "http.response.status_code",
         "server.address",
+        "server.port",
         "url.full",
         "url.template",
     }
@@ -69,6 +70,8 @@ def _written(heading: Heading) -> tuple[str, str, str]:
     """What all spans of it have: before the trace's id, before the span's, its properties."""
     facts, name = heading.attributes, _quoted(heading.name)
     target, url = facts.get("server.address", ""), facts.get("url.full", "")
+    if facts.get("server.port", 443) != 443:
+        target = f"{target}:{facts['server.port']}"
     return (
         f'"ai.operation.name":{name},"ai.operation.id":"',
         f'"data":{{"baseType":"RemoteDependencyData","baseData":{{"ver":2,"name":{name},'

@@ -83,12 +83,14 @@ def open_exporters(
     destinations: Destinations, resource: Resource
 ) -> tuple[SpanExporter, AzureMonitorMetricExporter]:
     """For spans and for metrics."""
-    parts = dict(part.partition("=")[::2] for part in destinations.connection_string.split(";"))
+    # Their names in any case, as the exporter has it.
+    pairs = (part.partition("=")[::2] for part in destinations.connection_string.split(";"))
+    parts = {name.strip().lower(): value.strip() for name, value in pairs}
     options: dict[str, Any] = {
         "connection_string": destinations.connection_string,
         "credential": None,
         "authentication_policy": _BearerToken(
-            destinations.client_id, parts.get("AADAudience") or AUDIENCE
+            destinations.client_id, parts.get("aadaudience") or AUDIENCE
         ),
         # Nothing of a turn is left on a disk, and what waits is bounded.
         "disable_offline_storage": True,

@@ -12,6 +12,7 @@ from contextvars import Token
 from functools import lru_cache
 from types import TracebackType
 from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -43,6 +44,16 @@ _POOL_TIMINGS: Final = {
     "x-ms-total-execution-service-time": "code_interpreter.pool.total_ms",
 }
 _NOTHING: Final[Measurement] = ({}, {})
+_HTTPS_PORT: Final = 443
+
+# Host and port.
+type Server = tuple[str, int]
+
+
+def server_of(url: str) -> Server:
+    """Where a URL leads."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else _HTTPS_PORT)
 
 
 class _CallSpan(Work):
@@ -56,7 +67,8 @@ class _CallSpan(Work):
 
     def __init__(self, heading: Heading) -> None:
         work = doing.get()
-        self.spent = work.spent if work else None
+        if work is not None:
+            self.spent, self.conversation = work.spent, work.conversation
         self.took_s = 0.0
         self._error_type = ""
         self._began_ns = time.monotonic_ns()
@@ -118,15 +130,17 @@ class ModelSpan(_CallSpan):
 
     Args:
         model: the deployment.
-        server: host of the account.
+        server: of the account.
         stream: whether the answer comes in pieces.
     """
 
-    def __init__(self, model: str, server: str, *, stream: bool) -> None:
+    def __init__(self, model: str, server: Server, *, stream: bool) -> None:
         super().__init__(_model_heading(model, server))
         self._model = model
         self._waits = stream
         self.say("gen_ai.request.stream", stream)
+        if self.conversation:
+            self.say("gen_ai.conversation.id", self.conversation)
 
     def streams(self) -> None:
         """The answer comes as a stream after all."""
@@ -209,8 +223,9 @@ def _token_facts(model: str) -> Attributes:
 
 
 @lru_cache(maxsize=16)  # a worker has one
-def _model_heading(model: str, server: str) -> Heading:
-    attributes = {**_model_facts(model), "server.address": server}
+def _model_heading(model: str, server: Server) -> Heading:
+    address, port = server
+    attributes = {**_model_facts(model), "server.address": address, "server.port": port}
     return Heading(f"chat {model}", SpanKind.CLIENT, attributes)
 
 
@@ -223,11 +238,11 @@ class ModelAttempt:
     def __init__(self) -> None:
         self._began_ns = time.monotonic_ns()
 
-    def failed(self, server: str, error_type: str, *, status: int | None = None) -> None:
+    def failed(self, server: Server, error_type: str, *, status: int | None = None) -> None:
         """It gave no answer: span `POST chat/completions` below the model call.
 
         Args:
-            server: host that was called.
+            server: that was called.
             error_type: as the conventions have it for HTTP: the status, the name of the exception.
             status: of HTTP, if there is one.
         """
@@ -326,7 +341,7 @@ class HttpSpan(_CurrentSpan):
         service: whose time it is.
         method: of HTTP.
         template: the path without what it names: no file, no identifier.
-        server: host that is called.
+        server: that is called.
         limit: ends the call, which has failed then: nobody has left.
         attempt: which one it is, from 1.
         purpose: tells apart calls that look the same.
@@ -337,7 +352,7 @@ class HttpSpan(_CurrentSpan):
         service: Literal["pool", "store"],
         method: str,
         template: str,
-        server: str,
+        server: Server,
         *,
         limit: asyncio.Timeout | None = None,
         attempt: int = 1,
@@ -389,13 +404,16 @@ def token_span(scope: str) -> AbstractContextManager[object]:
 
 
 @lru_cache(maxsize=64)  # a worker has some 20 of three services
-def _http_heading(method: str, template: str, server: str) -> Heading:
-    attributes = {
+def _http_heading(method: str, template: str, server: Server) -> Heading:
+    address, port = server
+    at = address if port == _HTTPS_PORT else f"{address}:{port}"
+    attributes: Attributes = {
         "http.request.method": method,
         "url.template": template,
         # Without what the template leaves out.
-        "url.full": f"https://{server}/{template.lstrip('/')}",
-        "server.address": server,
+        "url.full": f"https://{at}/{template.lstrip('/')}",
+        "server.address": address,
+        "server.port": port,
     }
     return Heading(f"{method} {template}", SpanKind.CLIENT, attributes)
 
@@ -408,6 +426,7 @@ def count_retry(service: Literal["model", "pool", "store"]) -> None:
 def count_upload(size_bytes: int) -> None:
     """A caller uploaded a file."""
     recording.measure({metrics.FILE_BYTES: size_bytes}, {"code_interpreter.file.origin": "upload"})
+    recording.tell_answered()
 
 
 @contextmanager

@@ -75,8 +75,8 @@ class Sending(Protocol):
     take: Callable[[Span], None]
     measures: Mapping[str, Measure]
 
-    def tell_turn_ended(self) -> None:
-        """Send what waits, in a thread, where it is much."""
+    def export_much(self) -> None:
+        """Have what waits sent, by other threads, where it is much."""
         ...
 
     def flush(self) -> None:
@@ -149,9 +149,7 @@ class Exporting:
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         recording.start(
-            Recording(
-                self._spans.begin, self._measurements.waiting.append, self._turn_ended, content
-            )
+            Recording(self._spans.begin, self._measurements.waiting.append, self._answered, content)
         )
         threading.Thread(target=self._stop_at_the_end, name="telemetry at the end").start()
         _flush_before_sigterm(self.flush)
@@ -181,14 +179,15 @@ class Exporting:
             self._open()
         if self._sending is None:
             return
+        self._pass_on()  # a span that ended in the moment of the opening
         if last:
             self._sending.close()
         else:
             self._sending.flush()
 
-    def _turn_ended(self) -> None:
+    def _answered(self) -> None:
         if self._sending is not None:
-            self._sending.tell_turn_ended()
+            self._sending.export_much()
             if len(self._measurements.waiting) > WAITING_MEASUREMENTS_MAX / 2:
                 self._measurements.add_up()
         elif self._opener is None:
@@ -205,14 +204,22 @@ class Exporting:
                     self._destinations, self._resource, self._measurements.add_up
                 )
             except Exception as error:
-                # A wrong connection string, for example; its text may hold the value.
-                logger.warning("telemetry: no exporter: %s", type(error).__name__)
+                recording.stop()
+                self._waiting.clear()
+                self._measurements.waiting.clear()
+                # Its text may hold a value.
+                logger.warning(
+                    "telemetry: nothing is sent: %s; see the OTEL_* variables", type(error).__name__
+                )
                 return
             self._sending = sending
             self._measurements.add_up_by(sending.measures)
             self._spans.ended = sending.take
-            while self._waiting:
-                sending.take(self._waiting.popleft())
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._sending is not None and self._waiting:
+            self._sending.take(self._waiting.popleft())
 
 
 def _resource(service: str) -> Resource:

@@ -42,28 +42,30 @@ def configure_logging(*, content: bool) -> None:
     logging.getLogger("uvicorn.access").disabled = True
 
 
-def log_content(kind: Content, text: str) -> None:
+def log_content(kind: Content, text: str, *, finish_reason: str = "error") -> None:
     """Record something private, if the operator wants that: in the log, on the current span.
 
     Args:
         kind: of the text.
         text: cut at 4,000 characters.
+        finish_reason: of an answer.
     """
     if _content_logger.disabled and not takes_content():
         return
     text = text[:_MAX_CHARS]
     _content_logger.info("%s: %s", kind, text)
     if takes_content():
-        annotate(lambda: _as_attribute(kind, text))
+        annotate(lambda: _as_attribute(kind, text, finish_reason))
 
 
-def _as_attribute(kind: Content, text: str) -> dict[str, str]:
+def _as_attribute(kind: Content, text: str, finish_reason: str) -> dict[str, str]:
     """The attribute that the conventions have for it, with its value in JSON."""
     match kind:
         case "question":
             return {"gen_ai.input.messages": _message("user", text)}
         case "answer":
-            return {"gen_ai.output.messages": _message("assistant", text)}
+            message = _message("assistant", text, finish_reason=finish_reason)
+            return {"gen_ai.output.messages": message}
         case "code":
             return {"gen_ai.tool.call.arguments": json.dumps({"code": text})}
         case "arguments":
@@ -72,5 +74,5 @@ def _as_attribute(kind: Content, text: str) -> dict[str, str]:
             return {"gen_ai.tool.call.result": json.dumps(text)}
 
 
-def _message(role: str, text: str) -> str:
-    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+def _message(role: str, text: str, **more: str) -> str:
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}], **more}])

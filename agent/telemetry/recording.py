@@ -84,13 +84,13 @@ class Recording:
         begin: makes a span by which a trace enters the app, or begins: a sampler sees its heading.
             None where there are to be no spans.
         measure: takes values, by the name of their metric, and the attributes of all of them.
-        turn_ended: called when a turn has ended.
+        answered: called when a request has its answer: what was put off may be done.
         content: whether questions, code, outputs and answers are put on spans.
     """
 
     begin: Callable[[Heading, Context, int], Span | None]
     measure: Callable[[Measurement], None]
-    turn_ended: Callable[[], None] = lambda: None
+    answered: Callable[[], None] = lambda: None
     content: bool = False
 
 
@@ -118,11 +118,13 @@ class Work:
 
     Attributes:
         spent: of the turn; None where it is done for no turn.
+        conversation: of the turn, hashed; empty where it has none.
         span: of the work, on which the spans of its parts hang; None where nothing is recorded.
     """
 
-    spent: Spent | None
-    span: Span | None
+    spent: Spent | None = None
+    conversation: str = ""
+    span: Span | None = None
 
     def current(self) -> AbstractContextManager[None]:
         """While the block runs, what is done is done for this work."""
@@ -197,10 +199,10 @@ def measure(values: Mapping[str, float], attributes: Attributes = _NO_ATTRIBUTES
         _recording.measure((values, attributes))
 
 
-def tell_turn_ended() -> None:
-    """Say that a turn has ended: what was put off until then may be done."""
+def tell_answered() -> None:
+    """Say that a request has its answer: what was put off until then may be done."""
     if _recording is not None:
-        _recording.turn_ended()
+        _recording.answered()
 
 
 def annotate(attributes: Callable[[], Attributes]) -> None:

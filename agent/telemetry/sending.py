@@ -1,6 +1,7 @@
 """The exporters and the SDK's parts around them; importing this takes as long as they take."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from threading import Lock
@@ -151,8 +152,8 @@ class _Sending:
     ) -> None:
         self._batches = batches
         self._processors: Sequence[SpanProcessor] = batches
-        first, *others = [each.take for each in batches]
-        self.take = _to_all((first, *others)) if others else first
+        takers = [each.take for each in batches]
+        self.take = takers[0] if len(takers) == 1 else _to_all(takers)
         sums = Sums(measured)
         self._meters = MeterProvider(
             [PeriodicExportingMetricReader(each) for each in metrics],
@@ -182,7 +183,7 @@ class _Sending:
             name: measure(name, metric) for name, metric in METRICS.items()
         }
 
-    def tell_turn_ended(self) -> None:
+    def export_much(self) -> None:
         """See Sending."""
         for each in self._batches:
             each.export_much()
@@ -208,6 +209,17 @@ def _to_all(takers: Sequence[Callable[[Span], None]]) -> Callable[[Span], None]:
     return take
 
 
+@contextmanager
+def _or_one_line(destination: str, setting: str) -> Iterator[str]:
+    """What fails in the block is a line in the log, which names the app setting to look at."""
+    try:
+        yield destination
+    except Exception as error:
+        # Its text may hold the value.
+        kind = type(error).__name__
+        logger.warning("telemetry: nothing is sent to %s: %s; see %s", destination, kind, setting)
+
+
 def open_sending(
     destinations: Destinations, resource: Resource, measured: Callable[[], None] = lambda: None
 ) -> _Sending:
@@ -222,11 +234,13 @@ def open_sending(
     # All that requests asks it for is its version; the rest takes 2.4 MB.
     with lazy_reexports("charset_normalizer"):
         if destinations.connection_string:
-            of_azure: Callable[[Destinations, Resource], tuple[SpanExporter, MetricExporter]]
-            of_azure = import_module(_AZURE_MONITOR).open_exporters
-            opened.append((*of_azure(destinations, resource), "Azure Monitor"))
+            with _or_one_line("Azure Monitor", "APPLICATIONINSIGHTS_CONNECTION_STRING") as name:
+                of_azure: Callable[[Destinations, Resource], tuple[SpanExporter, MetricExporter]]
+                of_azure = import_module(_AZURE_MONITOR).open_exporters
+                opened.append((*of_azure(destinations, resource), name))
         if destinations.otlp_endpoint:
-            opened.append((*import_module(_OTLP).open_exporters(), "the OTLP endpoint"))
+            with _or_one_line("the OTLP endpoint", "OTEL_EXPORTER_OTLP_*") as name:
+                opened.append((*import_module(_OTLP).open_exporters(), name))
     reached = [(spans, metrics, _Reach(name)) for spans, metrics, name in opened]
     # A collector gets what the SDK makes of histograms by the OTEL_* variables.
     spreads = None if destinations.otlp_endpoint else Spreads()

@@ -12,7 +12,7 @@ from opentelemetry import context
 from opentelemetry.trace import SpanKind
 
 from agent.errors import ConversationBusyError
-from agent.events import Event, FileCreated, TurnFailed, TurnFinished, Usage
+from agent.events import Event, FileCreated, TurnFinished, Usage
 from agent.telemetry import metrics, recording
 from agent.telemetry.logs import logger
 from agent.telemetry.recording import Attribute, Attributes, Heading, Spent, Work, doing
@@ -61,11 +61,9 @@ class TurnTelemetry(Work):
 
     def __init__(self) -> None:
         self.spent = self._spent = Spent()
-        self.span = None
         self._operation_id = _operation_id.get()
         self._parent = recording.request_parent()
         self._began_ns: int | None = None
-        self._conversation = ""
         self._usage = Usage()
         self._outcome: str = ABANDONED
         self._error_code = ""
@@ -80,7 +78,7 @@ class TurnTelemetry(Work):
 
     def belongs_to(self, conversation_id: str) -> None:
         """Name its conversation."""
-        self._conversation = hashed(conversation_id)
+        self.conversation = hashed(conversation_id)
 
     async def within[T](self, events: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """The same events, each of them made for this turn; whoever closes this closes them."""
@@ -107,8 +105,6 @@ class TurnTelemetry(Work):
                 lost = sum(warning.code == "SessionLost" for warning in event.warnings)
                 if lost:
                     recording.measure({metrics.SESSIONS_LOST: lost})
-            case TurnFailed():
-                self.failed(event.error.code, event.error.detail)
             case FileCreated():
                 origin = {"code_interpreter.file.origin": "turn"}
                 recording.measure({metrics.FILE_BYTES: event.file.size_bytes}, origin)
@@ -133,7 +129,7 @@ class TurnTelemetry(Work):
         if self.span.said is not None:
             self.span.said |= self._attributes()
         self.span.end(ended_ns, failed=bool(self._error_code))
-        recording.tell_turn_ended()
+        recording.tell_answered()
 
     def _attributes(self) -> dict[str, Attribute]:
         attributes: dict[str, Attribute] = {
@@ -144,8 +140,8 @@ class TurnTelemetry(Work):
         if self._spent.store_s:
             # A folder's calls are no spans.
             attributes["code_interpreter.store_ms"] = _ms(self._spent.store_s)
-        if self._conversation:
-            attributes["gen_ai.conversation.id"] = self._conversation
+        if self.conversation:
+            attributes["gen_ai.conversation.id"] = self.conversation
         if self._error_code:
             attributes["error.type"] = self._error_code
         return attributes
@@ -166,7 +162,7 @@ class TurnTelemetry(Work):
         code = f" code={self._error_code}" if self._error_code else ""
         operation = f" operation_id={self._operation_id}" if self._operation_id else ""
         trace = f" trace_id={self.span.trace_id}" if self.span else ""
-        conversation = f" conversation={self._conversation}" if self._conversation else ""
+        conversation = f" conversation={self.conversation}" if self.conversation else ""
         line = (
             f"outcome={self._outcome}{code}{operation}{trace}{conversation}"
             f" total_ms={_ms(took_s)} model_ms={_ms(spent.model_s)} pool_ms={_ms(spent.pool_s)}"

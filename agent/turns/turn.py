@@ -450,10 +450,11 @@ class _Turn:
         elif answer.has_only_reasoning:
             self._warnings.append(_ONLY_REASONING)
         output = "\n\n".join(self._outputs)
-        log_content("answer", output)
+        finish_reason = budget or _finish_reason(answer.finish_reason)
+        log_content("answer", output, finish_reason=finish_reason)
         yield TurnFinished(
             output=output,
-            finish_reason=budget or _finish_reason(answer.finish_reason),
+            finish_reason=finish_reason,
             usage=usage,
             warnings=self._all_warnings(),
             messages=tuple(self._messages),
@@ -492,7 +493,7 @@ class _Turn:
         links = SandboxLinks(self._addresses)
         model = self._services.model
         try:
-            with ModelSpan(model.ai_model_id, model.host, stream=self._stream) as span:
+            with ModelSpan(model.ai_model_id, model.server, stream=self._stream) as span:
                 asked = ask(
                     model,
                     kernel,

@@ -25,7 +25,7 @@ from agent.conversations.blob.errors import error_of
 from agent.errors import AgentError, StoreUnreachableError
 from agent.frozen import frozen
 from agent.telemetry import logger
-from agent.telemetry.calls import HttpSpan, count_retry
+from agent.telemetry.calls import HttpSpan, count_retry, server_of
 from agent.tokens import TokenProvider
 
 API_VERSION: Final = "2025-11-05"
@@ -116,7 +116,7 @@ class Container:
             first_backoff_s: the wait before a call is tried again, twice that the next time.
         """
         self._url = url.rstrip("/")
-        self._host = URL(self._url).host or ""
+        self._server = server_of(self._url)
         self._http = http
         self._token = token
         self._first_backoff_s = first_backoff_s
@@ -163,7 +163,7 @@ class Container:
                     sent["Authorization"] = f"Bearer {token}"
                     sent["x-ms-date"] = _as_header(datetime.now(UTC).replace(microsecond=0))
                     span = HttpSpan(
-                        "store", method, template, self._host, limit=limit, attempt=attempt
+                        "store", method, template, self._server, limit=limit, attempt=attempt
                     )
                     try:
                         with span:

@@ -22,7 +22,7 @@ from local.azure_monitor.ingestion import INSTRUMENTATION_KEY
 from local.azure_monitor.items import read_item
 from tests.support.telemetry import RESOURCE, recorded
 
-MODEL, POOL = "account.openai.azure.com", "westeurope.dynamicsessions.io"
+MODEL, POOL = ("account.openai.azure.com", 443), ("westeurope.dynamicsessions.io", 443)
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_an_item_says_what_the_librarys_own_says(exporter: SpanExporter) -> None
         same = ("ver", "id", "resultCode", "success")
         assert [base[name] for name in same] == [lib[name] for name in same], base["name"]
         if "POST" in base["name"]:
-            # The library's name is the path of url.full, and its target ends in the port None.
+            # The library's name is the path of url.full, and its target has the port of https.
             assert (base["type"], base["data"]) == ("HTTP", lib["data"])
-            assert lib["target"] == f"{base['target']}:None"
+            assert lib["target"] == f"{base['target']}:443"
         else:
             assert ours["tags"] == libs["tags"]
             assert base["name"] == lib["name"]
@@ -102,9 +102,18 @@ def test_what_an_operator_asks_for_is_in_the_items() -> None:
     again = by_error[("POST executions", None)]
     assert (again.result_code, again.properties["http.request.resend_count"]) == ("200", "1")
     chat = by_error[("chat gpt", None)].raw["data"]["baseData"]
-    assert (chat["type"], chat["target"]) == ("GenAI | azure.ai.openai", MODEL)
+    assert (chat["type"], chat["target"]) == ("GenAI | azure.ai.openai", MODEL[0])
     assert chat["properties"]["gen_ai.response.finish_reasons"] == "stop"
     assert {item.operation_id for item in items} == {failed.operation_id}
+
+
+def test_the_target_of_an_item_has_a_port_that_is_not_that_of_https() -> None:
+    with recorded() as taken, HttpSpan("pool", "POST", "executions", ("127.0.0.1", 8443)):
+        pass
+    (span,) = taken.ended
+    base = item_of(span)["data"]["baseData"]
+    assert base["target"] == "127.0.0.1:8443"
+    assert base["data"] == "https://127.0.0.1:8443/executions"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.telemetry import metrics
+from agent.telemetry.calls import count_upload
 from agent.telemetry.exporting import (
     WAITING_MEASUREMENTS_MAX,
     WAITING_SPANS_MAX,
@@ -258,6 +259,67 @@ async def test_a_collector_gets_histograms_as_its_variables_say(
         turn()
         await asyncio.to_thread(exporting.stop)
     assert collector.metrics[metrics.AGENT_DURATION] == kind
+
+
+async def test_a_destination_that_cannot_be_opened_is_one_line_and_leaves_the_others(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = Collector()
+    async with serve(collector.app) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        exporting = start(connection_string="InstrumentationKey=a-secret", otlp_endpoint=url)
+        turn()
+        await until(lambda: collector.spans == [TURN])
+        await asyncio.to_thread(exporting.stop)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("telemetry")]
+    assert lines == [
+        "telemetry: nothing is sent to Azure Monitor: ValueError;"
+        " see APPLICATIONINSIGHTS_CONNECTION_STRING"
+    ]
+
+
+async def test_exporters_that_cannot_be_opened_are_one_line_and_nothing_waits_for_them(
+    start: Start,
+    monitor: tuple[AzureMonitor, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "no-filter")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    exporting = start(connection_string=monitor[1], otlp_endpoint="http://127.0.0.1:1")
+    turn()
+    await until(lambda: "telemetry" in caplog.text)
+    turn()
+    await asyncio.to_thread(exporting.stop)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("telemetry")]
+    assert lines == ["telemetry: nothing is sent: ValueError; see the OTEL_* variables"]
+    assert not exporting._waiting
+
+
+async def test_exporters_are_opened_also_where_callers_only_upload(
+    start: Start, monitor: tuple[AzureMonitor, str]
+) -> None:
+    ingestion, connection_string = monitor
+    exporting = start(connection_string=connection_string)
+    count_upload(5)
+    await until(lambda: exporting._sending)
+    count_upload(6)
+    await asyncio.to_thread(exporting.flush)
+    (item,) = [item for item in ingestion.items if item.name == metrics.FILE_BYTES]
+    assert item.raw["data"]["baseData"]["metrics"][0]["value"] == 11
+
+
+async def test_the_audience_of_the_connection_string_is_found_in_any_case(
+    azure: SharedAzure, identity_endpoint: None
+) -> None:
+    audience = "https://storage.azure.com"  # which the identity knows too
+    ingestion = AzureMonitor(azure.stack.identity.verifier(audience))
+    async with serve(ingestion.app) as url:
+        connection_string = f"{ingestion.connection_string(url)}; aadaudience = {audience}"
+        exporting = Exporting(Destinations(connection_string=connection_string), open_after_s=60)
+        turn()
+        await asyncio.to_thread(exporting.stop)
+    assert TURN in [item.name for item in ingestion.items]
 
 
 async def test_what_is_buffered_is_sent_at_the_stop(

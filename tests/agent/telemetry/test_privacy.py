@@ -204,7 +204,8 @@ async def test_the_operators_switch_puts_content_on_spans(
     assert agent.attributes
     assert tool.attributes
     asked = [{"role": "user", "parts": [{"type": "text", "content": QUESTION}]}]
-    said = [{"role": "assistant", "parts": [{"type": "text", "content": ANSWER}]}]
+    parts = [{"type": "text", "content": ANSWER}]
+    said = [{"role": "assistant", "parts": parts, "finish_reason": "stop"}]
     assert json.loads(str(agent.attributes["gen_ai.input.messages"])) == asked
     assert json.loads(str(agent.attributes["gen_ai.output.messages"])) == said
     assert json.loads(str(tool.attributes["gen_ai.tool.call.arguments"])) == {"code": RUNS}

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from opentelemetry.trace import SpanKind, StatusCode
+from yarl import URL
 
 from agent.conversations.owner import ANONYMOUS
 from agent.conversations.turn import start_turn
@@ -99,6 +100,7 @@ async def test_a_model_call_says_what_the_conventions_want(
         "gen_ai.usage.input_tokens": turn.finished.usage.prompt_tokens,
         "gen_ai.usage.output_tokens": turn.finished.usage.completion_tokens,
         "server.address": "127.0.0.1",
+        "server.port": URL(runtime.turns.model.service_url()).port,
     }
 
 
@@ -181,6 +183,8 @@ async def test_a_conversation_is_named_by_a_hash(azure: SharedAzure, runtime: Ru
         await collect(aiter(turn))
     (span,) = taken.named("invoke_agent code-interpreter")
     assert attributes_of(span)["gen_ai.conversation.id"] == hashed(turn.conversation_id)
+    (chat,) = taken.named(f"chat {azure.stack.openai.deployment}")
+    assert attributes_of(chat)["gen_ai.conversation.id"] == hashed(turn.conversation_id)
     assert attributes_of(span)["code_interpreter.store_ms"] > 0
     assert len(hashed(turn.conversation_id)) == 16
     assert hashed(turn.conversation_id) not in turn.conversation_id
