@@ -26,7 +26,6 @@ from agent.errors import (
 )
 from agent.telemetry import logger
 from agent.telemetry.calls import HttpSpan, count_retry, server_of
-from agent.telemetry.recording import outgoing_headers
 from agent.tokens import TokenProvider
 
 API_VERSION = "2025-10-02-preview"
@@ -132,7 +131,7 @@ class PoolCalls:
                             sending = self._http.request(
                                 method,
                                 url,
-                                headers={**(headers or {}), **authorization, **outgoing_headers()},
+                                headers={**(headers or {}), **authorization, **span.headers()},
                                 json=json,
                                 data=open_body() if open_body else None,
                                 timeout=timeout,

@@ -116,15 +116,6 @@ class _CallSpan(Work):
         return _NOTHING
 
 
-class _CurrentSpan(_CallSpan):
-    """A call whose span is the current one in the block."""
-
-    def __enter__(self) -> Self:
-        if self.span is not None:
-            self._before = doing.set(self)
-        return self
-
-
 class ModelSpan(_CallSpan):
     """A call of the model: span `chat {model}`.
 
@@ -257,7 +248,7 @@ class ModelAttempt:
         span.end(time.monotonic_ns(), failed=True)
 
 
-class ToolSpan(_CurrentSpan):
+class ToolSpan(_CallSpan):
     """A call of a tool: span `execute_tool {name}`; it is current in the block.
 
     Args:
@@ -270,6 +261,11 @@ class ToolSpan(_CurrentSpan):
         super().__init__(_tool_heading(name))
         self._name = name
         self.say("gen_ai.tool.call.id", call_id)
+
+    def __enter__(self) -> Self:
+        if self.span is not None:
+            self._before = doing.set(self)
+        return self
 
     def _add_to(self, spent: Spent) -> None:
         spent.tool_calls += 1
@@ -334,8 +330,8 @@ def _execution(status: str, duration_ms: int, headers: Mapping[str, str]) -> dic
     return attributes
 
 
-class HttpSpan(_CurrentSpan):
-    """One attempt of a call over HTTP: span `{method} {template}`; it is current in the block.
+class HttpSpan(_CallSpan):
+    """One attempt of a call over HTTP: span `{method} {template}`.
 
     Args:
         service: whose time it is.
@@ -376,6 +372,10 @@ class HttpSpan(_CurrentSpan):
         if is_late and isinstance(error, asyncio.CancelledError):
             self.failed(DeadlineExceededError.code)
         super().__exit__(kind, error, traceback)
+
+    def headers(self) -> dict[str, str]:
+        """By which the service continues this trace; none where nothing is recorded."""
+        return self.span.headers() if self.span else {}
 
     def answered(self, status: int) -> None:
         """The answer has this HTTP status."""

@@ -127,35 +127,37 @@ class TurnTelemetry(Work):
             return
         self._measure(took_s)
         if self.span.said is not None:
-            self.span.said |= self._attributes()
+            self._say_all(self.span.said)
         self.span.end(ended_ns, failed=bool(self._error_code))
         recording.tell_answered()
 
-    def _attributes(self) -> dict[str, Attribute]:
-        attributes: dict[str, Attribute] = {
-            "code_interpreter.outcome": self._outcome,
-            "gen_ai.usage.input_tokens": self._usage.prompt_tokens,
-            "gen_ai.usage.output_tokens": self._usage.completion_tokens,
-        }
+    def _say_all(self, said: dict[str, Attribute]) -> None:
+        said["code_interpreter.outcome"] = self._outcome
+        said["gen_ai.usage.input_tokens"] = self._usage.prompt_tokens
+        said["gen_ai.usage.output_tokens"] = self._usage.completion_tokens
         if self._spent.store_s:
             # A folder's calls are no spans.
-            attributes["code_interpreter.store_ms"] = _ms(self._spent.store_s)
+            said["code_interpreter.store_ms"] = _ms(self._spent.store_s)
         if self.conversation:
-            attributes["gen_ai.conversation.id"] = self.conversation
+            said["gen_ai.conversation.id"] = self.conversation
         if self._error_code:
-            attributes["error.type"] = self._error_code
-        return attributes
+            said["error.type"] = self._error_code
 
     def _measure(self, took_s: float) -> None:
-        error: dict[str, Attribute] = {"error.type": self._error_code} if self._error_code else {}
-        recording.measure({metrics.TURNS: 1}, {"code_interpreter.outcome": self._outcome, **error})
         duration = {metrics.AGENT_DURATION: took_s}
-        recording.measure(duration, {**_FACTS, **error} if error else _FACTS)
         calls = {
             metrics.AGENT_INFERENCE_CALLS: self._spent.model_calls,
             metrics.AGENT_TOOL_CALLS: self._spent.tool_calls,
         }
-        recording.measure(calls, _FACTS)
+        outcome = {"code_interpreter.outcome": self._outcome}
+        if self._error_code:
+            error = {"error.type": self._error_code}
+            recording.measure({metrics.TURNS: 1}, {**outcome, **error})
+            recording.measure(duration, {**_FACTS, **error})
+            recording.measure(calls, _FACTS)
+        else:
+            recording.measure({metrics.TURNS: 1}, outcome)
+            recording.measure(duration | calls, _FACTS)
 
     def _log(self, took_s: float) -> None:
         spent, usage = self._spent, self._usage
