@@ -7,7 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Token
 from functools import lru_cache
 from types import TracebackType
@@ -323,10 +323,15 @@ def _execution(status: str, duration_ms: int, headers: Mapping[str, str]) -> dic
         "code_interpreter.execution.duration_ms": duration_ms,
     }
     for header, name in _POOL_TIMINGS.items():
-        if timing := headers.get(header):
-            with suppress(ValueError):
-                if math.isfinite(milliseconds := float(timing)):
-                    attributes[name] = milliseconds
+        timing = headers.get(header)
+        if timing is None:
+            continue
+        try:
+            milliseconds = float(timing)
+        except ValueError:
+            continue
+        if math.isfinite(milliseconds):
+            attributes[name] = milliseconds
     return attributes
 
 

@@ -15,7 +15,12 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, Tracer, TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import (
+    DEFAULT_ON,
+    Decision,
+    ParentBasedTraceIdRatio,
+    Sampler,
+)
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     SpanContext,
@@ -29,6 +34,16 @@ from opentelemetry.trace import (
 from agent.telemetry.recording import Attribute, Attributes, Heading
 
 _SCOPE: Final = InstrumentationScope("agent", "")
+# They leave out no trace but one whose caller says so.
+_SAMPLE_ALL: Final[tuple[Sampler, ...]] = (DEFAULT_ON, ParentBasedTraceIdRatio(1.0))
+# By whether a trace is sampled, and whether its id is random.
+_FLAGS: Final = {
+    (is_sampled, is_random): TraceFlags(
+        is_sampled * TraceFlags.SAMPLED | is_random * TraceFlags.RANDOM_TRACE_ID
+    )
+    for is_sampled in (False, True)
+    for is_random in (False, True)
+}
 # No span of ours has so many.
 _ATTRIBUTES_MAX: Final = 64
 
@@ -195,13 +210,15 @@ class Spans:
     """Makes the spans of a process.
 
     Args:
-        provider: has the sampler and makes ids.
+        provider: has the sampler.
         ended: gets each sampled span that has ended; another one may be put in its place.
     """
 
     def __init__(self, provider: TracerProvider, ended: Callable[[Span], None]) -> None:
         self._sampler = provider.sampler
-        self._ids = provider.id_generator
+        # Most apps have such a one, which takes twice the time of all else here.
+        known = [sampler.get_description() for sampler in _SAMPLE_ALL]
+        self._samples_all = provider.sampler.get_description() in known
         self.ended = ended
         limits = _Limits()
         self.limits = limits if limits.bind else None
@@ -212,23 +229,26 @@ class Spans:
         """See Recording."""
         if not self._is_on:
             return None
-        above: SpanContext | None = get_current_span(parent).get_span_context()
+        # Most have none.
+        above = get_current_span(parent).get_span_context() if parent else None
         if above is not None and above.is_valid:
-            trace_id, is_random = above.trace_id, above.trace_flags.random_trace_id
+            number, is_random = above.trace_id, above.trace_flags.random_trace_id
         else:
-            above, trace_id = None, self._ids.generate_trace_id()
-            is_random = self._ids.is_trace_id_random()
-        known = heading.attributes
-        sampled = self._sampler.should_sample(
-            parent, trace_id, heading.name, heading.kind, known, ()
-        )
-        is_sampled = sampled.decision is Decision.RECORD_AND_SAMPLE
-        flags = TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT
-        if is_random:
-            flags |= TraceFlags.RANDOM_TRACE_ID
-        trace = Trace(self, trace_id, above, TraceFlags(flags), sampled.trace_state)
-        said: dict[str, Attribute] | None = None
-        if is_sampled:
+            above, number, is_random = None, getrandbits(128) or 1, True
+        said: dict[str, Attribute] = {}
+        if self._samples_all:
+            is_sampled = above is None or above.trace_flags.sampled
+            state = above.trace_state if above else None
+        else:
+            known = heading.attributes
+            sampled = self._sampler.should_sample(
+                parent, number, heading.name, heading.kind, known, ()
+            )
+            is_sampled = sampled.decision is Decision.RECORD_AND_SAMPLE
+            state = sampled.trace_state
             # The sampler may add some.
-            said = {k: v for k, v in (sampled.attributes or {}).items() if k not in known}
-        return Span(heading, trace, above.span_id if above else 0, said, began_ns)
+            said |= {k: v for k, v in (sampled.attributes or {}).items() if k not in known}
+        trace = Trace(self, number, above, _FLAGS[is_sampled, is_random], state)
+        return Span(
+            heading, trace, above.span_id if above else 0, said if is_sampled else None, began_ns
+        )

@@ -110,6 +110,13 @@ def test_a_span_below_is_of_its_parents_trace() -> None:
         ("traceidratio", "0.5", "01", 0),
         ("traceidratio", "0.6", "00", 2),
         ("parentbased_traceidratio", "0", "01", 2),
+        ("parentbased_traceidratio", "", "01", 2),
+        ("parentbased_traceidratio", "", "00", 0),
+        ("parentbased_traceidratio", "1", "00", 0),
+        ("parentbased_traceidratio", "0", "", 0),
+        ("parentbased_traceidratio", "1", "", 2),
+        ("parentbased_always_on", "", "", 2),
+        ("always_off", "", "", 0),
     ],
 )
 def test_the_sampler_of_the_operator_decides_for_a_turn_and_its_calls(
@@ -118,11 +125,13 @@ def test_the_sampler_of_the_operator_decides_for_a_turn_and_its_calls(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", argument)
     with recorded() as taken:
-        sent = a_turn(f"00-{TRACE_ID:032x}-{SPAN_ID:016x}-{flag}")
+        sent = a_turn(f"00-{TRACE_ID:032x}-{SPAN_ID:016x}-{flag}" if flag else "")
     assert len(taken.spans) == count
-    # Services are told what was decided, in the same trace.
-    assert sent["traceparent"].startswith(f"00-{TRACE_ID:032x}-")
-    assert sent["traceparent"].endswith("-01" if count else "-00")
+    # Services are told what was decided, in the same trace; the id of one of ours is random.
+    version, trace_id, _, flags = sent["traceparent"].split("-")
+    assert version == "00"
+    assert int(trace_id, 16) == TRACE_ID if flag else int(trace_id, 16) not in (0, TRACE_ID)
+    assert int(flags, 16) == (1 if count else 0) | (0 if flag else 2)
     assert [value for name, value, _ in taken.measurements if name.endswith("turns")] == [1]
 
 
