@@ -16,6 +16,7 @@ from typing import Final
 from opentelemetry.trace import SpanKind
 from pydantic_core import to_json
 
+from agent.telemetry.calls import HTTPS_PORT
 from agent.telemetry.recording import Attribute, Attributes, Heading
 from agent.telemetry.tracing import Span
 
@@ -70,7 +71,7 @@ def _written(heading: Heading) -> tuple[str, str, str]:
     """What all spans of it have: before the trace's id, before the span's, its properties."""
     facts, name = heading.attributes, _quoted(heading.name)
     target, url = facts.get("server.address", ""), facts.get("url.full", "")
-    if facts.get("server.port", 443) != 443:
+    if facts.get("server.port", HTTPS_PORT) != HTTPS_PORT:
         target = f"{target}:{facts['server.port']}"
     return (
         f'"ai.operation.name":{name},"ai.operation.id":"',

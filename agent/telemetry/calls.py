@@ -44,7 +44,7 @@ _POOL_TIMINGS: Final = {
     "x-ms-total-execution-service-time": "code_interpreter.pool.total_ms",
 }
 _NOTHING: Final[Measurement] = ({}, {})
-_HTTPS_PORT: Final = 443
+HTTPS_PORT: Final = 443
 
 # Host and port.
 type Server = tuple[str, int]
@@ -53,7 +53,7 @@ type Server = tuple[str, int]
 def server_of(url: str) -> Server:
     """Where a URL leads."""
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else _HTTPS_PORT)
+    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else HTTPS_PORT)
 
 
 class _CallSpan(Work):
@@ -411,7 +411,7 @@ def token_span(scope: str) -> AbstractContextManager[object]:
 @lru_cache(maxsize=64)  # a worker has some 20 of three services
 def _http_heading(method: str, template: str, server: Server) -> Heading:
     address, port = server
-    at = address if port == _HTTPS_PORT else f"{address}:{port}"
+    at = address if port == HTTPS_PORT else f"{address}:{port}"
     attributes: Attributes = {
         "http.request.method": method,
         "url.template": template,

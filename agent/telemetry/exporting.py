@@ -12,7 +12,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Final, Protocol
@@ -101,14 +100,14 @@ class _Measurements:
 
     def add_up(self) -> None:
         """Measure what waits, once there is something to do it with."""
-        if self._measures is None:
-            return
-        with suppress(IndexError):  # another thread may do the same
-            while self.waiting:
+        while self._measures is not None:
+            try:
                 values, attributes = self.waiting.popleft()
-                of = tuple(attributes.items())
-                for name, value in values.items():
-                    self._measures[name](value, of)
+            except IndexError:
+                return
+            of = tuple(attributes.items())
+            for name, value in values.items():
+                self._measures[name](value, of)
 
     def add_up_by(self, measures: Mapping[str, Measure]) -> None:
         """There is something to do it with."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from opentelemetry import context, trace
@@ -22,7 +23,7 @@ type Attributes = Mapping[str, Attribute]
 type Measurement = tuple[Mapping[str, float], Attributes]
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-_NO_ATTRIBUTES: Final[Attributes] = {}
+_NO_ATTRIBUTES: Final[Attributes] = MappingProxyType({})
 
 
 class Heading:
