@@ -156,7 +156,8 @@ def _refuse_other_sites(request: Request) -> None:
 
 def _failed(request: Request, route: Route | None, error: AgentError) -> Response:
     body = (route.error_body if route else problem_body)(request, error)
-    headers = {}
+    # Where clients of OpenAI look for what a problem says too.
+    headers = {"x-request-id": operation_id(request)}
     if route and isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(route.handlers)
     return error_response(error, body, headers)

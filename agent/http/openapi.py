@@ -134,13 +134,17 @@ def _described(operation: Operation, schemas: _Schemas) -> Json:
         response: Json = {
             "description": _FAILURES.get(status, HTTPStatus(status).phrase),
             "content": {media_type: {"schema": schemas[model, "serialization"]}},
+            "headers": {
+                "x-request-id": {
+                    "description": "By which the operator finds it: a problem's operation_id.",
+                    "schema": {"type": "string"},
+                }
+            },
         }
         if status in (409, 429, 503):
-            response["headers"] = {
-                "Retry-After": {
-                    "description": "In how many seconds to try again.",
-                    "schema": {"type": "integer"},
-                }
+            response["headers"]["Retry-After"] = {
+                "description": "In how many seconds to try again.",
+                "schema": {"type": "integer"},
             }
         responses[str(status)] = response
     described["responses"] = responses

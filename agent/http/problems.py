@@ -50,9 +50,12 @@ def error_response(
 
 def operation_id(request: Request) -> str:
     """Application Insights' operation_Id: the trace id, or the invocation's id without one."""
-    # The trace of its turn: of a `traceparent` that is none, there is none.
-    with request_context(request.headers, ""):
-        return current_trace_id() or request.headers.get("x-ms-invocation-id", "")
+    trace_id = current_trace_id()
+    if not trace_id and "traceparent" in request.headers:
+        # The trace of its turn: of a `traceparent` that is none, there is none.
+        with request_context(request.headers, ""):
+            trace_id = current_trace_id()
+    return trace_id or request.headers.get("x-ms-invocation-id", "")
 
 
 def invalid(error: ValidationError) -> InvalidRequestError:

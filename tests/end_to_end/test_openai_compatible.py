@@ -127,6 +127,18 @@ async def test_a_throttled_model_is_a_rate_limit_error(
     assert int(refused.value.response.headers["retry-after"]) >= 1
 
 
+async def test_an_error_has_the_operators_id_of_the_request(
+    client: openai.AsyncOpenAI, api: httpx2.AsyncClient
+) -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    with pytest.raises(openai.NotFoundError) as refused:
+        await client.chat.completions.create(model="gpt-0", messages=HI, extra_headers=headers)
+    assert refused.value.request_id == trace_id
+    problem = await api.post("/chat", json={}, headers=headers)
+    assert problem.json()["operation_id"] == problem.headers["x-request-id"] == trace_id
+
+
 async def test_a_refused_prompt_carries_openais_code(
     azure: SharedAzure, client: openai.AsyncOpenAI
 ) -> None:
