@@ -35,12 +35,14 @@ class Trees:
 
     Args:
         show: gets each tree as text.
-        file: gets every item too, one JSON object a line.
+        file: gets every item too, one JSON object a line; it begins anew.
     """
 
     def __init__(self, show: Callable[[str], None], file: Path | None = None) -> None:
         self._show = show
         self._file = file
+        if file is not None:
+            file.unlink(missing_ok=True)
         self._spans: dict[str, deque[Item]] = {}
         self._due: dict[str, asyncio.TimerHandle] = {}
         self._shown: dict[str, None] = {}

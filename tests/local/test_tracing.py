@@ -22,6 +22,7 @@ async def test_a_turn_is_shown_as_a_tree_when_the_app_is_told_to_stop(
 ) -> None:
     shown: asyncio.Queue[str] = asyncio.Queue()
     file = tmp_path / "telemetry.jsonl"
+    file.write_text("of an earlier start\n")
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     async with tracing(azure.stack.identity, shown.put_nowait, file) as settings:
         environment = {**azure.stack.app_settings, **settings, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
