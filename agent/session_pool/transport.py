@@ -5,7 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import lru_cache
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -156,11 +156,13 @@ class PoolCalls:
         raise AssertionError("the loop returns or raises")
 
     def _url(self, path: str, identifier: str, more: Mapping[str, str]) -> URL:
-        parameters = {"api-version": API_VERSION, "identifier": identifier, **more}
         # Encoded here: yarl would decode what is as good as itself in a file's name.
         if "?" in path:  # the next page of a list
+            parameters = {"api-version": API_VERSION, "identifier": identifier, **more}
             return URL(f"{self.endpoint}/{path}", encoded=True).update_query(parameters)
-        return URL(f"{self.endpoint}/{path}?{urlencode(parameters)}", encoded=True)
+        rest = f"&{urlencode(more)}" if more else ""
+        session = f"api-version={API_VERSION}&identifier={quote_plus(identifier)}"
+        return URL(f"{self.endpoint}/{path}?{session}{rest}", encoded=True)
 
 
 @lru_cache(maxsize=256)  # more than an execution has whole seconds
