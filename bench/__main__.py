@@ -15,7 +15,6 @@ Figures are medians over the rounds, and a ratio is the median of the ratios wit
 
 import argparse
 import asyncio
-import shutil
 import statistics
 import subprocess
 import sys
@@ -31,18 +30,18 @@ from typing import Self
 import httpx2
 
 from bench.app_process import (
-    FULL_ENVIRONMENT,
+    FULL_PYTHON,
     ROOT,
     App,
     RunningApp,
     fake_azure,
     first_answer,
+    install_full_environment,
     running,
 )
 from bench.deployed import blob_storage, unpack_package
 from bench.judging import OtherWork, Target, judge
 
-FULL_PYTHON = FULL_ENVIRONMENT / "bin" / "python"
 FLOOR = App("floor", ROOT / "bench/apps/floor", FULL_PYTHON)
 OURS, TELEMETRY_ON, ON_BLOB = "ours", "ours, telemetry on", "ours, Blob"
 USUAL = App("usual way", ROOT / "bench/apps/tutorial", FULL_PYTHON)
@@ -87,7 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    _install_full_environment()
+    install_full_environment()
     with tempfile.TemporaryDirectory() as folder, fake_azure(Path(folder)) as azure:
         kept = Path(folder, "kept")
         kept.mkdir()
@@ -129,31 +128,6 @@ def _messages_ms() -> float:
         command, check=True, capture_output=True, text=True, cwd=ROOT
     )
     return float(told.stdout)
-
-
-def _install_full_environment() -> None:
-    requirements, installed = ROOT / "bench/requirements.txt", FULL_ENVIRONMENT / "requirements.txt"
-    if installed.exists() and installed.read_text() == requirements.read_text():
-        return
-    print("installing what the other two apps need, once ...", file=sys.stderr)
-    uv = Path(sys.executable).with_name("uv")
-    commands: tuple[list[str | Path], ...] = (
-        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FULL_ENVIRONMENT],
-        [
-            uv,
-            "pip",
-            "install",
-            "--no-config",
-            "--quiet",
-            "--python",
-            FULL_PYTHON,
-            "-r",
-            requirements,
-        ],
-    )
-    for command in commands:
-        subprocess.run(command, check=True)  # noqa: S603 - the two commands above: uv of this environment, paths of this repository
-    shutil.copy(requirements, installed)
 
 
 def _compile(apps: tuple[App, ...]) -> None:

@@ -1,6 +1,7 @@
 """A function app in a process of its own, and what that process costs."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from local.tls import TlsFiles
 
 ROOT = Path(__file__).parents[1]
 FULL_ENVIRONMENT = ROOT / ".local" / "bench-env"
+FULL_PYTHON = FULL_ENVIRONMENT / "bin" / "python"
 _CPUCLOCK_SCHED = 2
 TELEMETRY = (
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
@@ -72,6 +74,32 @@ class RunningApp:
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) / 1024
         raise ValueError(f"no {name}")
+
+
+def install_full_environment() -> None:
+    """Install what the other apps need, unless it is there."""
+    requirements, installed = ROOT / "bench/requirements.txt", FULL_ENVIRONMENT / "requirements.txt"
+    if installed.exists() and installed.read_text() == requirements.read_text():
+        return
+    print("installing what the other two apps need, once ...", file=sys.stderr)
+    uv = Path(sys.executable).with_name("uv")
+    commands: tuple[list[str | Path], ...] = (
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FULL_ENVIRONMENT],
+        [
+            uv,
+            "pip",
+            "install",
+            "--no-config",
+            "--quiet",
+            "--python",
+            FULL_PYTHON,
+            "-r",
+            requirements,
+        ],
+    )
+    for command in commands:
+        subprocess.run(command, check=True)  # noqa: S603 - the two commands above: uv of this environment, paths of this repository
+    shutil.copy(requirements, installed)
 
 
 @contextmanager

@@ -16,18 +16,19 @@ from pathlib import Path
 import httpx2
 
 from bench.app_process import (
-    FULL_ENVIRONMENT,
+    FULL_PYTHON,
     ROOT,
     App,
     RunningApp,
     fake_azure,
     first_answer,
+    install_full_environment,
     running,
 )
 from bench.judging import OtherWork, Target, judge
 
 OURS = App("ours", ROOT, Path(sys.executable))
-FLOOR = App("floor", ROOT / "bench/apps/floor", FULL_ENVIRONMENT / "bin" / "python")
+FLOOR = App("floor", ROOT / "bench/apps/floor", FULL_PYTHON)
 TURNS = 10
 QUESTION = "What time is it?"
 
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--conversations", type=int, default=40)
     parser.add_argument("--turns", type=int, default=5000, help="for the growth of memory")
     arguments = parser.parse_args()
+    install_full_environment()
     machine = OtherWork()
     with tempfile.TemporaryDirectory() as folder, fake_azure(Path(folder)) as azure:
         settings = {**azure, "CONVERSATIONS_URL": Path(folder).joinpath("kept").as_uri()}

@@ -33,7 +33,7 @@ def parts_of(page: str) -> list[str]:
 
 
 def with_table(page: str, part: str, printed: str) -> str:
-    """The page with the tables that a part printed in their place.
+    """The page with the tables that a part printed in their place; a part that fails prints none.
 
     Raises:
         ValueError: it has no place.
@@ -41,6 +41,8 @@ def with_table(page: str, part: str, printed: str) -> str:
     if part not in parts_of(page):
         raise ValueError(f"there is no place for {part}")
     tables = "\n".join(_TABLE.findall(printed))
+    if not tables:
+        return page
     return _PLACE.sub(
         lambda place: f"{place[1]}{tables}{place[3]}" if place[2] == part else place[0], page
     )

@@ -140,6 +140,7 @@ def test_a_table_of_a_part_goes_to_its_place_on_the_page() -> None:
     table = "| | ours |\n|---|---|\n| warm | 2 |\n"
     assert parts_of(page) == ["bench", "bench.soak"]
     assert with_table(page, "bench", printed) == page.replace("| old |\n", table)
+    assert with_table(page, "bench", "what failed\n") == page
     with pytest.raises(ValueError, match=r"bench\.other"):
         with_table(page, "bench.other", printed)
 
