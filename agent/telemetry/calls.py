@@ -91,7 +91,7 @@ class _CallSpan(Work):
             self._add_to(self.spent)
         if self.span is None:
             return
-        error_type = self._error_type or ("" if error is None else _error_type(error))
+        error_type = self._error_type or ("" if error is None else self._type_of(error))
         if error_type:
             self.say("error.type", error_type)
         values, attributes = self._measured()
@@ -107,6 +107,10 @@ class _CallSpan(Work):
     def failed(self, error_type: str) -> None:
         """The call failed, although the block will end without an error."""
         self._error_type = error_type
+
+    def _type_of(self, error: BaseException) -> str:
+        """Of the error that ends the call."""
+        return _error_type(error)
 
     def _add_to(self, spent: Spent) -> None:
         """Called once at the end: add what the call took."""
@@ -367,16 +371,11 @@ class HttpSpan(_CallSpan):
         if purpose:
             self.say("code_interpreter.purpose", purpose)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _type_of(self, error: BaseException) -> str:
         is_late = self._limit is not None and self._limit.expired()
         if is_late and isinstance(error, asyncio.CancelledError):
-            self.failed(DeadlineExceededError.code)
-        super().__exit__(kind, error, traceback)
+            return DeadlineExceededError.code
+        return super()._type_of(error)
 
     def headers(self) -> dict[str, str]:
         """By which the service continues this trace; none where nothing is recorded."""
