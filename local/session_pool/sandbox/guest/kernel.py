@@ -16,7 +16,7 @@ from .values import say
 if TYPE_CHECKING:
     from .shell import Shell
 
-DIRECTORIES = ("/mnt/data", "/tmp", "/dev/shm", "/home/sandbox")  # noqa: S108 - mounts of this session alone, in which nobody else can have put a file
+DIRECTORIES = ("/mnt/data", "/tmp", "/dev/shm", "/home/sandbox")  # noqa: S108 - the sandbox mounts each of them for this kernel alone: nobody else can have put a file there
 
 
 def apply_limits(limits: dict[str, int]) -> None:
